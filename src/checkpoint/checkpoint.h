@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The checkpoint: what has been decided, and how it becomes true.
+ *
+ * (checkpoint.c opens with the numbered invariants.) */
+#ifndef TIDE_CHECKPOINT_CHECKPOINT_H
+#define TIDE_CHECKPOINT_CHECKPOINT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "state/rocks.h"
+
+enum { TIDE_CHECKPOINT_FORMAT = 1, TIDE_EPOCHS_KEPT = 100 };
+
+struct tide_checkpoint;
+
+/* Where one partition stands after an epoch. */
+struct tide_position {
+	char *topic;
+	int32_t partition;
+	int64_t from, next;  /* the epoch read [from, next) */
+	int64_t print_offset, print_timestamp_ms; /* of the last record delivered */
+	uint64_t print_hash;
+};
+
+/* Where one sink stands. due: the newest epoch in its outbox; acked: known to
+ * be published; since: the first epoch it takes. */
+struct tide_sink_mark {
+	char *name;
+	int64_t since, due, acked;
+};
+
+/* The decision record of one epoch. Owns everything it points to. */
+struct tide_meta {
+	uint32_t format;
+	uint64_t checkpoint_id;
+	int64_t epoch;          /* -1: nothing decided yet */
+	int64_t decided_us, now_us; /* wall clock at the decision; the epoch's now */
+	uint64_t job_hash;
+	char *job;              /* name */
+	char *plan;             /* fingerprint text, see run/plan.c */
+	char *cluster;          /* Kafka's cluster id */
+	int64_t watermark_us;   /* INT64_MIN: unset */
+	uint64_t rows_in, rows_out, rows_filtered, rows_failed, rows_late, rows_lost; /* ledger, running totals */
+	int position_count, sink_count;
+	struct tide_position *positions;
+	struct tide_sink_mark *sinks;
+};
+
+void tide_meta_fini(struct tide_meta *meta);
+bool tide_meta_copy(struct tide_meta *to, const struct tide_meta *from);
+void tide_meta_encode(const struct tide_meta *meta, struct tide_buf *out);
+int tide_meta_decode(struct tide_slice bytes, struct tide_meta *out, struct tide_error *err);
+struct tide_position *tide_meta_position(struct tide_meta *meta, const char *topic,
+                                         int32_t partition); /* or NULL */
+struct tide_position *tide_meta_position_add(struct tide_meta *meta, const char *topic,
+                                             int32_t partition);
+struct tide_sink_mark *tide_meta_sink(struct tide_meta *meta, const char *name); /* or NULL */
+struct tide_sink_mark *tide_meta_sink_add(struct tide_meta *meta, const char *name);
+
+struct tide_checkpoint_options {
+	bool read_only;      /* look, take no lock, change nothing */
+	size_t memory_max;   /* for RocksDB */
+};
+
+/* Opens or makes the directory: takes the lock, reads the anchor and the meta,
+ * compares them. Errors name the path, what is wrong and the way out. */
+int tide_checkpoint_open(const char *dir, const struct tide_checkpoint_options *options,
+                         struct tide_checkpoint **out, struct tide_error *err);
+/* `clean`: sync the anchor; the sinks' acked marks were decided by the caller. */
+void tide_checkpoint_close(struct tide_checkpoint *cp);
+
+/* What is decided. Good until the next decide. */
+const struct tide_meta *tide_checkpoint_meta(const struct tide_checkpoint *cp);
+struct tide_rocks *tide_checkpoint_rocks(struct tide_checkpoint *cp);
+
+/* Rows waiting for a sink, as encoded by tide_rows_encode. */
+struct tide_outbox_entry {
+	const char *sink;
+	struct tide_slice rows;
+};
+
+/* One epoch, all or nothing: state writes, outbox, meta and the epoch's record
+ * in the history; outbox entries up to each sink's acked are released in the
+ * same step. Writes the anchor after. On error the process must stop. */
+int tide_checkpoint_decide(struct tide_checkpoint *cp, const struct tide_meta *meta,
+                           struct tide_writes *const *state, int state_count,
+                           const struct tide_outbox_entry *outbox, int outbox_count,
+                           struct tide_error *err);
+
+/* The rows of a decided epoch for a sink; found = false when it put nothing out. */
+int tide_checkpoint_outbox(struct tide_checkpoint *cp, const char *sink, int64_t epoch,
+                           struct tide_buf *rows, bool *found, struct tide_error *err);
+
+/* Epoch records kept, oldest first: calls each(meta, arg) until it returns false. */
+int tide_checkpoint_history(struct tide_checkpoint *cp,
+                            bool (*each)(const struct tide_meta *meta, void *arg), void *arg,
+                            struct tide_error *err);
+
+/* Keys of state: op is the operator's number in this checkpoint. */
+void tide_state_key(struct tide_buf *out, uint16_t op, uint32_t shard,
+                    const char *key, size_t key_len);
+/* Stable number of an operator name; a new name gets the next one, which the
+ * next decide makes true. */
+int tide_checkpoint_op(struct tide_checkpoint *cp, const char *name, uint16_t *op,
+                       struct tide_error *err);
+
+/* Reads every file and record; errors name what is damaged. */
+struct tide_verify_report {
+	uint64_t state_rows, outbox_rows, epochs, bytes;
+};
+int tide_checkpoint_verify(const char *dir, struct tide_verify_report *report,
+                           struct tide_error *err);
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The plan: what a job file says, checked, as plain data.
+ *
+ * lua/tidemark/plan.lua validates the graph and fills this through the
+ * tide_ffi_plan_* entries; run/ reads it. It owns every string in it. */
+#ifndef TIDE_RECORD_PLAN_H
+#define TIDE_RECORD_PLAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "record/rows.h"
+
+struct tide_option {
+	char *key;
+	char *value;
+};
+
+struct tide_options {
+	int count;
+	struct tide_option *items;
+};
+
+/* The value, or NULL when it was not given. */
+const char *tide_option_get(const struct tide_options *options, const char *key);
+bool tide_option_set(struct tide_options *options, const char *key, const char *value);
+void tide_options_fini(struct tide_options *options);
+
+/* Where rows come from: options hold topics ("a,b" or "^regex"), start, … */
+struct tide_plan_input {
+	char *kind; /* "kafka" */
+	struct tide_options options;
+	int line; /* in the job file */
+};
+
+/* group_by + aggregates: rows of `input` in, one state per key. */
+struct tide_plan_keyed {
+	char *name;   /* stable: the checkpoint is keyed by it */
+	int input;
+	struct tide_schema *row; /* the row that reaches group_by */
+	int key_count;
+	int *keys;    /* columns of `row` */
+	struct tide_schema *state; /* 8 bytes a column, in this order */
+	char *layout; /* text that changes when the meaning of the state does */
+	int line;
+};
+
+/* A row stream that ends in a sink. */
+struct tide_plan_output {
+	int input;   /* rows come straight from this input, or … */
+	int keyed;   /* … from this keyed operator; the other is -1 */
+	struct tide_schema *row;
+	char *sink;  /* "console" */
+	char *name;  /* stable: from kind and target */
+	struct tide_options options; /* mode, rows, truncate, … */
+	int line;
+};
+
+/* A step, for `explain` and the page. */
+struct tide_plan_step {
+	int parent; /* index of the step before, or -1 */
+	char *kind; /* "kafka", "flat_map", "group_by", "console" … */
+	char *text; /* "flat_map(tokens) -> field:string, word:string" */
+	int line;
+};
+
+struct tide_plan {
+	char *job;      /* name */
+	char *path;     /* of the job file */
+	uint64_t hash;  /* of the source of the job file and what it requires */
+	struct tide_options settings; /* of tide.job: trigger, workers, on_error, … */
+	int input_count, keyed_count, output_count, step_count;
+	struct tide_plan_input *inputs;
+	struct tide_plan_keyed *keyed;
+	struct tide_plan_output *outputs;
+	struct tide_plan_step *steps;
+};
+
+struct tide_plan *tide_plan_new(void);
+void tide_plan_free(struct tide_plan *plan);
+/* Each adds one zeroed item and returns its index, or -1 without memory. */
+int tide_plan_add_input(struct tide_plan *plan);
+int tide_plan_add_keyed(struct tide_plan *plan);
+int tide_plan_add_output(struct tide_plan *plan);
+int tide_plan_add_step(struct tide_plan *plan);
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A sink: takes the rows of decided epochs, in order, from the outbox. */
+#ifndef TIDE_SINK_SINK_H
+#define TIDE_SINK_SINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "record/plan.h"
+#include "record/rows.h"
+
+enum tide_sink_mode {
+	TIDE_MODE_APPEND = 1,
+	TIDE_MODE_UPDATE = 2,
+	TIDE_MODE_COMPLETE = 4
+};
+
+struct tide_sink_options {
+	const struct tide_plan_output *output;
+	enum tide_sink_mode mode;
+	const char *format;  /* of --output, already settled from auto */
+	int fd;              /* of results */
+	bool terminal;       /* fd is one */
+	bool muted;          /* take no rows */
+};
+
+struct tide_sink;
+
+struct tide_sink_ops {
+	const char *kind;
+	unsigned modes;      /* which tide_sink_mode it can take */
+	bool exactly_once;   /* or says "at-least-once" */
+	int (*open)(struct tide_sink **out, const struct tide_sink_options *options,
+	            struct tide_error *err);
+	/* The newest epoch it has published, or -1 when it cannot know. */
+	int (*last_epoch)(struct tide_sink *sink, int64_t *epoch, struct tide_error *err);
+	/* All rows of one epoch; empty epochs are not published. */
+	int (*publish)(struct tide_sink *sink, int64_t epoch, const struct tide_rows *rows,
+	               struct tide_error *err);
+	void (*close)(struct tide_sink *sink);
+};
+
+struct tide_sink {
+	const struct tide_sink_ops *ops;
+};
+
+/* The sink of a kind, or NULL. */
+const struct tide_sink_ops *tide_sink_find(const char *kind);
+/* "append", "update", "complete" or 0. */
+enum tide_sink_mode tide_sink_mode_of(const char *name);
+
+#endif

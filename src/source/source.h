@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A source: partitions of ordered records, read from where we say.
+ *
+ * The coordinator opens it, lists partitions, places each at an offset and
+ * asks for ends. Then workers fetch, each from partitions of its own: fetch on
+ * different partitions is safe at the same time, the rest is not. A source
+ * keeps no position of record: the checkpoint does. */
+#ifndef TIDE_SOURCE_SOURCE_H
+#define TIDE_SOURCE_SOURCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "record/batch.h"
+#include "record/plan.h"
+
+/* The last record delivered from a partition, to tell a recreated topic. */
+struct tide_fingerprint {
+	int64_t offset; /* -1: none yet */
+	int64_t timestamp_ms;
+	uint64_t hash; /* of key and value */
+};
+
+struct tide_source_part {
+	char *topic;
+	int32_t partition;
+	int64_t next;  /* the next offset to deliver: Tidemark's, never Kafka's */
+	int64_t start; /* log start, as last seen */
+	int64_t end;   /* log end, as last seen: next + backlog */
+	struct tide_fingerprint print;
+	bool placed;   /* seek has been called */
+	void *priv;    /* the source's own */
+};
+
+struct tide_source; /* Opaque; every implementation begins with its ops. */
+
+/* What was lost, when records that were promised are gone. */
+enum tide_loss_kind {
+	TIDE_LOSS_NONE = 0,
+	TIDE_LOSS_TRIMMED,   /* log start moved past next: [next, start) is gone */
+	TIDE_LOSS_RECREATED, /* the topic is another one: start again at its start */
+	TIDE_LOSS_UNVERIFIED /* fingerprint record retired or compacted: no loss seen */
+};
+
+struct tide_loss {
+	enum tide_loss_kind kind;
+	int64_t from, to;  /* "offset was changed from X to Y" */
+	int64_t lost;      /* records, or -1 when it cannot be known */
+};
+
+struct tide_source_ops {
+	const char *kind;
+	/* Partitions that exist now. New ones are appended to *parts, so that
+	 * known pointers stay good; call again to find more. */
+	int (*discover)(struct tide_source *src, struct tide_source_part ***parts,
+	                int *count, struct tide_error *err);
+	/* Refresh start and end from the broker. */
+	int (*ends)(struct tide_source *src, struct tide_source_part **parts, int count,
+	            struct tide_error *err);
+	/* "earliest", "latest", or milliseconds since 1970, to an offset. */
+	int (*resolve)(struct tide_source *src, struct tide_source_part *part,
+	               const char *position, int64_t *offset, struct tide_error *err);
+	/* Is the partition still the one that part->print was taken from, and is
+	 * part->next still there? Reads at most one record. */
+	int (*verify)(struct tide_source *src, struct tide_source_part *part,
+	              struct tide_loss *loss, struct tide_error *err);
+	/* From now on deliver these, each from its next. */
+	int (*seek)(struct tide_source *src, struct tide_source_part **parts, int count,
+	            struct tide_error *err);
+	/* Add records with offset < to to the batch until it is full or nothing is
+	 * there; wait at most timeout_ms for the first. Advances part->next past
+	 * what was added, and to `to` over offsets that hold no record (aborted,
+	 * compacted, control). TIDE_ERR_DATA_LOSS when next is out of range:
+	 * the caller then verifies and places the partition again. */
+	int (*fetch)(struct tide_source *src, struct tide_source_part *part, int64_t to,
+	             int timeout_ms, struct tide_batch *batch, struct tide_error *err);
+	/* Mirror positions to the consumer group, for lag tools; best effort. */
+	void (*mirror)(struct tide_source *src, struct tide_source_part **parts, int count);
+	/* Background work and pending errors; TIDE_OK or why no broker answers. */
+	int (*poll)(struct tide_source *src, struct tide_error *err);
+	void (*close)(struct tide_source *src);
+};
+
+struct tide_source {
+	const struct tide_source_ops *ops;
+};
+
+struct tide_fingerprint tide_fingerprint_of(const struct tide_rec *rec);
+
+#endif

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Keyed state in memory: an open-addressing table from key bytes to a fixed
+ * struct of 8-byte fields.
+ *
+ * Used twice: as a worker's delta (what this epoch adds, before the exchange)
+ * and as an owner's state (a cache over RocksDB of what is decided, plus what
+ * this epoch changed). Entries do not move until tide_table_clear or _evict. */
+#ifndef TIDE_STATE_TABLE_H
+#define TIDE_STATE_TABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "record/abi.h"
+#include "state/keys.h"
+
+struct tide_table;
+
+enum tide_entry_flags {
+	TIDE_ENTRY_DIRTY = 1,  /* changed in the running epoch */
+	TIDE_ENTRY_PINNED = 2, /* in a write set that is not decided yet */
+	TIDE_ENTRY_USED = 4,   /* touched since the last eviction swept by */
+	TIDE_ENTRY_DEAD = 8    /* made by a row that failed; as if absent */
+};
+
+struct tide_entry {
+	uint32_t key_len;
+	uint32_t hash;
+	uint32_t flags;
+	uint32_t shard;
+	/* value_size bytes of state, then key_len bytes of key. */
+	_Alignas(8) char bytes[];
+};
+
+/* keyspec is borrowed and outlives the table. value_size is a multiple of 8. */
+struct tide_table *tide_table_new(const struct tide_keyspec *keyspec, size_t value_size);
+void tide_table_free(struct tide_table *table);
+void tide_table_clear(struct tide_table *table); /* back to empty, memory returned */
+uint32_t tide_table_count(const struct tide_table *table);
+size_t tide_table_bytes(const struct tide_table *table); /* memory in use */
+
+/* By the key in a row's cells: the state, zeroed if new; NULL without memory.
+ * Its previous bytes are journaled since the last mark. Hot: no allocation
+ * beyond the table's own growth, no call on a hit. */
+void *tide_table_slot(struct tide_table *table, const struct tide_cell *row);
+void tide_table_mark(struct tide_table *table);
+void tide_table_rollback(struct tide_table *table);
+
+/* By encoded key. find gives NULL when absent; put makes a zeroed entry. */
+struct tide_entry *tide_table_find(struct tide_table *table, const char *key, uint32_t key_len);
+struct tide_entry *tide_table_put(struct tide_table *table, const char *key, uint32_t key_len);
+
+static inline void *tide_entry_state(struct tide_entry *entry)
+{
+	return entry->bytes;
+}
+const char *tide_entry_key(const struct tide_table *table, const struct tide_entry *entry);
+
+/* Walk all live entries in insertion order: start with *at = 0. NULL at the end. */
+struct tide_entry *tide_table_each(struct tide_table *table, uint64_t *at);
+
+/* Drop clean entries, the long unused first, until at most `bytes_max` are in
+ * use or none are left that may go. Entries move. Returns how many went. */
+uint32_t tide_table_evict(struct tide_table *table, size_t bytes_max);
+
+#endif
