@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Fail points: read once from TIDEMARK_FAILPOINT, hit by name. */
+#include "base/failpoint.h"
+
+#ifdef TIDE_FAILPOINTS
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { POINTS_MAX = 16, NAME_MAX_ = 48 };
+enum action { ACT_KILL, ACT_EXIT, ACT_IO, ACT_DELAY, ACT_STOP };
+
+struct point {
+	char name[NAME_MAX_];
+	enum action action;
+	long delay_ms;
+	unsigned long only; /* act on this hit; 0: on each */
+	atomic_ulong hits;
+};
+
+static struct point points[POINTS_MAX];
+static size_t point_count;
+static pthread_once_t loaded = PTHREAD_ONCE_INIT;
+
+/* A misspelt fail point would let a test pass for nothing. */
+static void refuse(const char *item)
+{
+	fprintf(stderr, "TIDEMARK_FAILPOINT: cannot read \"%s\"; "
+	        "write name=kill|exit|io|stop|delay:MS, optionally @HIT\n", item);
+	abort();
+}
+
+static bool action_parse(struct point *point, const char *text)
+{
+	static const char *const names[] = { "kill", "exit", "io", "delay", "stop" };
+	size_t len = strcspn(text, ":@");
+	const char *rest = text + len;
+	size_t i = 0;
+	while (i < 5 && (strlen(names[i]) != len || memcmp(names[i], text, len) != 0))
+		i++;
+	if (i == 5)
+		return false;
+	point->action = (enum action)i;
+	char *end = NULL;
+	if (*rest == ':') {
+		point->delay_ms = strtol(rest + 1, &end, 10);
+		if (point->action != ACT_DELAY || end == rest + 1 || point->delay_ms < 0)
+			return false;
+		rest = end;
+	} else if (point->action == ACT_DELAY) {
+		return false;
+	}
+	if (*rest == '@') {
+		point->only = strtoul(rest + 1, &end, 10);
+		if (end == rest + 1 || point->only == 0)
+			return false;
+		rest = end;
+	}
+	return *rest == '\0';
+}
+
+static void load(void)
+{
+	const char *spec = getenv("TIDEMARK_FAILPOINT");
+	char *copy = spec != NULL ? strdup(spec) : NULL;
+	char *rest = copy;
+	for (char *item; rest != NULL && (item = strsep(&rest, ",")) != NULL;) {
+		if (*item == '\0')
+			continue;
+		const char *sign = strchr(item, '=');
+		size_t len = sign != NULL ? (size_t)(sign - item) : 0;
+		struct point *point = &points[point_count];
+		if (point_count == POINTS_MAX || len == 0 || len >= NAME_MAX_)
+			refuse(item);
+		memcpy(point->name, item, len);
+		if (!action_parse(point, sign + 1))
+			refuse(item);
+		point_count++;
+	}
+	free(copy);
+}
+
+static int act(const struct point *point)
+{
+	switch (point->action) {
+	case ACT_KILL:
+		kill(getpid(), SIGKILL);
+		return 0;
+	case ACT_EXIT:
+		_exit(1);
+	case ACT_IO:
+		return EIO;
+	case ACT_STOP:
+		kill(getpid(), SIGSTOP);
+		return 0;
+	case ACT_DELAY:
+		break;
+	}
+	struct timespec left = { point->delay_ms / 1000, point->delay_ms % 1000 * 1000000 };
+	while (nanosleep(&left, &left) != 0 && errno == EINTR)
+		;
+	return 0;
+}
+
+int tide_failpoint(const char *name)
+{
+	assert(name != NULL && *name != '\0');
+	pthread_once(&loaded, load);
+	int result = 0;
+	for (size_t i = 0; i < point_count; i++) {
+		struct point *point = &points[i];
+		if (strcmp(point->name, name) != 0)
+			continue;
+		unsigned long hit = atomic_fetch_add(&point->hits, 1) + 1;
+		if (point->only == 0 || point->only == hit) {
+			int failed = act(point);
+			result = failed != 0 ? failed : result;
+		}
+	}
+	return result;
+}
+
+#endif
