@@ -1,48 +1,169 @@
 # SPDX-License-Identifier: Apache-2.0
 # Tidemark. `make help` lists the targets.
+#
+# FLAVOUR is release, test (with fail points), asan, tsan or cover; each has a
+# folder of its own. DEV=1 turns warnings into errors, V= shows the commands.
 
+.DEFAULT_GOAL := all
 FLAVOUR  ?= release
 B        := $(if $(filter release,$(FLAVOUR)),build,build/$(FLAVOUR))
-CC       ?= cc
-PKGS     := rdkafka rocksdb luajit libxxhash
 PREFIX   ?= /usr/local
+DESTDIR  ?=
+V        ?= @
+ifeq ($(origin CC),default)
+CC       := gcc
+endif
 
+PKGS     := rdkafka luajit libxxhash
 WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
 CFLAGS.release := -O2 -g
 CFLAGS.test    := -O2 -g -DTIDE_FAILPOINTS
 CFLAGS.asan    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined -DTIDE_FAILPOINTS
 CFLAGS.tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread -DTIDE_FAILPOINTS
+CFLAGS.cover   := -O0 -g --coverage -DTIDE_FAILPOINTS
+# Looked up once, and only when something is compiled: a fresh machine has no
+# pkg-config until tests/deps has run.
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
+PKG_LIBS   = $(eval PKG_LIBS := $(shell pkg-config --libs $(PKGS)))$(PKG_LIBS)
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -fPIC $(WARN) $(if $(DEV),-Werror) $(CFLAGS.$(FLAVOUR)) -Isrc \
-             $(shell pkg-config --cflags rdkafka luajit libxxhash 2>/dev/null) -MMD -MP $(CFLAGS)
-LIBS      = $(shell pkg-config --libs rdkafka luajit libxxhash 2>/dev/null) -lrocksdb -lm -lpthread -ldl
+             $(PKG_CFLAGS) $(CFLAGS)
+LIBS       = $(PKG_LIBS) -lrocksdb -lm -lpthread -ldl
 
 ROOMS    := base record source broker decode time job state checkpoint sink serve run
 SRC      := $(foreach r,$(ROOMS),$(wildcard src/$(r)/*.c))
 OBJ      := $(SRC:src/%.c=$(B)/obj/%.o)
 ROOM_OBJ := $(filter-out $(B)/obj/run/main.o,$(OBJ))
-UNIT     := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
-V        ?= @
+UNIT_SRC := $(wildcard tests/unit/test_*.c)
+UNIT     := $(UNIT_SRC:tests/unit/%.c=$(B)/unit/%)
 
-all: $(B)/tidemark ## the program, at build/tidemark
+all: $(B)/tidemark ## build the program: build/tidemark
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- The program -----------------------------------------------------------
 
 $(B)/tidemark: $(OBJ)
 	@echo "  LD   $@"
-	$(V)$(CC) $(ALL_CFLAGS) -rdynamic -o $@ $^ $(LIBS)
+	$(V)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -rdynamic -o $@ $^ $(LIBS)
 
 # The rooms as a library, so that busted can load the FFI entries.
 $(B)/libtidemark.so: $(ROOM_OBJ)
 	@echo "  LD   $@"
-	$(V)$(CC) $(ALL_CFLAGS) -shared -o $@ $^ $(LIBS)
+	$(V)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -shared -o $@ $^ $(LIBS)
 
-$(B)/obj/%.o: src/%.c
+$(B)/obj/%.o: src/%.c | $(B)/.deps
 	@mkdir -p $(@D)
 	@echo "  CC   $<"
-	$(V)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+	$(V)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(B)/unit/%: tests/unit/%.c $(ROOM_OBJ)
+# Says what is missing and how to get it, before the compiler does it worse.
+$(B)/.deps: tests/deps
+	@mkdir -p $(@D)
+	@tests/deps --check build
+	@touch $@
+
+# --- Tests' programs -------------------------------------------------------
+
+$(B)/unit/%.o: tests/unit/%.c | $(B)/.deps
 	@mkdir -p $(@D)
 	@echo "  CC   $<"
-	$(V)$(CC) $(ALL_CFLAGS) -Itests/unit -rdynamic -o $@ $(filter %.c %.o,$^) -lcmocka $(LIBS)
+	$(V)$(CC) $(ALL_CFLAGS) -Itests/unit -MMD -MP -c -o $@ $<
 
--include $(OBJ:.o=.d) $(UNIT:=.d)
-.PHONY: all
+$(B)/unit/%: $(B)/unit/%.o $(ROOM_OBJ)
+	@echo "  LD   $@"
+	$(V)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -rdynamic -o $@ $^ -lcmocka $(LIBS)
+
+$(B)/kadmin: tests/integration/kadmin.c | $(B)/.deps
+	@echo "  CC   $@"
+	$(V)$(CC) $(ALL_CFLAGS) -MMD -MP -o $@ $< $(PKG_LIBS) -lpthread
+
+$(B)/bench/%: tests/bench/%.c $(ROOM_OBJ)
+	@mkdir -p $(@D)
+	@echo "  CC   $@"
+	$(V)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -rdynamic -o $@ $^ $(LIBS)
+
+unit-programs: $(UNIT)
+.SECONDARY: $(UNIT:=.o)
+
+# --- What people type ------------------------------------------------------
+
+demo: ## word count on an embedded broker, live; installs what is missing
+	@tests/deps build demo
+	@$(MAKE) --no-print-directory all
+	@exec ./build/tidemark demo $(DEMO_FLAGS)
+
+deps: ## install the Debian packages that build, demo and test need
+	@tests/deps build demo test
+
+test: ## everything that must hold before a change goes in
+	@tests/run
+
+unit: ## C tests: plain, under ASan and UBSan, under TSan
+	@tests/run unit unit-asan unit-tsan
+
+spec: ## Lua tests, with the JIT on and off
+	@tests/run spec spec-nojit
+
+golden: ## job, input, expected output
+	@tests/run golden
+
+integration: ## against a real Kafka, which it starts and stops
+	@tests/run integration
+
+check: ## every check of the source: format, lint, layers, lengths
+	@tests/run check
+
+fmt: ## let clang-format rewrite the C sources
+	$(V)clang-format -i --style=file $(shell find src tests -name '*.[ch]')
+
+lint: ## cppcheck, luacheck and shellcheck
+	@tests/check/cppcheck && tests/check/luacheck && tests/check/shellcheck
+
+tidy: ## clang-tidy, for those who have minutes
+	@clang-tidy --quiet $(SRC) -- -std=gnu11 -D_GNU_SOURCE -Isrc $(PKG_CFLAGS)
+
+layers: ## who includes whom, against src/LAYERS
+	@tests/check/layers
+
+asan: ## C and integration tests under ASan and UBSan
+	@tests/run unit-asan integration-asan
+
+tsan: ## tests with threads under TSan
+	@tests/run unit-tsan
+
+fuzz: ## libFuzzer over tests/fuzz, FUZZ_SECONDS each (15)
+	@tests/deps build fuzz
+	@tests/run fuzz
+
+sweep: ## fail at every place in turn, restart, compare
+	@tests/run sweep
+
+soak: ## the long form of the kill loop
+	@TIDE_KILLS=100 tests/run soak
+
+bench: ## figures against the raw consumer, on a real Kafka
+	@tests/deps build test
+	@$(MAKE) --no-print-directory all $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c))
+	@tests/bench/run
+
+cover: ## line coverage of the C tests
+	@tests/deps build test cover
+	@tests/run cover
+
+MAN  := $(wildcard src/run/tidemark.1)
+COMP := $(wildcard src/run/tidemark.bash)
+install: all ## to PREFIX (/usr/local): program, Lua library, jobs
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/tidemark/jobs
+	install -m 755 build/tidemark $(DESTDIR)$(PREFIX)/bin/tidemark
+	cd lua && find . -name '*.lua' -exec install -D -m 644 {} $(DESTDIR)$(PREFIX)/share/tidemark/lua/{} \;
+	install -m 644 $(wildcard jobs/*.lua) $(DESTDIR)$(PREFIX)/share/tidemark/jobs/
+	$(if $(MAN),install -D -m 644 $(MAN) $(DESTDIR)$(PREFIX)/share/man/man1/tidemark.1)
+	$(if $(COMP),install -D -m 644 $(COMP) $(DESTDIR)$(PREFIX)/share/bash-completion/completions/tidemark)
+
+clean: ## remove build/; the Kafka for tests stays in the cache
+	$(V)rm -rf build
+
+-include $(OBJ:.o=.d) $(UNIT:=.d) $(B)/kadmin.d
+.PHONY: all help unit-programs demo deps test unit spec golden integration check fmt lint tidy \
+        layers asan tsan fuzz sweep soak bench cover install clean
