@@ -2,8 +2,12 @@
 /* Batches of records, a ring of them per worker, and when a view dies.
  *
  * A worker fills one batch, runs it, and takes the next of its ring. Taking a
- * batch retires what it held: its generation ends and its views are poisoned,
- * so a view kept too long is an error and not another record's data. */
+ * batch retires what it held: its generation ends and its views are zeroed, so
+ * a view kept too long is an error and not another record's data.
+ *
+ * This holds for ever for a copy of a view: its generation is not found again.
+ * A reference into the batch reads a dead view only until the memory is filled
+ * anew, so what outlives a call must hold a copy, or the generation beside it. */
 #ifndef TIDE_RECORD_BATCH_H
 #define TIDE_RECORD_BATCH_H
 
@@ -23,7 +27,8 @@ struct tide_ring; /* One worker's batches; its only user is that worker. */
 
 struct tide_ring *tide_ring_new(void);
 void tide_ring_free(struct tide_ring *ring);
-/* Retire the oldest batch and give it out empty, under a new generation. */
+/* Retire the oldest batch and give it out empty, under a new generation, with
+ * a copy of `topic`. NULL when out of memory. */
 struct tide_batch *tide_ring_next(struct tide_ring *ring, const char *topic,
                                   int32_t partition);
 /* The batch of a generation, or NULL when it has been retired. */

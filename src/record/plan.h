@@ -11,6 +11,8 @@
 
 #include "record/rows.h"
 
+enum { TIDE_OUTPUTS_MAX = 64 };
+
 struct tide_option {
 	char *key;
 	char *value;
