@@ -47,6 +47,11 @@ return function()
          if from[#from] then
             show(from[#from])
          end
+         -- The harness of the integration tests knows what else to show.
+         local harness = package.loaded.harness
+         if harness then
+            say(indent(harness.postmortem()))
+         end
       end
       return nil, true
    end

@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -13,10 +14,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { POINTS_MAX = 16, NAME_MAX_ = 48 };
+enum { POINTS_MAX = 16, NAME_MAX_ = 48, TRACE_SIZE = 64 };
 enum action { ACT_KILL, ACT_EXIT, ACT_IO, ACT_DELAY, ACT_STOP };
 
 struct point {
@@ -29,6 +31,7 @@ struct point {
 
 static struct point points[POINTS_MAX];
 static size_t point_count;
+static char *trace; /* TRACE_SIZE bytes of TIDEMARK_FAILPOINT_TRACE, or NULL */
 static pthread_once_t loaded = PTHREAD_ONCE_INIT;
 
 /* A misspelt fail point would let a test pass for nothing. */
@@ -68,8 +71,35 @@ static bool action_parse(struct point *point, const char *text)
 	return *rest == '\0';
 }
 
+/* The place last reached, in a file that outlives a SIGKILL: so a kill loop can
+ * tell in which phase its kills landed. */
+static void trace_open(void)
+{
+	const char *path = getenv("TIDEMARK_FAILPOINT_TRACE");
+	if (path == NULL || *path == '\0')
+		return;
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	if (fd < 0 || ftruncate(fd, TRACE_SIZE) != 0) {
+		fprintf(stderr, "TIDEMARK_FAILPOINT_TRACE: %s: %s\n", path, strerror(errno));
+		abort();
+	}
+	void *map = mmap(NULL, TRACE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	if (map != MAP_FAILED)
+		trace = map;
+}
+
+static void trace_put(const char *name)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	pthread_mutex_lock(&lock);
+	strncpy(trace, name, TRACE_SIZE);
+	pthread_mutex_unlock(&lock);
+}
+
 static void load(void)
 {
+	trace_open();
 	const char *spec = getenv("TIDEMARK_FAILPOINT");
 	char *copy = spec != NULL ? strdup(spec) : NULL;
 	char *rest = copy;
@@ -115,6 +145,8 @@ int tide_failpoint(const char *name)
 {
 	assert(name != NULL && *name != '\0');
 	pthread_once(&loaded, load);
+	if (trace != NULL)
+		trace_put(name);
 	int result = 0;
 	for (size_t i = 0; i < point_count; i++) {
 		struct point *point = &points[i];
