@@ -108,21 +108,14 @@ static void store_number(struct scan *scan, const struct tide_json_slot *slot,
 		enum tide_scan rc = TIDE_SCAN_TYPE;
 		cell_set(cell, 0);
 		switch (scan->spec->fields[f].type) {
-		case TIDE_INT:
-			rc = tide_json_number_int(number, 0, false, &cell->i);
-			break;
+		case TIDE_INT: rc = tide_json_number_int(number, 0, false, &cell->i); break;
 		case TIDE_DOUBLE:
 			rc = tide_json_number_double(number, scan->spec->c_locale, scan->arena,
 			                             &cell->d);
 			break;
-		case TIDE_TIMESTAMP:
-			rc = time_of_number(number, &cell->i);
-			break;
-		case TIDE_STRING:
-			cell_text(scan, f, number->p, number->len);
-			continue;
-		default:
-			break;
+		case TIDE_TIMESTAMP: rc = time_of_number(number, &cell->i); break;
+		case TIDE_STRING: cell_text(scan, f, number->p, number->len); continue;
+		default: break;
 		}
 		if ((int)rc == TIDE_JSON_NOMEM)
 			scan->nomem = true;
@@ -175,8 +168,8 @@ static const char *scan_string(struct scan *scan, const char *p, const struct ti
 		struct tide_cell *cell = &scan->cells[f];
 		if (type == TIDE_STRING || type == TIDE_BYTES)
 			cell_text(scan, f, text, len);
-		else if (type == TIDE_TIMESTAMP
-		         && tide_clock_parse_us(text, (size_t)len, &cell->i) == 0)
+		else if (type == TIDE_TIMESTAMP &&
+		         tide_clock_parse_us(text, (size_t)len, &cell->i) == 0)
 			cell_set(cell, 0);
 		else
 			cell_null(scan, f, TIDE_SCAN_TYPE, p);
@@ -225,8 +218,7 @@ static inline const struct tide_json_slot *guess_slot(const struct scan *scan,
 		return NULL;
 	if ((tide_json_head(p + 1) & slot->head_mask) != slot->head || p[slot->name_len + 1] != '"')
 		return NULL;
-	if (slot->name_len > 8
-	    && memcmp(p + 9, slot->name + 8, (size_t)slot->name_len - 8) != 0)
+	if (slot->name_len > 8 && memcmp(p + 9, slot->name + 8, (size_t)slot->name_len - 8) != 0)
 		return NULL;
 	return slot;
 }
@@ -259,8 +251,8 @@ static const char *scan_name(struct scan *scan, const char *p, struct frame *top
 		const struct tide_json_node *node = &scan->spec->nodes[top->node];
 		top->hint = (int32_t)(slot - scan->spec->slots) - node->first + 1;
 		for (int32_t i = 0; i < slot->under_count; i++)
-			cell_null(scan, scan->spec->under[slot->under_first + i],
-			          TIDE_SCAN_MISSING, p);
+			cell_null(scan, scan->spec->under[slot->under_first + i], TIDE_SCAN_MISSING,
+			          p);
 	}
 	*found = slot;
 	return skip_blanks(scan, p + 1);
@@ -301,7 +293,8 @@ static const char *scan_after(struct scan *scan, const char *p, const struct fra
 		if (c == ',')
 			return skip_blanks(scan, p + 1);
 		if (c != (array ? ']' : '}'))
-			return fail_at(scan, p, array ? "expected ',' or ']'" : "expected ',' or '}'");
+			return fail_at(scan, p,
+			               array ? "expected ',' or ']'" : "expected ',' or '}'");
 		p++;
 		--*depth;
 	}
@@ -373,7 +366,7 @@ static void snippet(const struct scan *scan, int32_t at, char *out, size_t size)
 static void explain_field(const struct scan *scan, int32_t field, enum tide_scan code,
                           struct tide_scan_error *why)
 {
-	static const char *const types[] = { "",       "an int", "a double",   "a bool",
+	static const char *const types[] = { "",         "an int", "a double",   "a bool",
 		                             "a string", "bytes",  "a timestamp" };
 	const struct tide_field *one = &scan->spec->fields[field];
 	const char *type = one->type <= TIDE_TIMESTAMP ? types[one->type] : "";
@@ -384,7 +377,8 @@ static void explain_field(const struct scan *scan, int32_t field, enum tide_scan
 	why->field = field;
 	why->at = at;
 	if (code == TIDE_SCAN_MISSING) {
-		const char *what = at < scan->end - scan->doc && scan->doc[at] == 'n' ? "null" : "missing";
+		const char *what =
+			at < scan->end - scan->doc && scan->doc[at] == 'n' ? "null" : "missing";
 		snprintf(why->text, sizeof why->text, "\"%.*s\" is %s", name_len, one->path, what);
 		return;
 	}

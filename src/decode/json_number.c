@@ -9,8 +9,8 @@
 #include "decode/json.h"
 
 enum {
-	DIGITS_EXACT = 19,       /* so many decimal digits always fit a uint64_t */
-	TEXT_SHORT = 64          /* longer number text needs memory for strtod */
+	DIGITS_EXACT = 19, /* so many decimal digits always fit a uint64_t */
+	TEXT_SHORT = 64    /* longer number text needs memory for strtod */
 };
 
 /* Beyond what any document's digits could make up for; sums fit an int64_t. */
@@ -99,8 +99,8 @@ static enum tide_scan digits_int(const struct tide_json_number *number, int64_t 
 				return TIDE_SCAN_TYPE;
 			continue;
 		}
-		if (__builtin_mul_overflow(value, 10U, &value)
-		    || __builtin_add_overflow(value, digit, &value))
+		if (__builtin_mul_overflow(value, 10U, &value) ||
+		    __builtin_add_overflow(value, digit, &value))
 			return TIDE_SCAN_RANGE;
 	}
 	for (int64_t i = number->digits; i < left && value != 0; i++)
@@ -132,10 +132,11 @@ enum tide_scan tide_json_number_double(const struct tide_json_number *number, lo
 		                      1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
 		                      1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22 };
 	/* Both factors are exact doubles, so one operation rounds once. */
-	if (number->digits <= DIGITS_EXACT && number->mantissa <= (uint64_t)1 << 53
-	    && number->scale >= -22 && number->scale <= 22) {
+	if (number->digits <= DIGITS_EXACT && number->mantissa <= (uint64_t)1 << 53 &&
+	    number->scale >= -22 && number->scale <= 22) {
 		double value = (double)number->mantissa;
-		value = number->scale < 0 ? value / ten[-number->scale] : value * ten[number->scale];
+		value = number->scale < 0 ? value / ten[-number->scale]
+		                          : value * ten[number->scale];
 		*out = number->negative ? -value : value;
 		return TIDE_SCAN_OK;
 	}

@@ -19,13 +19,12 @@ struct tide_json_number {
 	uint64_t mantissa; /* those digits as one integer */
 	int64_t scale;     /* the value is mantissa * 10^scale */
 	bool negative;
-	bool integer;      /* neither fraction nor exponent */
+	bool integer; /* neither fraction nor exponent */
 };
 
 /* Reads the number at `p`. Returns where it ends, or NULL if there is none; a
  * number cut short by `end` is none. */
-const char *tide_json_number_scan(struct tide_json_number *number, const char *p,
-                                  const char *end);
+const char *tide_json_number_scan(struct tide_json_number *number, const char *p, const char *end);
 
 /* number * 10^shift as an int64. With `cut` a fraction is dropped, without it a
  * fraction is TIDE_SCAN_TYPE. Beyond int64 is TIDE_SCAN_RANGE. */

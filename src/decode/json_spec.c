@@ -24,8 +24,8 @@ static int32_t segment_len(const struct tide_field *field, int32_t from)
 static bool passes(const struct tide_json_spec *spec, int32_t field, struct origin origin)
 {
 	const struct tide_field *one = &spec->fields[field];
-	return one->path_len >= origin.depth
-	       && memcmp(one->path, spec->fields[origin.via].path, (size_t)origin.depth) == 0;
+	return one->path_len >= origin.depth &&
+	       memcmp(one->path, spec->fields[origin.via].path, (size_t)origin.depth) == 0;
 }
 
 static struct tide_json_slot *slot_of(struct tide_json_spec *spec, struct tide_json_node *node,

@@ -17,9 +17,9 @@ struct tide_json_slot {
 	uint64_t head_mask; /* as far as it has them */
 	const char *name;
 	int32_t name_len;
-	bool plain;         /* a document writes it as it is: ASCII, no escapes */
-	int32_t field;      /* the first field that wants the value, or -1 */
-	int32_t node;       /* what is looked for inside the value, or -1 */
+	bool plain;                       /* a document writes it as it is: ASCII, no escapes */
+	int32_t field;                    /* the first field that wants the value, or -1 */
+	int32_t node;                     /* what is looked for inside the value, or -1 */
 	int32_t under_first, under_count; /* fields further inside, in `under` */
 };
 
@@ -48,9 +48,10 @@ static inline uint64_t tide_json_head(const char *p)
 
 /* The slot of `node` for a name, or NULL. Documents mostly repeat their layout,
  * so the search starts behind the slot that was found before. */
-static inline const struct tide_json_slot *
-tide_json_slot_find(const struct tide_json_spec *spec, const struct tide_json_node *node,
-                    int32_t hint, const char *name, int32_t len)
+static inline const struct tide_json_slot *tide_json_slot_find(const struct tide_json_spec *spec,
+                                                               const struct tide_json_node *node,
+                                                               int32_t hint, const char *name,
+                                                               int32_t len)
 {
 	const struct tide_json_slot *slots = spec->slots + node->first;
 	int32_t i = hint;

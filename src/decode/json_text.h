@@ -16,7 +16,7 @@
 struct tide_json_text {
 	const char *p;
 	int32_t len;
-	bool escaped; /* holds backslashes */
+	bool escaped;    /* holds backslashes */
 	const char *end; /* behind the closing quote, or NULL: bad says why */
 	const char *bad_at;
 	const char *bad;
@@ -36,8 +36,7 @@ static inline bool tide_json_text_plain(unsigned char c)
 }
 
 /* `p` is behind the opening quote. Never reads at or beyond `end`. */
-static inline void tide_json_text_scan(struct tide_json_text *text, const char *p,
-                                       const char *end)
+static inline void tide_json_text_scan(struct tide_json_text *text, const char *p, const char *end)
 {
 	text->p = p;
 	text->escaped = false;

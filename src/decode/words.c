@@ -13,9 +13,9 @@
 #endif
 
 enum {
-	LANE = 16,          /* bytes classified at once */
-	BLOCK = 64,         /* bytes whose mask fits a register */
-	COUNT_FROM = 4096   /* longer text is counted first, so that views fit exactly */
+	LANE = 16,        /* bytes classified at once */
+	BLOCK = 64,       /* bytes whose mask fits a register */
+	COUNT_FROM = 4096 /* longer text is counted first, so that views fit exactly */
 };
 
 #ifdef WORDS_SSE2
@@ -147,13 +147,13 @@ const struct tide_view *tide_words(struct tide_arena *arena, const char *text, i
 	assert(text != NULL || len <= 0);
 	if (len < 0)
 		len = 0;
-	/* One allocation: the lower-cased text in whole lanes, then the views. */
-	size_t text_size = ((size_t)len + LANE - 1) & ~(size_t)(LANE - 1);
+	/* Whole lanes are written. The text stays apart from the views, as the arena
+	 * wants it, so that bytes of a record can never be read as a view. */
+	char *lower = tide_arena_text(arena, ((size_t)len + LANE - 1) & ~(size_t)(LANE - 1));
 	size_t views = views_max(text, len) + 1;
-	char *lower = tide_arena_alloc(arena, text_size + views * sizeof(struct tide_view));
-	if (lower == NULL)
+	struct tide_view *first = tide_arena_alloc(arena, views * sizeof *first);
+	if (lower == NULL || first == NULL)
 		return NULL;
-	struct tide_view *first = (struct tide_view *)(void *)(lower + text_size);
 	struct tide_view *end = first;
 	if (len > LANE)
 		end = split_blocks(text, len, lower, first, gen, exact);

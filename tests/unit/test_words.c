@@ -14,13 +14,13 @@
 /* The same source once more without SSE2, so that both are tested here. */
 #define TIDE_WORDS_PORTABLE
 #define tide_words tide_words_portable
-const struct tide_view *tide_words_portable(struct tide_arena *arena, const char *text,
-                                            int32_t len, uint32_t gen, int exact);
+const struct tide_view *tide_words_portable(struct tide_arena *arena, const char *text, int32_t len,
+                                            uint32_t gen, int exact);
 #include "../../src/decode/words.c"
 #undef tide_words
 
-typedef const struct tide_view *splitter(struct tide_arena *arena, const char *text,
-                                         int32_t len, uint32_t gen, int exact);
+typedef const struct tide_view *splitter(struct tide_arena *arena, const char *text, int32_t len,
+                                         uint32_t gen, int exact);
 
 static uint64_t random_state;
 
