@@ -91,7 +91,10 @@ unit-programs: $(UNIT)
 demo: ## word count on an embedded broker, live; installs what is missing
 	@tests/deps build demo
 	@$(MAKE) --no-print-directory all
-	@exec ./build/tidemark demo $(DEMO_FLAGS)
+# On a terminal it is a job of its own: Ctrl+C reaches it and not make, which
+# then says what it says, exit 0.
+	@if [ -t 0 ]; then exec bash -mc './build/tidemark demo $(DEMO_FLAGS); exit $$?'; \
+	else exec ./build/tidemark demo $(DEMO_FLAGS); fi
 
 deps: ## install the Debian packages that build, demo and test need
 	@tests/deps build demo test

@@ -86,6 +86,15 @@ function M.pause(ms)
    C.poll(nil, 0, ms)
 end
 
+--- Seconds of "2024-01-01T12:00:00.250Z"; good for differences.
+---@param text string
+function M.time_of(text)
+   local year, month, day, hour, min, sec = text:match("^(%d+)-(%d+)-(%d+)T(%d+):(%d+):([%d.]+)Z$")
+   local whole = math.floor(tonumber(sec))
+   return os.time { year = year, month = month, day = day, hour = hour, min = min, sec = whole,
+                    isdst = false } + tonumber(sec) - whole
+end
+
 --- Ask until the answer is true-ish or the limit is over; returns the answer.
 ---@param limit_s number
 ---@param ask fun(): any

@@ -1,0 +1,96 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- kill -9 at random moments: the final counts are exact each time (E40-B1).
+--
+-- Small batches, and fail points that stretch every phase of an epoch, make
+-- most kills land inside one; the phase is read from the trace that survives.
+-- SEED= replays the moments, TIDE_KILLS= says how many.
+local h = require "harness"
+local null = require("cjson").null
+
+local kills = tonumber(os.getenv "TIDE_KILLS") or (h.sanitized and 10 or 50)
+local seed = tonumber(os.getenv "SEED") or math.floor(h.process.now() * 1000) % 1000000
+
+local repeats = 1000
+local phases = "run=delay:8,barrier=delay:8,decide=delay:8,publish=delay:8"
+
+local function v1_records(times)
+   local auth = { { "authorization", "" } }
+   local records = {}
+   for i = 0, times * 11 - 1 do
+      local n = i % 11 + 1
+      records[#records + 1] = {
+         key = n <= 4 and "order order" or n <= 8 and "order" or null,
+         value = (n <= 6 or n >= 9) and "widget" or null,
+         headers = n <= 3 and auth or n == 4 and { auth[1], auth[1] } or nil,
+         partition = i % 3,
+      }
+   end
+   return records
+end
+
+local function start_job(topic, env)
+   return h.start({ "wordcount", "-b", h.brokers, "--topic", topic, "--from", "earliest",
+                    "--checkpoint-dir", h.path "cp", "--no-ui", "--output", "json",
+                    "--max-records-per-batch", math.floor(repeats * 11 / (kills * 6)),
+                    "--workers", 2 }, { env = env })
+end
+
+-- Fold what was printed over all runs: counts only ever grow.
+local function fold(into, text)
+   for _, row in ipairs(h.json_lines(text)) do
+      local name = row.field .. " " .. row.word
+      into[name] = math.max(into[name] or 0, row.count)
+   end
+end
+
+local function trace_of(path)
+   return (h.read_file(path):match("^[^%z]*"))
+end
+
+describe("kill -9", function()
+   before_each(h.begin)
+
+   it(("%d times leaves every count exact (SEED=%d)"):format(kills, seed), function()
+      math.randomseed(seed)
+      local topic = h.topic(3)
+      h.produce(topic, v1_records(repeats))
+      local counts, landed, inside = {}, {}, 0
+      local trace = h.path "trace"
+      for n = 1, kills do
+         h.write_file(trace, "")
+         local job = start_job(topic, { TIDEMARK_FAILPOINT = phases,
+                                        TIDEMARK_FAILPOINT_TRACE = trace })
+         -- One in ten dies while it starts or recovers.
+         if n % 10 ~= 0 then
+            h.eventually("the first epoch of run " .. n, function()
+               return trace_of(trace) ~= "" or job:ended()
+            end)
+         end
+         h.process.pause(math.random(0, 120))
+         assert.is_falsy(job:ended(), "run " .. n .. " ended by itself: " .. job:err())
+         job:kill "KILL"
+         job:wait(10)
+         fold(counts, job:out())
+         local phase = trace_of(trace)
+         if phase ~= "" and phase ~= "idle" then
+            inside = inside + 1
+         end
+         landed[phase] = (landed[phase] or 0) + 1
+      end
+
+      local last = h.run({ "wordcount", "-b", h.brokers, "--topic", topic, "--until-end",
+                           "--checkpoint-dir", h.path "cp", "--no-ui", "--output", "json" })
+      fold(counts, last:out())
+      local where = {}
+      for phase, count in pairs(landed) do
+         where[#where + 1] = ("%s %d"):format(phase == "" and "starting" or phase, count)
+      end
+      table.sort(where)
+      print(("        %d kills, SEED=%d: %s"):format(kills, seed, table.concat(where, ", ")))
+      assert.are.same({ ["header authorization"] = 5 * repeats, ["key order"] = 12 * repeats,
+                        ["value widget"] = 9 * repeats, ["stats no-key"] = 3 * repeats,
+                        ["stats no-header"] = 7 * repeats, ["stats no-value"] = 2 * repeats },
+                      counts)
+      assert.is_true(inside >= kills * 0.8, inside .. " kills landed inside an epoch")
+   end)
+end)
