@@ -18,11 +18,10 @@ static const int64_t epoch_ms_from = 100000000000;
 
 /* An open object or array. */
 struct frame {
-	int32_t node; /* its wanted names, or NODE_NONE, or NODE_ARRAY */
-	int32_t hint; /* the slot that probably comes next */
+	const struct tide_json_slot *first, *last; /* wanted names; both NULL: none */
+	const struct tide_json_slot *expect;       /* which probably comes next */
+	bool array;
 };
-
-enum { NODE_NONE = -1, NODE_ARRAY = -2 };
 
 /* One document under way. Functions return where they stopped, or NULL with
  * `bad` set. A cell whose value is missing or wrong is null, and until the end
@@ -210,10 +209,9 @@ static const char *scan_literal(struct scan *scan, const char *p, const struct t
 static inline const struct tide_json_slot *guess_slot(const struct scan *scan,
                                                       const struct frame *top, const char *p)
 {
-	const struct tide_json_node *node = &scan->spec->nodes[top->node];
-	if (top->hint >= node->count)
+	const struct tide_json_slot *slot = top->expect;
+	if (slot == top->last)
 		return NULL;
-	const struct tide_json_slot *slot = &scan->spec->slots[node->first + top->hint];
 	if (!slot->plain || scan->end - p < slot->name_len + 10)
 		return NULL;
 	if ((tide_json_head(p + 1) & slot->head_mask) != slot->head || p[slot->name_len + 1] != '"')
@@ -227,11 +225,9 @@ static inline const struct tide_json_slot *guess_slot(const struct scan *scan,
 static const char *scan_name(struct scan *scan, const char *p, struct frame *top,
                              const struct tide_json_slot **found)
 {
-	const struct tide_json_slot *slot = NULL;
 	if (peek(scan, p) != '"')
 		return fail_at(scan, p, "expected a name in quotes");
-	if (top->node >= 0)
-		slot = guess_slot(scan, top, p);
+	const struct tide_json_slot *slot = guess_slot(scan, top, p);
 	if (slot != NULL) {
 		p += slot->name_len + 2;
 	} else {
@@ -240,16 +236,13 @@ static const char *scan_name(struct scan *scan, const char *p, struct frame *top
 		p = read_text(scan, p, false, &name, &len);
 		if (p == NULL)
 			return NULL;
-		if (top->node >= 0)
-			slot = tide_json_slot_find(scan->spec, &scan->spec->nodes[top->node],
-			                           top->hint, name, len);
+		slot = tide_json_slot_find(top->first, top->last, top->expect, name, len);
 	}
 	p = skip_blanks(scan, p);
 	if (peek(scan, p) != ':')
 		return fail_at(scan, p, "expected ':'");
 	if (slot != NULL) {
-		const struct tide_json_node *node = &scan->spec->nodes[top->node];
-		top->hint = (int32_t)(slot - scan->spec->slots) - node->first + 1;
+		top->expect = slot + 1;
 		for (int32_t i = 0; i < slot->under_count; i++)
 			cell_null(scan, scan->spec->under[slot->under_first + i], TIDE_SCAN_MISSING,
 			          p);
@@ -268,15 +261,21 @@ static const char *scan_scalar(struct scan *scan, const char *p, const struct ti
 	return scan_literal(scan, p, slot);
 }
 
+static void frame_want(struct frame *frame, const struct tide_json_spec *spec, int32_t node)
+{
+	frame->first = frame->expect = spec->slots + spec->nodes[node].first;
+	frame->last = frame->first + spec->nodes[node].count;
+}
+
 /* `p` is at a bracket that opens: what is wanted inside. */
 static struct frame frame_of(const struct scan *scan, const char *p,
                              const struct tide_json_slot *slot)
 {
-	struct frame frame = { *p == '[' ? NODE_ARRAY : NODE_NONE, 0 };
+	struct frame frame = { .array = *p == '[' };
 	if (slot != NULL) {
 		slot_null(scan, slot, TIDE_SCAN_TYPE, p);
 		if (*p == '{' && slot->node >= 0)
-			frame.node = slot->node;
+			frame_want(&frame, scan->spec, slot->node);
 	}
 	return frame;
 }
@@ -287,7 +286,7 @@ static const char *scan_after(struct scan *scan, const char *p, const struct fra
                               int *depth)
 {
 	while (*depth > 0) {
-		bool array = stack[*depth - 1].node == NODE_ARRAY;
+		bool array = stack[*depth - 1].array;
 		p = skip_blanks(scan, p);
 		char c = peek(scan, p);
 		if (c == ',')
@@ -309,13 +308,14 @@ static bool scan_document(struct scan *scan)
 	const char *p = skip_blanks(scan, scan->doc);
 	if (peek(scan, p) != '{')
 		return fail_at(scan, p, "expected '{'") != NULL;
-	stack[0] = (struct frame){ 0, 0 };
+	stack[0] = (struct frame){ .array = false };
+	frame_want(&stack[0], scan->spec, 0);
 	p = skip_blanks(scan, p + 1);
 	if (peek(scan, p) == '}')
 		p = scan_after(scan, p, stack, &depth);
 	while (p != NULL && depth > 0) {
 		const struct tide_json_slot *slot = NULL;
-		if (stack[depth - 1].node != NODE_ARRAY) {
+		if (!stack[depth - 1].array) {
 			p = scan_name(scan, p, &stack[depth - 1], &slot);
 			if (p == NULL)
 				break;

@@ -16,69 +16,18 @@ enum {
 /* Beyond what any document's digits could make up for; sums fit an int64_t. */
 static const int64_t exponent_max = (int64_t)1 << 40;
 
-static inline bool is_digit(const char *p, const char *end)
-{
-	return p < end && *p >= '0' && *p <= '9';
-}
-
-/* Digits into the mantissa. Wraps beyond 19 of them, where it is not used. */
-static inline const char *digits_scan(struct tide_json_number *number, const char *p,
-                                      const char *end)
-{
-	const char *from = p;
-	uint64_t mantissa = number->mantissa;
-	while (is_digit(p, end))
-		mantissa = mantissa * 10 + (uint64_t)(*p++ - '0');
-	number->mantissa = mantissa;
-	number->digits += (int32_t)(p - from);
-	return p;
-}
-
-static const char *exponent_scan(struct tide_json_number *number, const char *p, const char *end)
+const char *tide_json_exponent_scan(struct tide_json_number *number, const char *p, const char *end)
 {
 	bool negative = p < end && *p == '-';
 	int64_t exponent = 0;
 	if (p < end && (*p == '-' || *p == '+'))
 		p++;
-	if (!is_digit(p, end))
+	if (!tide_json_is_digit(p, end))
 		return NULL;
-	for (; is_digit(p, end); p++)
+	for (; tide_json_is_digit(p, end); p++)
 		if (exponent < exponent_max)
 			exponent = exponent * 10 + (*p - '0');
 	number->scale += negative ? -exponent : exponent;
-	return p;
-}
-
-const char *tide_json_number_scan(struct tide_json_number *number, const char *p, const char *end)
-{
-	number->p = p;
-	number->mantissa = 0;
-	number->digits = 0;
-	number->scale = 0;
-	number->integer = true;
-	number->negative = p < end && *p == '-';
-	p += number->negative;
-	if (!is_digit(p, end))
-		return NULL;
-	const char *first = p;
-	p = digits_scan(number, p, end);
-	if (*first == '0' && p - first > 1)
-		return NULL; /* 01 */
-	if (p < end && *p == '.') {
-		const char *point = p++;
-		number->integer = false;
-		p = digits_scan(number, p, end);
-		number->scale = -(p - point - 1);
-		if (number->scale == 0)
-			return NULL; /* 1. */
-	}
-	if (p < end && (*p == 'e' || *p == 'E')) {
-		number->integer = false;
-		p = exponent_scan(number, p + 1, end);
-		if (p == NULL)
-			return NULL;
-	}
-	number->len = (int32_t)(p - number->p);
 	return p;
 }
 

@@ -31,7 +31,9 @@ static bool passes(const struct tide_json_spec *spec, int32_t field, struct orig
 static struct tide_json_slot *slot_of(struct tide_json_spec *spec, struct tide_json_node *node,
                                       const char *name, int32_t len)
 {
-	const struct tide_json_slot *found = tide_json_slot_find(spec, node, 0, name, len);
+	const struct tide_json_slot *first = spec->slots + node->first;
+	const struct tide_json_slot *found =
+		tide_json_slot_find(first, first + node->count, first, name, len);
 	if (found != NULL)
 		return &spec->slots[found - spec->slots];
 	struct tide_json_slot *slot = &spec->slots[spec->slot_count++];

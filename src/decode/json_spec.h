@@ -6,6 +6,7 @@
 
 #include <locale.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -46,20 +47,19 @@ static inline uint64_t tide_json_head(const char *p)
 	return head;
 }
 
-/* The slot of `node` for a name, or NULL. Documents mostly repeat their layout,
- * so the search starts behind the slot that was found before. */
-static inline const struct tide_json_slot *tide_json_slot_find(const struct tide_json_spec *spec,
-                                                               const struct tide_json_node *node,
-                                                               int32_t hint, const char *name,
-                                                               int32_t len)
+/* The slot between `first` and `last` for a name, or NULL. Documents mostly repeat
+ * their layout, so the search starts at `expect`. */
+static inline const struct tide_json_slot *tide_json_slot_find(const struct tide_json_slot *first,
+                                                               const struct tide_json_slot *last,
+                                                               const struct tide_json_slot *expect,
+                                                               const char *name, int32_t len)
 {
-	const struct tide_json_slot *slots = spec->slots + node->first;
-	int32_t i = hint;
-	for (int32_t left = node->count; left > 0; left--, i++) {
-		if (i >= node->count)
-			i = 0;
-		if (slots[i].name_len == len && memcmp(slots[i].name, name, (size_t)len) == 0)
-			return &slots[i];
+	const struct tide_json_slot *slot = expect;
+	for (ptrdiff_t left = last - first; left > 0; left--, slot++) {
+		if (slot == last)
+			slot = first;
+		if (slot->name_len == len && memcmp(slot->name, name, (size_t)len) == 0)
+			return slot;
 	}
 	return NULL;
 }
