@@ -2,9 +2,10 @@
 /* Keys as bytes: from the cells of a row, and back.
  *
  * Part by part: text is a length byte (255 escapes to 4 bytes) and the bytes;
- * other types are a tag byte and 8 bytes; null is the tag 254 alone. Equal
- * keys have equal bytes, and -0.0 is 0.0. The shard of a key is a hash of
- * these bytes, so the encoding never changes under a checkpoint. */
+ * other types are a tag byte, which is the type's number, and 8 bytes; null is
+ * the tag 254 alone. Numbers are little-endian. Equal keys have equal bytes:
+ * -0.0 is 0.0, every NaN is one NaN, a true bool is 1. The shard of a key is a
+ * hash of these bytes, so the encoding never changes under a checkpoint. */
 #ifndef TIDE_STATE_KEYS_H
 #define TIDE_STATE_KEYS_H
 
@@ -18,7 +19,7 @@ enum { TIDE_KEY_PARTS_MAX = 16, TIDE_SHARDS = 64 };
 
 struct tide_keyspec {
 	int count;
-	int columns[TIDE_KEY_PARTS_MAX];        /* cells of the row */
+	int columns[TIDE_KEY_PARTS_MAX]; /* cells of the row */
 	enum tide_type types[TIDE_KEY_PARTS_MAX];
 };
 
@@ -27,9 +28,12 @@ size_t tide_key_size(const struct tide_keyspec *spec, const struct tide_cell *ro
 /* Writes them; returns the end. */
 char *tide_key_encode(const struct tide_keyspec *spec, const struct tide_cell *row, char *out);
 /* spec->count cells, text borrowed from `key`. Returns false on bytes that are
- * not a key of this spec. */
+ * not a key of this spec, and on a second encoding of one. */
 bool tide_key_decode(const struct tide_keyspec *spec, const char *key, size_t len,
                      struct tide_cell *cells);
 uint32_t tide_key_shard(const char *key, size_t len);
+
+/* The 8 bytes of a part that is neither text nor null. */
+uint64_t tide_key_number(enum tide_type type, const struct tide_cell *cell);
 
 #endif

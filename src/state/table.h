@@ -37,18 +37,21 @@ struct tide_entry {
 /* keyspec is borrowed and outlives the table. value_size is a multiple of 8. */
 struct tide_table *tide_table_new(const struct tide_keyspec *keyspec, size_t value_size);
 void tide_table_free(struct tide_table *table);
-void tide_table_clear(struct tide_table *table); /* back to empty, memory returned */
+void tide_table_clear(struct tide_table *table); /* empty; keeps a few MiB for the next fill */
 uint32_t tide_table_count(const struct tide_table *table);
 size_t tide_table_bytes(const struct tide_table *table); /* memory in use */
 
 /* By the key in a row's cells: the state, zeroed if new; NULL without memory.
- * Its previous bytes are journaled since the last mark. Hot: no allocation
- * beyond the table's own growth, no call on a hit. */
+ * Its previous bytes are journaled since the last mark, and it counts as dirty
+ * and used. Hot: no allocation beyond the table's own growth, no call on a
+ * hit. A rollback puts back the flags too. */
 void *tide_table_slot(struct tide_table *table, const struct tide_cell *row);
 void tide_table_mark(struct tide_table *table);
 void tide_table_rollback(struct tide_table *table);
 
-/* By encoded key. find gives NULL when absent; put makes a zeroed entry. */
+/* By encoded key. find gives NULL when absent; put makes a zeroed entry, or NULL
+ * without memory or when the bytes are no key. Both mark it used, not dirty, and
+ * journal nothing: what the caller changes through them cannot be rolled back. */
 struct tide_entry *tide_table_find(struct tide_table *table, const char *key, uint32_t key_len);
 struct tide_entry *tide_table_put(struct tide_table *table, const char *key, uint32_t key_len);
 
@@ -62,7 +65,8 @@ const char *tide_entry_key(const struct tide_table *table, const struct tide_ent
 struct tide_entry *tide_table_each(struct tide_table *table, uint64_t *at);
 
 /* Drop clean entries, the long unused first, until at most `bytes_max` are in
- * use or none are left that may go. Entries move. Returns how many went. */
+ * use or none are left that may go. Entries move, in place: no second copy is
+ * ever held. Only right after a mark. Returns how many went. */
 uint32_t tide_table_evict(struct tide_table *table, size_t bytes_max);
 
 #endif

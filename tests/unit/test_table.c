@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table against a plain model, rollback, eviction, and the ends of pages. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "state/table.h"
+
+enum { PAGE = 4096, MODEL_KEYS = 4000 };
+
+static const struct tide_keyspec one_text = { 1, { 0 }, { TIDE_STRING } };
+static const struct tide_keyspec two_texts = { 2, { 1, 0 }, { TIDE_STRING, TIDE_BYTES } };
+static const struct tide_keyspec mixed = { 3, { 2, 0, 1 }, { TIDE_STRING, TIDE_INT, TIDE_DOUBLE } };
+
+static unsigned seed;
+
+static int seed_set(void **state)
+{
+	(void)state;
+	seed = getenv("SEED") != NULL ? (unsigned)atoi(getenv("SEED")) : (unsigned)time(NULL);
+	print_message("SEED=%u\n", seed);
+	return 0;
+}
+
+static int below(int n)
+{
+	return rand_r(&seed) % n;
+}
+
+static struct tide_cell text(const char *s)
+{
+	return (struct tide_cell){ .p = s, .len = (int32_t)strlen(s) };
+}
+
+static int64_t *slot(struct tide_table *table, const char *word)
+{
+	struct tide_cell row = text(word);
+	int64_t *state = tide_table_slot(table, &row);
+	assert_non_null(state);
+	return state;
+}
+
+static uint32_t key_of(const struct tide_keyspec *spec, const struct tide_cell *row, char *out)
+{
+	return (uint32_t)(tide_key_encode(spec, row, out) - out);
+}
+
+static int64_t *peek(struct tide_table *table, const char *word)
+{
+	char key[300];
+	struct tide_cell row = text(word);
+	struct tide_entry *entry = tide_table_find(table, key, key_of(&one_text, &row, key));
+	return entry != NULL ? tide_entry_state(entry) : NULL;
+}
+
+/* A row whose every cell is a function of `id`: lengths on both sides of each
+ * limit in the table, empty texts, nulls, equal bytes in different parts. */
+static void row_of(int id, const struct tide_keyspec *spec, struct tide_cell *row, char *bytes)
+{
+	static const int lens[] = { 0, 1, 7, 8, 9, 15, 16, 17, 31, 33, 253, 254, 300, -1 };
+	for (int i = 0; i < spec->count; i++) {
+		struct tide_cell *cell = &row[spec->columns[i]];
+		int part = id / (i * 13 + 1);
+		memset(cell, 0, sizeof *cell);
+		if (spec->types[i] == TIDE_INT) {
+			cell->i = (int64_t)part * 1000003;
+			cell->len = id % 17 == 0 ? -1 : 0;
+		} else if (spec->types[i] == TIDE_DOUBLE) {
+			cell->d = id % 3 / 2.0;
+		} else {
+			cell->len = lens[part % 14];
+			cell->p = bytes + i * 320;
+			for (int k = 0; k < cell->len; k++)
+				bytes[i * 320 + k] =
+					(char)('a' + (k == cell->len / 2 ? part / 14 % 26 : 0));
+		}
+	}
+}
+
+/* Keys by the slow way, counted in an array; the table must agree. */
+static void counts_equal_a_plain_model(void **state)
+{
+	(void)state;
+	const struct tide_keyspec *specs[] = { &one_text, &two_texts, &mixed };
+	static char bytes[1024], keys[MODEL_KEYS][700];
+	static uint32_t lens[MODEL_KEYS];
+	static int64_t counts[MODEL_KEYS];
+	for (int s = 0; s < 3; s++) {
+		struct tide_table *table = tide_table_new(specs[s], 16);
+		int known = 0;
+		for (int n = 0; n < 60000; n++) {
+			struct tide_cell row[3];
+			char key[700];
+			row_of(below(MODEL_KEYS), specs[s], row, bytes);
+			uint32_t len = key_of(specs[s], row, key);
+			int at = 0;
+			while (at < known && (lens[at] != len || memcmp(keys[at], key, len) != 0))
+				at++;
+			if (at == known) {
+				memcpy(keys[at], key, len);
+				lens[at] = len;
+				counts[at] = 0;
+				known++;
+			}
+			tide_table_mark(table);
+			int64_t *value = tide_table_slot(table, row);
+			assert_non_null(value);
+			assert_int_equal(*value, counts[at]);
+			counts[at] = ++*value;
+			assert_int_equal(value[1], 0);
+		}
+		assert_int_equal(tide_table_count(table), known);
+		uint64_t walk = 0;
+		for (int at = 0; at < known; at++) {
+			struct tide_entry *entry = tide_table_each(table, &walk);
+			assert_non_null(entry); /* in insertion order */
+			assert_int_equal(entry->key_len, lens[at]);
+			assert_memory_equal(tide_entry_key(table, entry), keys[at], lens[at]);
+			assert_int_equal(entry->shard, tide_key_shard(keys[at], lens[at]));
+			assert_ptr_equal(tide_table_find(table, keys[at], lens[at]), entry);
+			assert_ptr_equal(tide_table_put(table, keys[at], lens[at]), entry);
+			assert_int_equal(*(int64_t *)tide_entry_state(entry), counts[at]);
+		}
+		assert_null(tide_table_each(table, &walk));
+		tide_table_free(table);
+	}
+}
+
+static void entries_stay_put_while_the_table_grows(void **state)
+{
+	(void)state;
+	struct tide_table *table = tide_table_new(&one_text, 8);
+	int64_t *first = slot(table, "first");
+	*first = 7;
+	for (int i = 0; i < 300000; i++) {
+		char word[16];
+		snprintf(word, sizeof word, "w%d", i);
+		*slot(table, word) = i;
+		tide_table_mark(table);
+	}
+	assert_ptr_equal(slot(table, "first"), first);
+	assert_int_equal(*first, 7);
+	assert_int_equal(tide_table_count(table), 300001);
+	tide_table_clear(table);
+	assert_int_equal(tide_table_count(table), 0);
+	assert_null(peek(table, "first"));
+	assert_int_equal(*slot(table, "first"), 0);
+	tide_table_free(table);
+}
+
+static void rollback_puts_back_what_the_row_touched(void **state)
+{
+	(void)state;
+	struct tide_table *table = tide_table_new(&one_text, 24);
+	slot(table, "old")[2] = 5;
+	tide_table_mark(table);
+	slot(table, "old")[2] = 6;
+	slot(table, "old")[0] = 9;
+	slot(table, "new")[1] = 1;
+	for (int i = 0; i < 1000; i++) { /* more than the journal holds at first */
+		char word[16];
+		snprintf(word, sizeof word, "w%d", i);
+		*slot(table, word) = i;
+	}
+	tide_table_rollback(table);
+	assert_int_equal(tide_table_count(table), 1);
+	assert_int_equal(peek(table, "old")[2], 5);
+	assert_int_equal(peek(table, "old")[0], 0);
+	assert_null(peek(table, "new"));
+	uint64_t at = 0;
+	assert_non_null(tide_table_each(table, &at));
+	assert_null(tide_table_each(table, &at));
+	/* The next row may make the key again; it finds zeroes. */
+	assert_int_equal(slot(table, "new")[1], 0);
+	assert_int_equal(tide_table_count(table), 2);
+	tide_table_mark(table);
+	tide_table_rollback(table);
+	assert_int_equal(tide_table_count(table), 2);
+	tide_table_free(table);
+}
+
+static void rolled_back_entry_is_not_dirty(void **state)
+{
+	(void)state;
+	char key[16];
+	struct tide_table *table = tide_table_new(&one_text, 8);
+	struct tide_cell row = text("k");
+	struct tide_entry *entry = tide_table_put(table, key, key_of(&one_text, &row, key));
+	assert_int_equal(entry->flags, TIDE_ENTRY_USED);
+	slot(table, "k");
+	assert_int_equal(entry->flags, TIDE_ENTRY_USED | TIDE_ENTRY_DIRTY);
+	tide_table_rollback(table);
+	assert_int_equal(entry->flags, TIDE_ENTRY_USED);
+	tide_table_free(table);
+}
+
+/* A text that ends where the mapped memory ends: one byte more would fault. */
+static void text_may_end_at_the_end_of_memory(void **state)
+{
+	(void)state;
+	char *pages =
+		mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_true(pages != MAP_FAILED);
+	assert_int_equal(mprotect(pages + PAGE, PAGE, PROT_NONE), 0);
+	const struct tide_keyspec *specs[] = { &one_text, &two_texts, &mixed };
+	for (int s = 0; s < 3; s++) {
+		struct tide_table *table = tide_table_new(specs[s], 8);
+		for (int32_t len = 0; len <= 40; len++) {
+			char far[64] = { 0 };
+			char *end = pages + PAGE - len;
+			memset(end, 'x', (size_t)len);
+			memset(far, 'x', (size_t)len);
+			struct tide_cell near[3] = { { .p = end, .len = len },
+				                     { .p = end, .len = len },
+				                     { .p = end, .len = len } };
+			struct tide_cell copy[3] = { { .p = far, .len = len },
+				                     { .p = far, .len = len },
+				                     { .p = far, .len = len } };
+			if (s == 2)
+				near[0].i = near[1].i = copy[0].i = copy[1].i = 3;
+			assert_ptr_equal(tide_table_slot(table, near),
+			                 tide_table_slot(table, copy));
+		}
+		assert_int_equal(tide_table_count(table), 41);
+		tide_table_free(table);
+	}
+	munmap(pages, 2 * PAGE);
+}
+
+static void bytes_that_are_no_key_are_refused(void **state)
+{
+	(void)state;
+	struct tide_table *table = tide_table_new(&one_text, 8);
+	assert_null(tide_table_put(table,
+	                           "\x05"
+	                           "ab",
+	                           3));
+	assert_null(tide_table_find(table, "", 0));
+	assert_int_equal(tide_table_count(table), 0);
+	tide_table_free(table);
+}
+
+static void fill(struct tide_table *table, int from, int to)
+{
+	for (int i = from; i < to; i++) {
+		char word[16];
+		snprintf(word, sizeof word, "key%d", i);
+		*slot(table, word) = i;
+		tide_table_mark(table);
+	}
+}
+
+static void flags_set(struct tide_table *table, uint32_t flags)
+{
+	uint64_t at = 0;
+	for (struct tide_entry *entry; (entry = tide_table_each(table, &at)) != NULL;)
+		entry->flags = flags;
+}
+
+static void eviction_takes_the_unused_first_and_keeps_the_changed(void **state)
+{
+	(void)state;
+	struct tide_table *table = tide_table_new(&one_text, 8);
+	fill(table, 0, 40000);
+	flags_set(table, 0);
+	fill(table, 5000, 6000); /* dirty */
+	char key[16];
+	for (int i = 0; i < 1000; i++) { /* used, and pinned */
+		struct tide_cell row;
+		char word[16];
+		snprintf(word, sizeof word, "key%d", i);
+		row = text(word);
+		tide_table_find(table, key, key_of(&one_text, &row, key));
+		snprintf(word, sizeof word, "key%d", 10000 + i);
+		row = text(word);
+		tide_table_find(table, key, key_of(&one_text, &row, key))->flags =
+			TIDE_ENTRY_PINNED;
+	}
+	size_t before = tide_table_bytes(table);
+	uint32_t gone = tide_table_evict(table, before / 4);
+	assert_true(gone > 20000 && gone < 37000);
+	assert_true(tide_table_bytes(table) <= before / 4);
+	assert_int_equal(tide_table_count(table), 40000 - gone);
+	for (int i = 0; i < 40000; i++) {
+		char word[16];
+		snprintf(word, sizeof word, "key%d", i);
+		int64_t *value = peek(table, word);
+		if (i < 1000 || (i >= 5000 && i < 6000) || (i >= 10000 && i < 11000))
+			assert_non_null(value);
+		if (value != NULL)
+			assert_int_equal(*value, i);
+	}
+	/* Nothing fits into nothing, but what is not stored elsewhere stays. */
+	gone += tide_table_evict(table, 0);
+	assert_int_equal(tide_table_count(table), 2000);
+	assert_int_equal(gone, 38000);
+	fill(table, 0, 40000);
+	assert_int_equal(tide_table_count(table), 40000);
+	tide_table_free(table);
+}
+
+static void eviction_gives_memory_back(void **state)
+{
+	(void)state;
+	struct tide_table *table = tide_table_new(&one_text, 8);
+	assert_int_equal(tide_table_evict(table, 0), 0);
+	for (int round = 0; round < 3; round++) {
+		fill(table, 0, 200000);
+		flags_set(table, TIDE_ENTRY_USED);
+		assert_true(tide_table_bytes(table) > 8 << 20);
+		assert_true(tide_table_evict(table, 2 << 20) > 100000);
+		assert_true(tide_table_bytes(table) <= 2 << 20);
+	}
+	tide_table_free(table);
+}
+
+/* Where the process may not reserve 16 GiB of addresses, a table takes less,
+ * and says when that is full. In a child: the limit cannot be lifted again. */
+static void scarce_addresses_end_in_null(void **state)
+{
+	(void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	skip(); /* a sanitizer needs terabytes of addresses itself */
+#endif
+	pid_t child = fork();
+	if (child == 0) {
+		struct rlimit limit = { 256 << 20, 256 << 20 };
+		setrlimit(RLIMIT_AS, &limit);
+		struct tide_table *table = tide_table_new(&one_text, 1 << 10);
+		if (table == NULL)
+			_exit(2);
+		for (int i = 0; i < 1000000; i++) {
+			char word[16];
+			snprintf(word, sizeof word, "%d", i);
+			struct tide_cell row = text(word);
+			if (tide_table_slot(table, &row) == NULL)
+				_exit(i > 10000 && tide_table_count(table) == (uint32_t)i ? 0 : 3);
+			tide_table_mark(table);
+		}
+		_exit(4);
+	}
+	int status;
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(counts_equal_a_plain_model),
+		cmocka_unit_test(entries_stay_put_while_the_table_grows),
+		cmocka_unit_test(rollback_puts_back_what_the_row_touched),
+		cmocka_unit_test(rolled_back_entry_is_not_dirty),
+		cmocka_unit_test(text_may_end_at_the_end_of_memory),
+		cmocka_unit_test(bytes_that_are_no_key_are_refused),
+		cmocka_unit_test(eviction_takes_the_unused_first_and_keeps_the_changed),
+		cmocka_unit_test(eviction_gives_memory_back),
+		cmocka_unit_test(scarce_addresses_end_in_null),
+	};
+	return cmocka_run_group_tests(tests, seed_set, NULL);
+}
