@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a run says of itself: the status line, progress as JSON, the summary. */
+#ifndef TIDE_RUN_BOARD_H
+#define TIDE_RUN_BOARD_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/buf.h"
+#include "record/rows.h"
+
+enum { TIDE_BOARD_EPOCHS = 60 };
+
+struct tide_board_part {
+	const char *topic;
+	int32_t partition;
+	int64_t from, next, end; /* of the last epoch; the log end as last seen */
+};
+
+/* One published epoch. Everything is borrowed for the call. */
+struct tide_board_epoch {
+	int64_t epoch, records, rows_out;
+	int64_t started_us; /* wall clock */
+	int64_t run_us, decide_us, publish_us;
+	uint64_t state_rows, state_bytes;
+	uint64_t rows_filtered, rows_failed, rows_lost; /* totals */
+	const struct tide_board_part *parts;
+	int part_count;
+	const struct tide_rows *rows; /* for the table; may be NULL */
+};
+
+struct tide_board;
+
+struct tide_board *tide_board_new(const char *job, int workers, const char *progress_path);
+void tide_board_free(struct tide_board *board);
+
+void tide_board_published(struct tide_board *board, const struct tide_board_epoch *epoch);
+/* Why nothing comes out, or "" when something does. */
+void tide_board_say(struct tide_board *board, const char *state, const char *message);
+/* Redraw the terminal's status line. `records` is the live count. */
+void tide_board_draw(struct tide_board *board, uint64_t records);
+
+/* JSON for the page and the API; may be called from any thread. */
+bool tide_board_get(void *board, const char *path, struct tide_buf *body,
+                     const char **content_type);
+
+/* One screen at the end of a run. */
+void tide_board_summary(struct tide_board *board, FILE *out);
+
+#endif

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line: which command, its words and flags. */
+#include "run/cli.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct tide_own_flag run_flags[] = {
+	{ "progress", "FILE", "append one JSON object per epoch to FILE" },
+	{ "jit-off", NULL, "run the job's Lua interpreted, to compare" },
+	{ 0 }
+};
+static const struct tide_own_flag check_flags[] = {
+	{ "json", NULL, "one JSON object on stdout" }, { 0 }
+};
+static const struct tide_own_flag explain_flags[] = {
+	{ "dot", NULL, "the plan as a graph for Graphviz" },
+	{ "json", NULL, "the plan as JSON" },
+	{ 0 }
+};
+static const struct tide_own_flag config_flags[] = {
+	{ "origin", NULL, "also say where each value came from (always shown)" },
+	{ "json", NULL, "as JSON" },
+	{ 0 }
+};
+static const struct tide_own_flag json_flags[] = {
+	{ "json", NULL, "as JSON" }, { 0 }
+};
+static const struct tide_own_flag offsets_flags[] = {
+	{ "format", "text|json", "json: one Spark-shaped object per kept epoch" }, { 0 }
+};
+static const struct tide_own_flag reset_flags[] = {
+	{ "to", "WHERE", "earliest, latest, a time (2024-01-01T00:00:00Z, or 7d: ago), or "
+	                 "offsets as {\"topic\":{\"0\":100}}" },
+	{ "state", "clear|keep", "what becomes of the keyed state: reading again what it holds "
+	                         "already counts twice unless it is cleared" },
+	{ "yes", NULL, "do not ask" },
+	{ 0 }
+};
+static const struct tide_own_flag state_flags[] = {
+	{ "limit", "N", "at most N rows (20)" }, { 0 }
+};
+static const struct tide_own_flag produce_flags[] = {
+	{ "generator", "NAME", "words or text; without it JSON lines are read from stdin" },
+	{ "rate", "N", "records a second; 0: as fast as it goes" },
+	{ "count", "N", "stop after N records" },
+	{ "seed", "N", "same seed, same records" },
+	{ 0 }
+};
+static const struct tide_own_flag broker_flags[] = {
+	{ "partitions", "N", "of topics named on the command line (4)" }, { 0 }
+};
+
+static const struct tide_command commands[] = {
+	{ "run", "JOB.lua", "run a job until it is stopped", 1, 1, true, run_flags, tide_cli_run },
+	{ "wordcount", "", "run the bundled word count", 0, 0, true, run_flags, tide_cli_wordcount },
+	{ "demo", "", "word count on an embedded broker with a generator and the page", 0, 0, true,
+	  run_flags, tide_cli_demo },
+	{ "check", "JOB.lua", "load a job and check its plan, without a broker", 1, 1, true,
+	  check_flags, tide_cli_check },
+	{ "explain", "JOB.lua", "print a job's plan", 1, 1, true, explain_flags, tide_cli_explain },
+	{ "config", "[JOB.lua]", "every setting, its value and where it came from", 0, 1, true,
+	  config_flags, tide_cli_config },
+	{ "checkpoint show", "[JOB.lua]", "what a checkpoint holds", 0, 1, true, json_flags,
+	  tide_cli_checkpoint_show },
+	{ "checkpoint verify", "[JOB.lua]", "read every record and checksum of a checkpoint", 0, 1,
+	  true, json_flags, tide_cli_checkpoint_verify },
+	{ "offsets show", "[JOB.lua]", "next offsets, of every epoch that is kept", 0, 1, true,
+	  offsets_flags, tide_cli_offsets_show },
+	{ "offsets reset", "JOB.lua", "read again from another place", 1, 1, true, reset_flags,
+	  tide_cli_offsets_reset },
+	{ "state ls", "JOB.lua", "rows of a job's keyed state", 1, 1, true, state_flags,
+	  tide_cli_state_ls },
+	{ "state get", "JOB.lua KEY…", "the row of one key", 2, 17, true, state_flags,
+	  tide_cli_state_get },
+	{ "produce", "TOPIC", "write records to a topic", 1, 1, true, produce_flags,
+	  tide_cli_produce },
+	{ "broker", "[TOPIC…]", "the embedded broker alone", 0, 16, true, broker_flags,
+	  tide_cli_broker },
+	{ "version", "", "versions of Tidemark and its libraries", 0, 0, false, json_flags,
+	  tide_cli_version },
+	{ 0 }
+};
+
+static void print_commands(FILE *out)
+{
+	fprintf(out, "tidemark: stream processing with Kafka and Lua, exactly once, in one process\n\n"
+	             "usage: tidemark COMMAND [WORDS] [FLAGS]\n\n");
+	for (const struct tide_command *c = commands; c->name != NULL; c++) {
+		char left[64];
+		snprintf(left, sizeof left, "%s %s", c->name, c->words);
+		fprintf(out, "  %-28s %s\n", left, c->help);
+	}
+	fprintf(out, "\n`tidemark COMMAND --help` lists the flags of a command. `wordcount` may stand "
+	             "for the\nbundled job's file wherever JOB.lua does.\n");
+}
+
+static void print_help(const struct tide_command *command, enum tide_family family)
+{
+	printf("usage: tidemark %s %s%s[FLAGS]\n\n%s\n\n", command->name, command->words,
+	       command->words[0] ? " " : "", command->help);
+	for (const struct tide_own_flag *flag = command->flags; flag->name != NULL; flag++) {
+		char left[64];
+		snprintf(left, sizeof left, "--%s%s%s", flag->name, flag->takes ? " " : "",
+		         flag->takes ? flag->takes : "");
+		printf("  %s\n      %s\n", left, flag->help);
+	}
+	struct tide_buf text = { 0 };
+	const struct tide_setting *setting;
+	for (size_t i = 0; command->settings && (setting = tide_setting_at(i)) != NULL; i++)
+		tide_setting_help(setting, family, &text);
+	if (text.len > 0)
+		printf("%.*s", (int)text.len, text.p);
+	tide_buf_fini(&text);
+}
+
+/* Does the command's name begin with these words? How many it takes, or 0. */
+static int name_matches(const struct tide_command *command, int count, char **words)
+{
+	const char *space = strchr(command->name, ' ');
+	if (space == NULL)
+		return count > 0 && strcmp(words[0], command->name) == 0 ? 1 : 0;
+	size_t first = (size_t)(space - command->name);
+	return count > 1 && strlen(words[0]) == first &&
+	       strncmp(words[0], command->name, first) == 0 &&
+	       strcmp(words[1], space + 1) == 0 ? 2 : 0;
+}
+
+static int unknown_command(int count, char **words, struct tide_error *err)
+{
+	char list[256] = "";
+	for (const struct tide_command *c = commands; c->name != NULL; c++) {
+		size_t first = strcspn(c->name, " ");
+		if (strlen(words[0]) == first && strncmp(words[0], c->name, first) == 0)
+			snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s",
+			         list[0] ? ", " : "", c->name);
+	}
+	if (list[0] != '\0')
+		return tide_fail(err, TIDE_ERR_USAGE, "`tidemark %s` wants one more word: %s",
+		                 words[0], list);
+	(void)count;
+	return tide_fail(err, TIDE_ERR_USAGE,
+	                 "there is no command \"%s\"; `tidemark --help` lists them", words[0]);
+}
+
+const char *tide_cli_own(const struct tide_cli *cli, const char *name)
+{
+	return tide_option_get(&cli->own, name);
+}
+
+/* An own flag of the command, as --name, --name=value or --name value. Takes
+ * how many arguments, or 0 when it is none of them. */
+static int own_flag(struct tide_cli *cli, int count, char **args, struct tide_error *err)
+{
+	for (const struct tide_own_flag *flag = cli->command->flags; flag->name != NULL; flag++) {
+		size_t len = strlen(flag->name);
+		const char *arg = args[0];
+		if (strncmp(arg, "--", 2) != 0 || strncmp(arg + 2, flag->name, len) != 0)
+			continue;
+		const char *rest = arg + 2 + len;
+		if (*rest != '\0' && *rest != '=')
+			continue;
+		const char *value = *rest == '=' ? rest + 1 : flag->takes == NULL ? "" : NULL;
+		if (flag->takes != NULL && value == NULL && count < 2)
+			return tide_fail(err, TIDE_ERR_USAGE, "--%s wants a value: %s", flag->name,
+			                 flag->takes);
+		if (!tide_option_set(&cli->own, flag->name, value ? value : args[1]))
+			return tide_fail(err, TIDE_ERR_NOMEM, "no memory for flags");
+		return value ? 1 : 2;
+	}
+	return 0;
+}
+
+/* Sorts the arguments behind the command into flags and words. */
+static int parse(struct tide_cli *cli, int count, char **args, bool *help,
+                 struct tide_error *err)
+{
+	bool flags_over = false;
+	for (int i = 0; i < count;) {
+		int taken = 0;
+		if (flags_over || args[i][0] != '-' || args[i][1] == '\0') {
+			cli->words[cli->word_count++] = args[i++];
+			continue;
+		}
+		if (strcmp(args[i], "--") == 0) {
+			flags_over = true;
+			i++;
+			continue;
+		}
+		if (strcmp(args[i], "--help") == 0 || strcmp(args[i], "-h") == 0) {
+			*help = true;
+			i++;
+			continue;
+		}
+		taken = own_flag(cli, count - i, args + i, err);
+		int rc = taken < 0 ? taken : TIDE_OK;
+		if (taken == 0)
+			rc = tide_config_flag(cli->config, count - i, args + i, &taken, err);
+		if (rc != TIDE_OK)
+			return rc;
+		i += taken;
+	}
+	return TIDE_OK;
+}
+
+static int check_words(const struct tide_cli *cli, struct tide_error *err)
+{
+	const struct tide_command *command = cli->command;
+	if (cli->word_count < command->words_min)
+		return tide_fail(err, TIDE_ERR_USAGE, "`tidemark %s` wants %s; see `tidemark %s --help`",
+		                 command->name, command->words, command->name);
+	if (cli->word_count > command->words_max)
+		return tide_fail(err, TIDE_ERR_USAGE, "`tidemark %s` does not take \"%s\"; see `tidemark "
+		                 "%s --help`", command->name, cli->words[command->words_max],
+		                 command->name);
+	return TIDE_OK;
+}
+
+int tide_cli_main(int argc, char **argv, char **environment, const atomic_int *stop,
+                  struct tide_error *err)
+{
+	struct tide_cli cli = { .program = argv[0], .environment = environment, .stop = stop };
+	bool help = false;
+	int taken = 0;
+	if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+	    strcmp(argv[1], "help") == 0) {
+		print_commands(argc < 2 ? stderr : stdout);
+		return argc < 2 ? tide_fail(err, TIDE_ERR_USAGE, "no command given") : TIDE_OK;
+	}
+	if (strcmp(argv[1], "--version") == 0)
+		argv[1] = "version";
+	for (cli.command = commands; cli.command->name != NULL; cli.command++)
+		if ((taken = name_matches(cli.command, argc - 1, argv + 1)) > 0)
+			break;
+	if (cli.command->name == NULL)
+		return unknown_command(argc - 1, argv + 1, err);
+	cli.words = calloc((size_t)argc, sizeof *cli.words);
+	cli.config = tide_config_new();
+	int rc = cli.words == NULL || cli.config == NULL
+	                 ? tide_fail(err, TIDE_ERR_NOMEM, "no memory to start")
+	                 : parse(&cli, argc - 1 - taken, argv + 1 + taken, &help, err);
+	if (rc == TIDE_OK && help)
+		print_help(cli.command, strcmp(cli.command->name, "wordcount") == 0
+		                                ? TIDE_FAMILY_WORDCOUNT : TIDE_FAMILY_OTHER);
+	else if (rc == TIDE_OK)
+		rc = check_words(&cli, err);
+	if (rc == TIDE_OK && !help)
+		rc = cli.command->run(&cli, err);
+	tide_options_fini(&cli.own);
+	tide_config_free(cli.config);
+	free(cli.words);
+	return rc;
+}

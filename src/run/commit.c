@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Decide, publish, release: the second half of an epoch's life.
+ *
+ * Nothing outside changes before decide returns. Then each sink gets the bytes
+ * that the outbox holds; what it has published goes on record with the next
+ * decision, after a second of rest, and at a clean stop. */
+#include "run/commit.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/log.h"
+#include "run/result.h"
+
+struct outlet {
+	struct tide_sink *sink;
+	enum tide_sink_mode mode;
+	const char *name;
+	int64_t acked;
+	bool muted;
+};
+
+struct tide_commit {
+	struct tide_commit_options options;
+	struct outlet *outlets; /* per output */
+	struct tide_result *result; /* whole states to rows, for complete mode */
+	pthread_t thread;
+	bool running;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	struct tide_finished *handed; /* NULL: idle */
+	bool stop;
+	int rc;
+	struct tide_error err;
+};
+
+struct tide_finished *tide_finished_new(const struct tide_meta *before, int workers,
+                                        int output_count)
+{
+	struct tide_finished *finished = calloc(1, sizeof *finished);
+	if (finished == NULL)
+		return NULL;
+	finished->writes = calloc((size_t)workers + 1, sizeof(struct tide_writes *));
+	finished->rows = calloc((size_t)output_count + 1, sizeof(struct tide_rows *));
+	finished->output_count = output_count;
+	if (finished->writes == NULL || finished->rows == NULL ||
+	    !tide_meta_copy(&finished->meta, before)) {
+		tide_finished_free(finished);
+		return NULL;
+	}
+	return finished;
+}
+
+void tide_finished_free(struct tide_finished *finished)
+{
+	if (finished == NULL)
+		return;
+	for (int i = 0; finished->writes != NULL && i < finished->write_count; i++)
+		tide_writes_free(finished->writes[i]);
+	for (int o = 0; finished->rows != NULL && o < finished->output_count; o++)
+		tide_rows_free(finished->rows[o]);
+	free(finished->writes);
+	free(finished->rows);
+	free(finished->parts);
+	tide_meta_fini(&finished->meta);
+	free(finished);
+}
+
+/* Rows to a sink; in complete mode the whole state first becomes *rows. */
+static int publish(struct tide_commit *commit, int output, int64_t epoch,
+                   const struct tide_rows **rows, struct tide_error *err)
+{
+	struct outlet *outlet = &commit->outlets[output];
+	int rc = TIDE_OK;
+	if (outlet->mode == TIDE_MODE_COMPLETE)
+		rc = tide_result_all(commit->result, output, rows, err);
+	if (rc == TIDE_OK && tide_failpoint("publish") != 0)
+		rc = tide_fail(err, TIDE_ERR_UNAVAILABLE, "sink %s: fail point", outlet->name);
+	if (rc == TIDE_OK)
+		rc = outlet->sink->ops->publish(outlet->sink, epoch, *rows, err);
+	if (rc != TIDE_OK)
+		return rc;
+	outlet->acked = epoch;
+	if (tide_failpoint("published") != 0)
+		return tide_fail(err, TIDE_ERR_FAILED, "fail point");
+	return TIDE_OK;
+}
+
+/* Does this output have something to publish for the epoch? In complete mode
+ * an epoch that changed nothing puts nothing out (C29). */
+static bool has_rows(const struct tide_commit *commit, const struct tide_finished *finished,
+                     int output)
+{
+	const struct outlet *outlet = &commit->outlets[output];
+	const struct tide_rows *rows = finished->rows[output];
+	if (outlet->muted)
+		return false;
+	if (outlet->mode == TIDE_MODE_COMPLETE)
+		return finished->records > 0;
+	return rows != NULL && tide_rows_count(rows) > 0;
+}
+
+static int decide(struct tide_commit *commit, struct tide_finished *finished,
+                  struct tide_error *err)
+{
+	int count = finished->output_count, entries = 0;
+	struct tide_outbox_entry outbox[TIDE_OUTPUTS_MAX];
+	struct tide_buf bytes[TIDE_OUTPUTS_MAX] = { 0 };
+	int rc = TIDE_OK;
+	for (int o = 0; rc == TIDE_OK && o < count; o++) {
+		struct outlet *outlet = &commit->outlets[o];
+		struct tide_sink_mark *mark = tide_meta_sink(&finished->meta, outlet->name);
+		assert(mark != NULL);
+		mark->acked = outlet->acked;
+		if (!has_rows(commit, finished, o))
+			continue;
+		/* In complete mode the state of the epoch is the rows. */
+		if (finished->rows[o] == NULL)
+			finished->rows[o] = tide_rows_new(commit->options.plan->outputs[o].row);
+		if (finished->rows[o] != NULL)
+			tide_rows_encode(finished->rows[o], &bytes[o]);
+		if (finished->rows[o] == NULL || bytes[o].failed)
+			rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for the outbox");
+		mark->due = finished->meta.epoch;
+		finished->meta.rows_out += tide_rows_count(finished->rows[o]);
+		outbox[entries++] = (struct tide_outbox_entry){
+			outlet->name, { bytes[o].p, bytes[o].len }
+		};
+	}
+	if (rc == TIDE_OK)
+		rc = tide_checkpoint_decide(commit->options.checkpoint, &finished->meta,
+		                            finished->writes, finished->write_count, outbox,
+		                            entries, err);
+	for (int o = 0; o < count; o++)
+		tide_buf_fini(&bytes[o]);
+	return rc;
+}
+
+static int commit_epoch(struct tide_commit *commit, struct tide_finished *finished,
+                        struct tide_error *err)
+{
+	int64_t began = tide_clock_mono_us();
+	finished->meta.decided_us = tide_clock_us();
+	int rc = decide(commit, finished, err);
+	int64_t decided = tide_clock_mono_us();
+	struct tide_board_epoch *note = &finished->note;
+	for (int o = 0; rc == TIDE_OK && o < finished->output_count; o++) {
+		if (!has_rows(commit, finished, o))
+			continue;
+		const struct tide_rows *rows = finished->rows[o];
+		rc = publish(commit, o, finished->meta.epoch, &rows, err);
+		note->rows_out += tide_rows_count(rows);
+		if (note->rows == NULL)
+			note->rows = rows;
+	}
+	note->decide_us = decided - began;
+	note->publish_us = tide_clock_mono_us() - decided;
+	if (rc == TIDE_OK)
+		tide_board_published(commit->options.board, note);
+	return rc;
+}
+
+static void *commit_main(void *arg)
+{
+	struct tide_commit *commit = arg;
+	pthread_mutex_lock(&commit->lock);
+	for (;;) {
+		while (commit->handed == NULL && !commit->stop)
+			pthread_cond_wait(&commit->changed, &commit->lock);
+		struct tide_finished *finished = commit->handed;
+		if (finished == NULL)
+			break;
+		pthread_mutex_unlock(&commit->lock);
+		int rc = commit_epoch(commit, finished, &commit->err);
+		tide_finished_free(finished);
+		pthread_mutex_lock(&commit->lock);
+		commit->rc = rc;
+		commit->handed = NULL;
+		pthread_cond_broadcast(&commit->changed);
+	}
+	pthread_mutex_unlock(&commit->lock);
+	return NULL;
+}
+
+/* Publish again what was decided and is not known to be published. */
+static int recover_outlet(struct tide_commit *commit, int output, struct tide_error *err)
+{
+	struct outlet *outlet = &commit->outlets[output];
+	struct tide_checkpoint *cp = commit->options.checkpoint;
+	const struct tide_meta *meta = tide_checkpoint_meta(cp);
+	const struct tide_sink_mark *mark = NULL;
+	for (int i = 0; i < meta->sink_count; i++)
+		if (strcmp(meta->sinks[i].name, outlet->name) == 0)
+			mark = &meta->sinks[i];
+	if (mark == NULL || mark->acked >= mark->due) {
+		outlet->acked = mark == NULL ? meta->epoch : mark->acked;
+		return TIDE_OK;
+	}
+	int64_t known = -1;
+	int rc = outlet->sink->ops->last_epoch(outlet->sink, &known, err);
+	if (rc == TIDE_OK && known > meta->epoch)
+		return tide_fail(err, TIDE_ERR_CHECKPOINT,
+		                 "sink %s has published epoch %lld but the checkpoint ends at %lld: it "
+		                 "went back in time (a restored backup?). Nothing was touched.",
+		                 outlet->name, (long long)known, (long long)meta->epoch);
+	outlet->acked = known > mark->acked ? known : mark->acked;
+	if (rc == TIDE_OK && outlet->acked < mark->due)
+		tide_log(TIDE_INFO, "sink %s: publishing epoch %lld again, decided before the last stop",
+		         outlet->name, (long long)mark->due);
+	struct tide_buf bytes = { 0 };
+	for (int64_t e = outlet->acked + 1; rc == TIDE_OK && e <= mark->due; e++) {
+		bool found = false;
+		struct tide_rows *rows = NULL;
+		rc = tide_checkpoint_outbox(cp, outlet->name, e, &bytes, &found, err);
+		if (rc != TIDE_OK || !found)
+			continue;
+		rc = tide_rows_decode((struct tide_slice){ bytes.p, bytes.len }, &rows, err);
+		const struct tide_rows *published = rows;
+		if (rc == TIDE_OK && !outlet->muted)
+			rc = publish(commit, output, e, &published, err);
+		tide_rows_free(rows);
+	}
+	tide_buf_fini(&bytes);
+	return rc;
+}
+
+static int open_outlet(struct tide_commit *commit, int output, struct tide_error *err)
+{
+	const struct tide_commit_options *options = &commit->options;
+	const struct tide_plan_output *plan = &options->plan->outputs[output];
+	struct outlet *outlet = &commit->outlets[output];
+	const char *mode = tide_option_get(&plan->options, "mode");
+	const struct tide_sink_ops *ops = tide_sink_find(plan->sink);
+	outlet->name = plan->name;
+	outlet->mode = tide_sink_mode_of(mode ? mode : "append");
+	outlet->muted = options->settings->muted && strcmp(plan->sink, "console") == 0;
+	if (ops == NULL)
+		return tide_fail(err, TIDE_ERR_USAGE, "no sink of kind %s", plan->sink);
+	if (outlet->mode == 0 || (ops->modes & (unsigned)outlet->mode) == 0)
+		return tide_fail(err, TIDE_ERR_USAGE, "sink %s cannot take mode %s", plan->name, mode);
+	if (!ops->exactly_once)
+		tide_log(TIDE_INFO, "sink %s is at-least-once: after a crash its last epoch may show "
+		         "again, after a clean stop never", plan->name);
+	struct tide_sink_options sink = {
+		.output = plan, .mode = outlet->mode, .format = options->settings->format,
+		.fd = options->result_fd, .terminal = options->settings->result_terminal,
+		.muted = outlet->muted,
+	};
+	return ops->open(&outlet->sink, &sink, err);
+}
+
+int tide_commit_start(const struct tide_commit_options *options, struct tide_commit **out,
+                      struct tide_error *err)
+{
+	struct tide_commit *commit = calloc(1, sizeof *commit);
+	if (commit != NULL)
+		commit->outlets = calloc((size_t)options->plan->output_count + 1,
+		                         sizeof *commit->outlets);
+	if (commit == NULL || commit->outlets == NULL) {
+		free(commit);
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for sinks");
+	}
+	commit->options = *options;
+	pthread_mutex_init(&commit->lock, NULL);
+	pthread_cond_init(&commit->changed, NULL);
+	struct tide_result_options result = {
+		options->plan, options->specs, options->ops,
+		tide_checkpoint_rocks(options->checkpoint), options->vm
+	};
+	int rc = tide_result_new(&result, &commit->result, err);
+	for (int o = 0; rc == TIDE_OK && o < options->plan->output_count; o++)
+		rc = open_outlet(commit, o, err);
+	for (int o = 0; rc == TIDE_OK && o < options->plan->output_count; o++)
+		rc = recover_outlet(commit, o, err);
+	if (rc == TIDE_OK && pthread_create(&commit->thread, NULL, commit_main, commit) != 0)
+		rc = tide_fail(err, TIDE_ERR_FAILED, "cannot start the commit thread");
+	if (rc != TIDE_OK) {
+		tide_commit_stop(commit);
+		return rc;
+	}
+	commit->running = true;
+	*out = commit;
+	return TIDE_OK;
+}
+
+void tide_commit_hand(struct tide_commit *commit, struct tide_finished *finished)
+{
+	pthread_mutex_lock(&commit->lock);
+	assert(commit->handed == NULL && commit->rc == TIDE_OK);
+	commit->handed = finished;
+	pthread_cond_broadcast(&commit->changed);
+	pthread_mutex_unlock(&commit->lock);
+}
+
+int tide_commit_wait(struct tide_commit *commit, struct tide_error *err)
+{
+	pthread_mutex_lock(&commit->lock);
+	while (commit->handed != NULL)
+		pthread_cond_wait(&commit->changed, &commit->lock);
+	int rc = commit->rc;
+	if (rc != TIDE_OK && err != NULL)
+		*err = commit->err;
+	pthread_mutex_unlock(&commit->lock);
+	return rc;
+}
+
+bool tide_commit_idle(struct tide_commit *commit)
+{
+	pthread_mutex_lock(&commit->lock);
+	bool idle = commit->handed == NULL;
+	pthread_mutex_unlock(&commit->lock);
+	return idle;
+}
+
+int tide_commit_settle(struct tide_commit *commit, struct tide_error *err)
+{
+	int rc = tide_commit_wait(commit, err);
+	if (rc != TIDE_OK)
+		return rc;
+	struct tide_checkpoint *cp = commit->options.checkpoint;
+	struct tide_meta meta = { 0 };
+	bool changed = false;
+	if (!tide_meta_copy(&meta, tide_checkpoint_meta(cp)))
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for the checkpoint's record");
+	for (int o = 0; o < commit->options.plan->output_count; o++) {
+		struct tide_sink_mark *mark = tide_meta_sink(&meta, commit->outlets[o].name);
+		if (mark == NULL || mark->acked == commit->outlets[o].acked)
+			continue;
+		mark->acked = commit->outlets[o].acked;
+		changed = true;
+	}
+	/* The same epoch again: only what its sinks have published is news. */
+	if (changed)
+		rc = tide_checkpoint_decide(cp, &meta, NULL, 0, NULL, 0, err);
+	tide_meta_fini(&meta);
+	return rc;
+}
+
+void tide_commit_stop(struct tide_commit *commit)
+{
+	if (commit == NULL)
+		return;
+	if (commit->running) {
+		pthread_mutex_lock(&commit->lock);
+		commit->stop = true;
+		pthread_cond_broadcast(&commit->changed);
+		pthread_mutex_unlock(&commit->lock);
+		pthread_join(commit->thread, NULL);
+	}
+	for (int o = 0; o < commit->options.plan->output_count; o++)
+		if (commit->outlets[o].sink != NULL)
+			commit->outlets[o].sink->ops->close(commit->outlets[o].sink);
+	tide_result_free(commit->result);
+	pthread_mutex_destroy(&commit->lock);
+	pthread_cond_destroy(&commit->changed);
+	free(commit->outlets);
+	free(commit);
+}

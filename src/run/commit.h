@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Decide, publish, release: the second half of an epoch's life, on a thread of
+ * its own, so that the next epoch is read meanwhile. */
+#ifndef TIDE_RUN_COMMIT_H
+#define TIDE_RUN_COMMIT_H
+
+#include "checkpoint/checkpoint.h"
+#include "job/vm.h"
+#include "record/plan.h"
+#include "run/board.h"
+#include "run/settings.h"
+#include "sink/sink.h"
+#include "state/keys.h"
+
+/* An epoch that has run and folded, but is not decided. Owns all it holds. */
+struct tide_finished {
+	struct tide_meta meta;
+	struct tide_writes **writes;
+	int write_count;
+	struct tide_rows **rows; /* per output; NULL: nothing */
+	int output_count;
+	int64_t records;         /* read by this epoch */
+	struct tide_board_part *parts; /* for the board: where each partition stands */
+	struct tide_board_epoch note;  /* likewise; its last times are filled in here */
+};
+
+struct tide_finished *tide_finished_new(const struct tide_meta *before, int workers,
+                                        int output_count);
+void tide_finished_free(struct tide_finished *finished);
+
+struct tide_commit_options {
+	struct tide_checkpoint *checkpoint;
+	const struct tide_plan *plan;
+	const struct tide_settings *settings;
+	const struct tide_keyspec *specs;
+	const uint16_t *ops;
+	struct tide_vm *vm; /* finishes whole states in complete mode; this thread's */
+	struct tide_board *board; /* is told of every published epoch */
+	int result_fd;
+};
+
+struct tide_commit;
+
+/* Opens the sinks, and publishes what an earlier process decided and may not
+ * have published. */
+int tide_commit_start(const struct tide_commit_options *options, struct tide_commit **out,
+                      struct tide_error *err);
+/* Hand an epoch over. The one before must have been waited for. */
+void tide_commit_hand(struct tide_commit *commit, struct tide_finished *finished);
+/* Until what was handed over is decided and published. */
+int tide_commit_wait(struct tide_commit *commit, struct tide_error *err);
+bool tide_commit_idle(struct tide_commit *commit);
+/* Write down what the sinks have published, if that is not on record yet. */
+int tide_commit_settle(struct tide_commit *commit, struct tide_error *err);
+/* Ends the thread and closes the sinks. */
+void tide_commit_stop(struct tide_commit *commit);
+
+#endif

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How much an epoch takes: shares of the backlog, and the rate limit. */
+#include "run/epoch.h"
+
+#include <assert.h>
+#include <stdbool.h>
+
+/* The partition that is owed most by rounding, or -1. */
+static int most_owed(const int64_t *backlog, const int64_t *take, int count,
+                     int64_t limit, __int128 total)
+{
+	int best = -1;
+	__int128 best_owed = 0;
+	for (int i = 0; i < count; i++) {
+		if (take[i] >= backlog[i])
+			continue;
+		__int128 owed = (__int128)limit * backlog[i] - (__int128)take[i] * total;
+		if (best < 0 || owed > best_owed) {
+			best = i;
+			best_owed = owed;
+		}
+	}
+	return best;
+}
+
+void tide_epoch_split(const int64_t *backlog, int count, int64_t limit, int64_t *take)
+{
+	__int128 total = 0;
+	for (int i = 0; i < count; i++) {
+		assert(backlog[i] >= 0);
+		total += backlog[i];
+	}
+	int64_t given = 0;
+	for (int i = 0; i < count; i++) {
+		take[i] = total <= limit ? backlog[i]
+		                         : (int64_t)((__int128)limit * backlog[i] / total);
+		given += take[i];
+	}
+	/* Rounding down leaves less than one record a partition to hand out. */
+	while (total > limit && given < limit) {
+		int i = most_owed(backlog, take, count, limit, total);
+		if (i < 0)
+			break;
+		take[i]++;
+		given++;
+	}
+}
+
+void tide_rate_init(struct tide_rate *rate, int64_t per_second, int64_t now_us)
+{
+	rate->per_second = per_second;
+	rate->tokens = 0;
+	rate->filled_us = now_us;
+}
+
+int64_t tide_rate_allow(struct tide_rate *rate, int64_t wanted, int64_t now_us)
+{
+	if (rate->per_second == 0)
+		return wanted;
+	double room = (double)rate->per_second / 10;
+	if (room < 1)
+		room = 1;
+	rate->tokens += (double)(now_us - rate->filled_us) * (double)rate->per_second / 1e6;
+	rate->filled_us = now_us;
+	if (rate->tokens > room)
+		rate->tokens = room;
+	/* Wait for half a bucket when more is wanted: epochs of one record each
+	 * would spend their time on commits. */
+	double least = (double)wanted < room / 2 ? (double)wanted : room / 2;
+	if (rate->tokens < 1 || rate->tokens < least)
+		return 0;
+	return (double)wanted < rate->tokens ? wanted : (int64_t)rate->tokens;
+}
+
+void tide_rate_take(struct tide_rate *rate, int64_t taken)
+{
+	rate->tokens -= (double)taken;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How much an epoch takes: shares of the backlog, and the rate limit. */
+#ifndef TIDE_RUN_EPOCH_H
+#define TIDE_RUN_EPOCH_H
+
+#include <stdint.h>
+
+/* Split `limit` records over partitions in proportion to their backlogs: exact
+ * in total, and the same whatever the order of arrival. take[i] <= backlog[i]. */
+void tide_epoch_split(const int64_t *backlog, int count, int64_t limit, int64_t *take);
+
+/* A bucket that fills at `per_second` and holds at most a tenth of a second,
+ * so that no second sees more than it should. */
+struct tide_rate {
+	int64_t per_second; /* 0: no limit */
+	double tokens;
+	int64_t filled_us;
+};
+
+void tide_rate_init(struct tide_rate *rate, int64_t per_second, int64_t now_us);
+/* How many of `wanted` records may be taken now. */
+int64_t tide_rate_allow(struct tide_rate *rate, int64_t wanted, int64_t now_us);
+void tide_rate_take(struct tide_rate *rate, int64_t taken);
+
+#endif

@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The loop: the only file that knows the order of things.
+ *
+ *   open      checkpoint, sinks (publishing what was decided), source, workers
+ *   an epoch  ends -> ranges -> RUN (all workers) -> wait for the last epoch's
+ *             commit -> FOLD (all workers) -> hand over to commit
+ *   close     finish or drop the epoch, write down what the sinks have, close
+ *
+ * RUN of epoch n+1 overlaps with decide and publish of epoch n. FOLD does not:
+ * it reads decided state and evicts what is decided. */
+#include "run/loop.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "run/commit.h"
+#include "run/crew.h"
+#include "run/epoch.h"
+#include "run/partitions.h"
+#include "run/plan.h"
+
+enum {
+	IDLE_MS = 20,            /* between looks for new records, if none shows up */
+	DISCOVER_US = 5000000,   /* between looks for new partitions */
+	SETTLE_US = 1000000      /* of rest before published marks are written down */
+};
+
+struct loop {
+	struct tide_loop_options options;
+	const struct tide_settings *settings;
+	const struct tide_plan *plan;
+	struct tide_keyspec *specs;
+	uint16_t *ops;
+	bool *update_outputs;
+	struct tide_checkpoint *checkpoint;
+	struct tide_commit *commit;
+	struct tide_partitions partitions;
+	struct tide_exchange *exchange;
+	struct tide_crew *crew;
+	struct tide_work work;
+	struct tide_meta meta;   /* of the newest epoch that was handed over */
+	struct tide_rate rate;
+	int64_t began_us, discover_us, trigger_us, busy_us;
+	bool settled;
+};
+
+static bool stopping(const struct loop *loop)
+{
+	if (atomic_load(loop->options.stop) != 0)
+		return true;
+	return loop->settings->run_for_ms > 0 &&
+	       tide_clock_mono_us() - loop->began_us > loop->settings->run_for_ms * 1000;
+}
+
+static void tick(void *arg)
+{
+	struct loop *loop = arg;
+	tide_board_draw(loop->options.board, atomic_load(&loop->work.records));
+}
+
+/* What the checkpoint knows is compared with what the job wants. */
+static int adopt_checkpoint(struct loop *loop, struct tide_error *err)
+{
+	const struct tide_meta *stored = tide_checkpoint_meta(loop->checkpoint);
+	const struct tide_plan *plan = loop->plan;
+	struct tide_buf print = { 0 };
+	int rc = TIDE_OK;
+	if (stored->plan != NULL && stored->plan[0] != '\0')
+		rc = tide_plan_compare(stored->plan, plan, loop->settings->checkpoint_dir, err);
+	if (rc != TIDE_OK)
+		return rc;
+	tide_plan_fingerprint(plan, &print);
+	if (print.failed || !tide_meta_copy(&loop->meta, stored)) {
+		tide_buf_fini(&print);
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for the checkpoint's record");
+	}
+	free(loop->meta.plan);
+	free(loop->meta.job);
+	loop->meta.plan = print.p; /* Ownership moves to the record. */
+	loop->meta.job = strdup(plan->job);
+	loop->meta.job_hash = plan->hash;
+	for (int o = 0; o < plan->output_count; o++) {
+		if (tide_meta_sink(&loop->meta, plan->outputs[o].name) != NULL)
+			continue;
+		struct tide_sink_mark *mark = tide_meta_sink_add(&loop->meta, plan->outputs[o].name);
+		if (mark == NULL)
+			return tide_fail(err, TIDE_ERR_NOMEM, "no memory for sinks");
+		mark->since = loop->meta.epoch + 1;
+		mark->due = mark->acked = loop->meta.epoch;
+	}
+	for (int k = 0; rc == TIDE_OK && k < plan->keyed_count; k++)
+		rc = tide_checkpoint_op(loop->checkpoint, plan->keyed[k].name, &loop->ops[k], err);
+	return rc;
+}
+
+static int open_checkpoint(struct loop *loop, struct tide_error *err)
+{
+	const struct tide_plan *plan = loop->plan;
+	loop->specs = calloc((size_t)plan->keyed_count + 1, sizeof *loop->specs);
+	loop->ops = calloc((size_t)plan->keyed_count + 1, sizeof *loop->ops);
+	loop->update_outputs = calloc((size_t)plan->output_count + 1,
+	                              sizeof *loop->update_outputs);
+	if (loop->specs == NULL || loop->ops == NULL || loop->update_outputs == NULL)
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for the plan");
+	for (int k = 0; k < plan->keyed_count; k++)
+		tide_plan_keyspec(&plan->keyed[k], &loop->specs[k]);
+	for (int o = 0; o < plan->output_count; o++) {
+		const char *mode = tide_option_get(&plan->outputs[o].options, "mode");
+		bool muted = loop->settings->muted &&
+		             strcmp(plan->outputs[o].sink, "console") == 0;
+		loop->update_outputs[o] = mode != NULL && strcmp(mode, "update") == 0 && !muted;
+	}
+	struct tide_checkpoint_options options = {
+		.memory_max = (size_t)loop->settings->memory_bytes / 4,
+	};
+	int rc = tide_checkpoint_open(loop->settings->checkpoint_dir, &options,
+	                              &loop->checkpoint, err);
+	if (rc == TIDE_OK)
+		rc = adopt_checkpoint(loop, err);
+	return rc;
+}
+
+static int open_commit(struct loop *loop, struct tide_error *err)
+{
+	struct tide_commit_options options = {
+		.checkpoint = loop->checkpoint, .plan = loop->plan, .settings = loop->settings,
+		.specs = loop->specs, .ops = loop->ops, .vm = loop->options.vm,
+		.board = loop->options.board, .result_fd = loop->options.result_fd,
+	};
+	return tide_commit_start(&options, &loop->commit, err);
+}
+
+static int open_crew(struct loop *loop, struct tide_error *err)
+{
+	const char *on_error = tide_option_get(&loop->plan->settings, "on_error");
+	loop->exchange = tide_exchange_new(loop->settings->workers, loop->plan->keyed_count);
+	if (loop->exchange == NULL)
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for the exchange");
+	loop->work.plan = loop->plan;
+	loop->work.settings = loop->settings;
+	loop->work.specs = loop->specs;
+	loop->work.ops = loop->ops;
+	loop->work.update_outputs = loop->update_outputs;
+	loop->work.rocks = tide_checkpoint_rocks(loop->checkpoint);
+	loop->work.exchange = loop->exchange;
+	loop->work.fresh = loop->meta.epoch < 0;
+	loop->work.skip_bad_rows = on_error != NULL && strcmp(on_error, "skip") == 0;
+	loop->work.stop = loop->options.stop;
+	loop->work.tick = tick;
+	loop->work.tick_arg = loop;
+	return tide_crew_start(&loop->work, &loop->crew, err);
+}
+
+static int by_topic_and_partition(const void *a, const void *b)
+{
+	const struct tide_position *x = a, *y = b;
+	int order = strcmp(x->topic, y->topic);
+	return order != 0 ? order : (x->partition > y->partition) - (x->partition < y->partition);
+}
+
+static int note_positions(struct loop *loop, struct tide_meta *meta, struct tide_error *err)
+{
+	for (int i = 0; i < loop->partitions.count; i++) {
+		const struct tide_share *share = loop->partitions.shares[i];
+		const struct tide_source_part *part = share->part;
+		struct tide_position *at = tide_meta_position(meta, part->topic, part->partition);
+		if (at == NULL)
+			at = tide_meta_position_add(meta, part->topic, part->partition);
+		if (at == NULL)
+			return tide_fail(err, TIDE_ERR_NOMEM, "no memory for positions");
+		at->from = share->from;
+		at->next = part->next;
+		at->print_offset = part->print.offset;
+		at->print_timestamp_ms = part->print.timestamp_ms;
+		at->print_hash = part->print.hash;
+	}
+	qsort(meta->positions, (size_t)meta->position_count, sizeof *meta->positions,
+	      by_topic_and_partition);
+	meta->rows_lost = loop->meta.rows_lost + loop->partitions.lost;
+	loop->partitions.lost = 0;
+	return TIDE_OK;
+}
+
+/* A new job's first positions go on record before anything is read: killed
+ * before its first epoch, a job that starts at "latest" must not start at a
+ * later latest. */
+static int note_start(struct loop *loop, struct tide_error *err)
+{
+	for (int i = 0; i < loop->partitions.count; i++)
+		loop->partitions.shares[i]->from = loop->partitions.shares[i]->part->next;
+	int rc = note_positions(loop, &loop->meta, err);
+	if (rc == TIDE_OK)
+		rc = tide_checkpoint_decide(loop->checkpoint, &loop->meta, NULL, 0, NULL, 0, err);
+	return rc;
+}
+
+/* Partitions that came since the last look get a place and a worker. */
+static int discover(struct loop *loop, bool running, struct tide_error *err)
+{
+	bool found = false;
+	int rc = tide_partitions_discover(&loop->partitions, &found, err);
+	loop->discover_us = tide_clock_mono_us();
+	if (rc != TIDE_OK || !found)
+		return rc;
+	rc = tide_commit_wait(loop->commit, err); /* It reads the list of shares. */
+	if (rc == TIDE_OK)
+		rc = tide_partitions_place(&loop->partitions, &loop->meta, running, err);
+	if (rc == TIDE_OK)
+		rc = tide_partitions_ends(&loop->partitions, err);
+	if (rc == TIDE_OK)
+		rc = note_start(loop, err);
+	if (rc == TIDE_OK)
+		rc = tide_crew_assign(loop->crew, loop->partitions.shares, loop->partitions.count,
+		                      err);
+	if (rc != TIDE_OK)
+		return rc;
+	for (int i = 0; i < loop->partitions.count; i++) {
+		struct tide_share *share = loop->partitions.shares[i];
+		share->bound = loop->settings->until_end && !running ? share->part->end
+		               : loop->settings->until_end           ? 0
+		                                                     : INT64_MAX;
+	}
+	int idle = loop->settings->workers - loop->partitions.count;
+	if (idle > 0)
+		tide_log(TIDE_INFO, "%d of %d workers have no partition of their own; they share the "
+		         "keyed work", idle, loop->settings->workers);
+	return TIDE_OK;
+}
+
+static int64_t backlog_of(const struct tide_share *share)
+{
+	int64_t end = share->part->end < share->bound ? share->part->end : share->bound;
+	return end > share->part->next ? end - share->part->next : 0;
+}
+
+/* Ranges of the next epoch; returns how many records they span. */
+static int64_t plan_ranges(struct loop *loop)
+{
+	int count = loop->partitions.count;
+	int64_t *backlog = calloc((size_t)count * 2 + 1, sizeof *backlog);
+	int64_t *take = backlog == NULL ? NULL : backlog + count, total = 0;
+	for (int i = 0; take != NULL && i < count; i++) {
+		backlog[i] = backlog_of(loop->partitions.shares[i]);
+		total += backlog[i];
+	}
+	if (total > loop->settings->batch_records_max)
+		total = loop->settings->batch_records_max;
+	total = tide_rate_allow(&loop->rate, total, tide_clock_mono_us());
+	if (take != NULL && total > 0)
+		tide_epoch_split(backlog, count, total, take);
+	for (int i = 0; take != NULL && i < count; i++) {
+		struct tide_share *share = loop->partitions.shares[i];
+		share->from = share->part->next;
+		share->to = share->from + (total > 0 ? take[i] : 0);
+	}
+	free(backlog);
+	return total;
+}
+
+static bool move_rows(struct tide_rows **to, const struct tide_rows *from,
+                      const struct tide_schema *schema)
+{
+	if (from == NULL || tide_rows_count(from) == 0)
+		return true;
+	if (*to == NULL)
+		*to = tide_rows_new(schema);
+	return *to != NULL && tide_rows_extend(*to, from);
+}
+
+/* Rows in an order that no worker count changes: rows that are not aggregated
+ * by partition, results by shard. */
+static int collect_rows(struct loop *loop, struct tide_finished *finished,
+                        struct tide_error *err)
+{
+	const struct tide_plan *plan = loop->plan;
+	bool ok = true;
+	for (int o = 0; ok && o < plan->output_count; o++) {
+		const struct tide_schema *schema = plan->outputs[o].row;
+		for (int i = 0; ok && i < loop->partitions.count; i++) {
+			struct tide_rows *rows = loop->partitions.shares[i]->rows[o];
+			ok = move_rows(&finished->rows[o], rows, schema);
+			if (rows != NULL)
+				tide_rows_clear(rows);
+		}
+		for (int w = 0; ok && w < loop->settings->workers; w++)
+			ok = move_rows(&finished->rows[o], tide_crew_worker(loop->crew, w)->rows[o],
+			               schema);
+	}
+	return ok ? TIDE_OK : tide_fail(err, TIDE_ERR_NOMEM, "no memory for rows");
+}
+
+/* What the board will say of the epoch, taken while the workers rest. */
+static int note_epoch(struct loop *loop, struct tide_finished *finished, int64_t began_us,
+                      struct tide_error *err)
+{
+	const struct tide_meta *meta = &finished->meta;
+	struct tide_board_epoch *note = &finished->note;
+	int count = loop->partitions.count;
+	finished->parts = calloc((size_t)count + 1, sizeof *finished->parts);
+	if (finished->parts == NULL)
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for progress");
+	for (int i = 0; i < count; i++) {
+		const struct tide_share *share = loop->partitions.shares[i];
+		finished->parts[i] = (struct tide_board_part){ share->part->topic,
+			share->part->partition, share->from, share->part->next, share->part->end };
+	}
+	for (int w = 0; w < loop->settings->workers; w++) {
+		const struct tide_worker *worker = tide_crew_worker(loop->crew, w);
+		note->state_rows += tide_shards_rows(worker->shards);
+		note->state_bytes += tide_shards_bytes(worker->shards);
+	}
+	note->epoch = meta->epoch;
+	note->records = finished->records;
+	note->started_us = loop->work.now_us;
+	note->run_us = tide_clock_mono_us() - began_us;
+	note->rows_filtered = meta->rows_filtered;
+	note->rows_failed = meta->rows_failed;
+	note->rows_lost = meta->rows_lost;
+	note->parts = finished->parts;
+	note->part_count = count;
+	return TIDE_OK;
+}
+
+/* Everything the epoch changed, as one thing to decide. */
+static int finish_epoch(struct loop *loop, struct tide_finished *finished,
+                        struct tide_error *err)
+{
+	struct tide_meta *meta = &finished->meta;
+	for (int w = 0; w < loop->settings->workers; w++) {
+		struct tide_worker *worker = tide_crew_worker(loop->crew, w);
+		finished->writes[finished->write_count++] = worker->writes;
+		finished->records += worker->totals.rows_in;
+		meta->rows_in += worker->totals.rows_in;
+		meta->rows_filtered += worker->totals.rows_filtered;
+		meta->rows_failed += worker->totals.rows_failed + worker->totals.rows_malformed;
+		worker->writes = tide_writes_new();
+		if (worker->writes == NULL)
+			return tide_fail(err, TIDE_ERR_NOMEM, "no memory for writes");
+	}
+	meta->epoch = loop->work.epoch;
+	meta->now_us = loop->work.now_us;
+	int rc = note_positions(loop, meta, err);
+	if (rc == TIDE_OK)
+		rc = collect_rows(loop, finished, err);
+	if (rc != TIDE_OK)
+		return rc;
+	/* The next epoch builds on this record. */
+	tide_meta_fini(&loop->meta);
+	memset(&loop->meta, 0, sizeof loop->meta);
+	return tide_meta_copy(&loop->meta, meta)
+	               ? TIDE_OK
+	               : tide_fail(err, TIDE_ERR_NOMEM, "no memory for the record");
+}
+
+/* Partitions whose next offset has gone are looked into and placed again. */
+static int mend_lost(struct loop *loop, struct tide_error *err)
+{
+	bool lost = false;
+	for (int i = 0; i < loop->partitions.count; i++)
+		lost = lost || loop->partitions.shares[i]->lost;
+	if (!lost)
+		return TIDE_OK;
+	int rc = tide_partitions_place(&loop->partitions, &loop->meta, true, err);
+	if (rc == TIDE_OK)
+		rc = tide_partitions_ends(&loop->partitions, err);
+	return rc;
+}
+
+static bool anything_read(const struct loop *loop)
+{
+	for (int i = 0; i < loop->partitions.count; i++)
+		if (loop->partitions.shares[i]->part->next > loop->partitions.shares[i]->from)
+			return true;
+	return false;
+}
+
+static int run_epoch(struct loop *loop, struct tide_error *err)
+{
+	int64_t began = tide_clock_mono_us();
+	loop->work.now_us = tide_clock_us();
+	loop->work.epoch = loop->meta.epoch + 1;
+	atomic_store(&loop->work.cut, false);
+	int rc = tide_crew_run(loop->crew, err);
+	if (rc == TIDE_OK)
+		rc = tide_commit_wait(loop->commit, err);
+	if (rc != TIDE_OK)
+		return rc;
+	if (!anything_read(loop))
+		return mend_lost(loop, err);
+	rc = tide_crew_fold(loop->crew, err);
+	struct tide_finished *finished = NULL;
+	if (rc == TIDE_OK) {
+		finished = tide_finished_new(&loop->meta, loop->settings->workers,
+		                             loop->plan->output_count);
+		rc = finished == NULL ? tide_fail(err, TIDE_ERR_NOMEM, "no memory for an epoch")
+		                      : finish_epoch(loop, finished, err);
+	}
+	if (rc == TIDE_OK)
+		rc = note_epoch(loop, finished, began, err);
+	if (rc != TIDE_OK) {
+		tide_finished_free(finished);
+		return rc;
+	}
+	tide_rate_take(&loop->rate, finished->records);
+	tide_commit_hand(loop->commit, finished);
+	loop->settled = false;
+	loop->busy_us = tide_clock_mono_us();
+	return mend_lost(loop, err);
+}
+
+/* Why nothing comes out, for the status line and the page. */
+static void explain_idle(struct loop *loop, bool waiting_for_trigger)
+{
+	char text[512] = "";
+	const struct tide_partitions *partitions = &loop->partitions;
+	const char *topic = loop->settings->topic;
+	if (topic == NULL && loop->plan->input_count > 0)
+		topic = tide_option_get(&loop->plan->inputs[0].options, "topics");
+	int64_t present = 0;
+	for (int i = 0; i < partitions->count; i++)
+		present += partitions->shares[i]->part->end - partitions->shares[i]->part->start;
+	if (partitions->count == 0)
+		snprintf(text, sizeof text, "waiting for topic %s to exist", topic ? topic : "");
+	else if (waiting_for_trigger)
+		snprintf(text, sizeof text, "waiting for the trigger, every %.1f s",
+		         (double)loop->settings->trigger_ms / 1e3);
+	else if (present == 0)
+		snprintf(text, sizeof text, "topic %s is empty", topic ? topic : "");
+	else if (atomic_load(&loop->work.records) == 0)
+		snprintf(text, sizeof text, "nothing new in topic %s since the job's start offsets; "
+		         "--from earliest in a new checkpoint reads the %lld records before them",
+		         topic ? topic : "", (long long)present);
+	tide_board_say(loop->options.board, text[0] ? "waiting" : "running", text);
+}
+
+static int rest(struct loop *loop, bool waiting_for_trigger, struct tide_error *err)
+{
+	int64_t now = tide_clock_mono_us();
+	int rc = TIDE_OK;
+	explain_idle(loop, waiting_for_trigger);
+	tick(loop);
+	if (!loop->settled && now - loop->busy_us > SETTLE_US) {
+		rc = tide_commit_settle(loop->commit, err);
+		loop->settled = true;
+	}
+	struct tide_source *source = loop->partitions.sources[0];
+	if (waiting_for_trigger || loop->plan->input_count != 1 ||
+	    loop->rate.per_second > 0)
+		usleep(1000);
+	else
+		source->ops->wait(source, IDLE_MS);
+	return rc;
+}
+
+static void mirror(struct loop *loop)
+{
+	for (int i = 0; i < loop->plan->input_count; i++) {
+		struct tide_source *source = loop->partitions.sources[i];
+		source->ops->mirror(source, loop->partitions.parts[i],
+		                    loop->partitions.part_counts[i]);
+	}
+}
+
+static bool bounded_done(const struct loop *loop)
+{
+	if (!loop->settings->until_end)
+		return false;
+	for (int i = 0; i < loop->partitions.count; i++)
+		if (backlog_of(loop->partitions.shares[i]) > 0)
+			return false;
+	return true;
+}
+
+/* One turn: an epoch if there is something to do, else a short rest. */
+static int turn(struct loop *loop, struct tide_error *err)
+{
+	int64_t now = tide_clock_mono_us();
+	int rc = TIDE_OK;
+	for (int i = 0; rc == TIDE_OK && i < loop->plan->input_count; i++)
+		rc = loop->partitions.sources[i]->ops->poll(loop->partitions.sources[i], err);
+	if (rc == TIDE_OK && now - loop->discover_us > DISCOVER_US)
+		rc = discover(loop, true, err);
+	if (rc != TIDE_OK)
+		return rc;
+	if (loop->settings->trigger_ms > 0 && now < loop->trigger_us)
+		return rest(loop, true, err);
+	rc = tide_partitions_ends(&loop->partitions, err);
+	if (rc != TIDE_OK)
+		return rc;
+	if (plan_ranges(loop) == 0)
+		return rest(loop, false, err);
+	if (loop->settings->trigger_ms > 0)
+		loop->trigger_us = now + loop->settings->trigger_ms * 1000;
+	tide_board_say(loop->options.board, "running", "");
+	rc = run_epoch(loop, err);
+	mirror(loop);
+	tick(loop);
+	return rc;
+}
+
+static int open_all(struct loop *loop, struct tide_error *err)
+{
+	int rc = open_checkpoint(loop, err);
+	if (rc == TIDE_OK)
+		rc = open_commit(loop, err);
+	if (rc == TIDE_OK)
+		rc = tide_partitions_open(&loop->partitions, loop->plan, loop->settings, err);
+	if (rc == TIDE_OK)
+		rc = open_crew(loop, err);
+	if (rc == TIDE_OK)
+		rc = discover(loop, false, err);
+	tide_rate_init(&loop->rate, loop->settings->records_per_second_max, tide_clock_mono_us());
+	return rc;
+}
+
+static void close_all(struct loop *loop)
+{
+	tide_crew_stop(loop->crew);
+	tide_commit_stop(loop->commit);
+	tide_partitions_close(&loop->partitions);
+	tide_exchange_free(loop->exchange);
+	tide_checkpoint_close(loop->checkpoint);
+	tide_meta_fini(&loop->meta);
+	free(loop->specs);
+	free(loop->ops);
+	free(loop->update_outputs);
+}
+
+int tide_loop_run(const struct tide_loop_options *options, struct tide_error *err)
+{
+	struct loop *loop = calloc(1, sizeof *loop);
+	if (loop == NULL)
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to run");
+	assert(options->settings->workers > 0 && options->settings->batch_records_max > 0);
+	loop->options = *options;
+	loop->settings = options->settings;
+	loop->plan = options->plan;
+	loop->began_us = loop->busy_us = tide_clock_mono_us();
+	int rc = open_all(loop, err);
+	while (rc == TIDE_OK && !stopping(loop) && !bounded_done(loop))
+		rc = turn(loop, err);
+	if (rc == TIDE_OK)
+		rc = tide_commit_settle(loop->commit, err);
+	if (rc == TIDE_OK)
+		mirror(loop);
+	tide_log_status("");
+	close_all(loop);
+	free(loop);
+	return rc;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The loop: runs a checked job until it ends or is told to stop. */
+#ifndef TIDE_RUN_LOOP_H
+#define TIDE_RUN_LOOP_H
+
+#include <stdatomic.h>
+
+#include "base/error.h"
+#include "job/vm.h"
+#include "record/plan.h"
+#include "run/board.h"
+#include "run/settings.h"
+
+struct tide_loop_options {
+	const struct tide_settings *settings;
+	const struct tide_plan *plan;
+	struct tide_vm *vm;      /* that loaded the plan; the loop uses it from now on */
+	struct tide_board *board;
+	const atomic_int *stop;  /* set by a signal handler */
+	int result_fd;
+};
+
+int tide_loop_run(const struct tide_loop_options *options, struct tide_error *err);
+
+#endif

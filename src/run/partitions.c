@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The partitions of a run: which there are, and where each begins. */
+#include "run/partitions.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "source/kafka.h"
+
+/* The options of an input, with what the command line overrides. */
+static int open_source(struct tide_partitions *partitions, int input, struct tide_error *err)
+{
+	const struct tide_settings *settings = partitions->settings;
+	const struct tide_plan_input *plan = &partitions->plan->inputs[input];
+	struct tide_options options = { 0 };
+	bool ok = true;
+	int rc;
+	for (int i = 0; ok && i < plan->options.count; i++)
+		ok = tide_option_set(&options, plan->options.items[i].key,
+		                     plan->options.items[i].value);
+	const char *over[][2] = {
+		{ "brokers", settings->brokers }, { "topics", settings->topic },
+		{ "group", settings->group },     { "profile", settings->profile },
+		{ "preflight", settings->preflight ? "true" : "false" },
+	};
+	for (size_t i = 0; ok && i < sizeof over / sizeof over[0]; i++)
+		if (over[i][1] != NULL)
+			ok = tide_option_set(&options, over[i][0], over[i][1]);
+	for (int i = 0; ok && settings->rdkafka != NULL && i < settings->rdkafka->count; i++) {
+		char key[256];
+		snprintf(key, sizeof key, "rdkafka.%s", settings->rdkafka->items[i].key);
+		ok = tide_option_set(&options, key, settings->rdkafka->items[i].value);
+	}
+	if (ok)
+		rc = tide_kafka_open(&options, &partitions->sources[input], err);
+	else
+		rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for the source");
+	tide_options_fini(&options);
+	return rc;
+}
+
+int tide_partitions_open(struct tide_partitions *partitions, const struct tide_plan *plan,
+                         const struct tide_settings *settings, struct tide_error *err)
+{
+	size_t count = (size_t)plan->input_count + 1;
+	*partitions = (struct tide_partitions){ .plan = plan, .settings = settings };
+	partitions->sources = calloc(count, sizeof *partitions->sources);
+	partitions->parts = calloc(count, sizeof *partitions->parts);
+	partitions->part_counts = calloc(count, sizeof *partitions->part_counts);
+	if (partitions->sources == NULL || partitions->parts == NULL ||
+	    partitions->part_counts == NULL)
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for sources");
+	int rc = TIDE_OK;
+	for (int i = 0; rc == TIDE_OK && i < plan->input_count; i++)
+		rc = open_source(partitions, i, err);
+	return rc;
+}
+
+static void share_free(struct tide_share *share, int output_count)
+{
+	for (int o = 0; share->rows != NULL && o < output_count; o++)
+		tide_rows_free(share->rows[o]);
+	free(share->rows);
+	free(share);
+}
+
+void tide_partitions_close(struct tide_partitions *partitions)
+{
+	if (partitions->plan == NULL)
+		return;
+	for (int i = 0; i < partitions->count; i++)
+		share_free(partitions->shares[i], partitions->plan->output_count);
+	for (int i = 0; partitions->sources != NULL && i < partitions->plan->input_count; i++)
+		if (partitions->sources[i] != NULL)
+			partitions->sources[i]->ops->close(partitions->sources[i]);
+	for (int i = 0; partitions->parts != NULL && i < partitions->plan->input_count; i++)
+		free(partitions->parts[i]);
+	free(partitions->shares);
+	free(partitions->sources);
+	free(partitions->parts);
+	free(partitions->part_counts);
+	*partitions = (struct tide_partitions){ 0 };
+}
+
+static int by_input_topic_partition(const void *a, const void *b)
+{
+	const struct tide_share *x = *(struct tide_share *const *)a;
+	const struct tide_share *y = *(struct tide_share *const *)b;
+	if (x->input != y->input)
+		return x->input < y->input ? -1 : 1;
+	int order = strcmp(x->part->topic, y->part->topic);
+	if (order != 0)
+		return order;
+	return x->part->partition < y->part->partition ? -1
+	                                               : x->part->partition > y->part->partition;
+}
+
+static int add_share(struct tide_partitions *partitions, int input,
+                     struct tide_source_part *part, struct tide_error *err)
+{
+	struct tide_share *share = calloc(1, sizeof *share);
+	struct tide_share **shares = realloc(partitions->shares, sizeof *shares *
+	                                     ((size_t)partitions->count + 1));
+	if (shares != NULL)
+		partitions->shares = shares;
+	if (share != NULL)
+		share->rows = calloc((size_t)partitions->plan->output_count + 1,
+		                     sizeof *share->rows);
+	if (share == NULL || shares == NULL || share->rows == NULL) {
+		free(share);
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for partition %s-%d", part->topic,
+		                 part->partition);
+	}
+	share->source = partitions->sources[input];
+	share->part = part;
+	share->input = input;
+	shares[partitions->count++] = share;
+	return TIDE_OK;
+}
+
+int tide_partitions_discover(struct tide_partitions *partitions, bool *found,
+                             struct tide_error *err)
+{
+	*found = false;
+	for (int i = 0; i < partitions->plan->input_count; i++) {
+		struct tide_source *source = partitions->sources[i];
+		int before = partitions->part_counts[i];
+		int rc = source->ops->discover(source, &partitions->parts[i],
+		                               &partitions->part_counts[i], err);
+		for (int p = before; rc == TIDE_OK && p < partitions->part_counts[i]; p++) {
+			rc = add_share(partitions, i, partitions->parts[i][p], err);
+			*found = true;
+		}
+		if (rc != TIDE_OK)
+			return rc;
+	}
+	if (*found)
+		qsort(partitions->shares, (size_t)partitions->count, sizeof *partitions->shares,
+		      by_input_topic_partition);
+	return TIDE_OK;
+}
+
+/* The partition's past is not what was promised: fail, or go on where the
+ * log goes on, and say exactly what is missing. */
+static int accept_loss(struct tide_partitions *partitions, struct tide_source_part *part,
+                       const struct tide_loss *loss, struct tide_error *err)
+{
+	char text[2048];
+	if (loss->kind == TIDE_LOSS_NONE)
+		return TIDE_OK;
+	tide_loss_text(part, loss, partitions->settings->fail_on_data_loss,
+	               partitions->settings->checkpoint_dir, text, sizeof text);
+	if (loss->kind == TIDE_LOSS_UNVERIFIED) {
+		tide_log(TIDE_WARN, "%s", text);
+		return TIDE_OK;
+	}
+	if (partitions->settings->fail_on_data_loss)
+		return tide_fail(err, TIDE_ERR_DATA_LOSS, "%s", text);
+	tide_log(TIDE_WARN, "%s", text);
+	tide_log(TIDE_WARN, "going on from offset %lld of %s-%d because fail-on-data-loss is false; "
+	         "lost_records=%lld", (long long)loss->to, part->topic, part->partition,
+	         (long long)loss->lost);
+	if (loss->lost > 0)
+		partitions->lost += (uint64_t)loss->lost;
+	part->next = loss->to;
+	part->print = (struct tide_fingerprint){ .offset = -1 };
+	return TIDE_OK;
+}
+
+static const struct tide_position *position_of(const struct tide_meta *meta,
+                                               const struct tide_source_part *part)
+{
+	for (int i = 0; i < meta->position_count; i++)
+		if (meta->positions[i].partition == part->partition &&
+		    strcmp(meta->positions[i].topic, part->topic) == 0)
+			return &meta->positions[i];
+	return NULL;
+}
+
+static int place_new(struct tide_partitions *partitions, struct tide_share *share,
+                     const struct tide_meta *meta, bool running, struct tide_error *err)
+{
+	const struct tide_plan_input *input = &partitions->plan->inputs[share->input];
+	const char *start = partitions->settings->from;
+	if (start == NULL)
+		start = tide_option_get(&input->options, "start");
+	if (start == NULL)
+		start = "earliest";
+	/* What appeared since the job began is read whole: nobody has seen it. */
+	if (running || meta->position_count > 0)
+		start = "earliest";
+	share->part->print = (struct tide_fingerprint){ .offset = -1 };
+	int rc = share->source->ops->resolve(share->source, share->part, start,
+	                                     &share->part->next, err);
+	if (rc == TIDE_OK)
+		tide_log(TIDE_INFO, "%s-%d starts at offset %lld (%s)", share->part->topic,
+		         share->part->partition, (long long)share->part->next, start);
+	return rc;
+}
+
+static int place(struct tide_partitions *partitions, struct tide_share *share,
+                 const struct tide_meta *meta, bool running, struct tide_error *err)
+{
+	struct tide_source_part *part = share->part;
+	const struct tide_position *position = position_of(meta, part);
+	if (position == NULL && !share->lost)
+		return place_new(partitions, share, meta, running, err);
+	if (!share->lost) {
+		part->next = position->next;
+		part->print = (struct tide_fingerprint){ position->print_offset,
+			position->print_timestamp_ms, position->print_hash };
+		tide_log(TIDE_INFO, "%s-%d goes on at offset %lld (checkpoint)", part->topic,
+		         part->partition, (long long)part->next);
+	}
+	struct tide_loss loss = { 0 };
+	int rc = share->source->ops->verify(share->source, part, &loss, err);
+	if (rc == TIDE_OK)
+		rc = accept_loss(partitions, part, &loss, err);
+	share->lost = false;
+	return rc;
+}
+
+int tide_partitions_place(struct tide_partitions *partitions, const struct tide_meta *meta,
+                          bool running, struct tide_error *err)
+{
+	for (int input = 0; input < partitions->plan->input_count; input++) {
+		struct tide_source *source = partitions->sources[input];
+		struct tide_source_part **placed =
+			malloc(sizeof *placed * ((size_t)partitions->count + 1));
+		int count = 0, rc = TIDE_OK;
+		if (placed == NULL)
+			return tide_fail(err, TIDE_ERR_NOMEM, "no memory to place partitions");
+		for (int i = 0; rc == TIDE_OK && i < partitions->count; i++) {
+			struct tide_share *share = partitions->shares[i];
+			if (share->input != input || (share->part->placed && !share->lost))
+				continue;
+			rc = place(partitions, share, meta, running, err);
+			placed[count++] = share->part;
+		}
+		if (rc == TIDE_OK && count > 0)
+			rc = source->ops->seek(source, placed, count, err);
+		for (int i = 0; rc == TIDE_OK && i < count; i++)
+			placed[i]->placed = true;
+		free(placed);
+		if (rc != TIDE_OK)
+			return rc;
+	}
+	return TIDE_OK;
+}
+
+int tide_partitions_ends(struct tide_partitions *partitions, struct tide_error *err)
+{
+	for (int i = 0; i < partitions->plan->input_count; i++) {
+		struct tide_source *source = partitions->sources[i];
+		int rc = source->ops->ends(source, partitions->parts[i],
+		                           partitions->part_counts[i], err);
+		if (rc != TIDE_OK)
+			return rc;
+	}
+	return TIDE_OK;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The partitions of a run: which there are, and where each begins. */
+#ifndef TIDE_RUN_PARTITIONS_H
+#define TIDE_RUN_PARTITIONS_H
+
+#include "checkpoint/checkpoint.h"
+#include "record/plan.h"
+#include "run/settings.h"
+#include "run/worker.h"
+#include "source/source.h"
+
+struct tide_partitions {
+	const struct tide_plan *plan;
+	const struct tide_settings *settings;
+	struct tide_source **sources;            /* per input */
+	struct tide_source_part ***parts;        /* per input, as the source gave them */
+	int *part_counts;
+	struct tide_share **shares;              /* all, by (input, topic, partition) */
+	int count;
+	uint64_t lost;                           /* records known to be lost in this run */
+};
+
+/* Opens a source per input. */
+int tide_partitions_open(struct tide_partitions *partitions, const struct tide_plan *plan,
+                         const struct tide_settings *settings, struct tide_error *err);
+void tide_partitions_close(struct tide_partitions *partitions);
+
+/* Look for new topics and partitions; *found says whether any came. */
+int tide_partitions_discover(struct tide_partitions *partitions, bool *found,
+                             struct tide_error *err);
+/* Give every partition that has none its place: from the checkpoint, verified;
+ * from the configured start in a new job; from its beginning when it appeared
+ * since. Data loss is an error or a warning, as the settings say. */
+int tide_partitions_place(struct tide_partitions *partitions, const struct tide_meta *meta,
+                          bool running, struct tide_error *err);
+int tide_partitions_ends(struct tide_partitions *partitions, struct tide_error *err);
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The plan as run/ needs it: key layouts, a fingerprint, a picture. */
+#ifndef TIDE_RUN_PLAN_H
+#define TIDE_RUN_PLAN_H
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "record/plan.h"
+#include "state/keys.h"
+
+void tide_plan_keyspec(const struct tide_plan_keyed *keyed, struct tide_keyspec *spec);
+enum tide_type tide_plan_key_type(const struct tide_plan_keyed *keyed, int part);
+
+/* What of the plan a checkpoint depends on, one fact a line: operators, key
+ * types, state layouts, sink modes. Equal text: the checkpoint fits. */
+void tide_plan_fingerprint(const struct tide_plan *plan, struct tide_buf *out);
+/* TIDE_ERR_CHECKPOINT naming what changed, and the ways out. Additions that no
+ * old state depends on are not a change. */
+int tide_plan_compare(const char *stored, const struct tide_plan *plan, const char *dir,
+                      struct tide_error *err);
+
+enum tide_plan_format { TIDE_PLAN_TEXT, TIDE_PLAN_DOT, TIDE_PLAN_JSON };
+void tide_plan_explain(const struct tide_plan *plan, enum tide_plan_format format,
+                       struct tide_buf *out);
+
+#endif

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The shards one worker owns: folding deltas in, and what that changed. */
+#include "run/shards.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHUNK = 1024 };
+
+/* The state of one keyed operator. */
+struct slice {
+	struct tide_table *table;
+	size_t value_size;
+	struct tide_entry **dirty;
+	size_t dirty_count, dirty_capacity;
+	bool complete; /* memory holds every key: a miss needs no look at RocksDB */
+};
+
+struct tide_shards {
+	struct tide_shards_options options;
+	struct slice *slices;
+	struct tide_pair pairs[CHUNK];
+	struct tide_slice keys[CHUNK], values[CHUNK];
+	uint32_t missing[CHUNK];
+	struct tide_buf key_bytes;
+	struct tide_cell *cells;   /* CHUNK keys of the widest operator */
+	uint64_t states[CHUNK];
+};
+
+struct tide_shards *tide_shards_new(const struct tide_shards_options *options)
+{
+	struct tide_shards *shards = calloc(1, sizeof *shards);
+	if (shards == NULL)
+		return NULL;
+	int keyed_count = options->plan->keyed_count;
+	shards->options = *options;
+	shards->slices = calloc((size_t)keyed_count + 1, sizeof *shards->slices);
+	shards->cells = malloc(sizeof(struct tide_cell) * CHUNK * TIDE_KEY_PARTS_MAX);
+	bool ok = shards->slices != NULL && shards->cells != NULL;
+	for (int k = 0; ok && k < keyed_count; k++) {
+		struct slice *slice = &shards->slices[k];
+		slice->value_size = 8 * (size_t)options->plan->keyed[k].state->count;
+		slice->table = tide_table_new(&options->specs[k], slice->value_size);
+		slice->complete = options->fresh;
+		ok = slice->table != NULL;
+	}
+	if (!ok) {
+		tide_shards_free(shards);
+		return NULL;
+	}
+	return shards;
+}
+
+void tide_shards_free(struct tide_shards *shards)
+{
+	if (shards == NULL)
+		return;
+	for (int k = 0; shards->slices != NULL && k < shards->options.plan->keyed_count; k++) {
+		tide_table_free(shards->slices[k].table);
+		free(shards->slices[k].dirty);
+	}
+	free(shards->slices);
+	free(shards->cells);
+	tide_buf_fini(&shards->key_bytes);
+	free(shards);
+}
+
+static bool dirty_add(struct slice *slice, struct tide_entry *entry)
+{
+	if (entry->flags & TIDE_ENTRY_DIRTY)
+		return true;
+	if (slice->dirty_count == slice->dirty_capacity) {
+		size_t capacity = slice->dirty_capacity * 2 + 1024;
+		void *grown = realloc(slice->dirty, capacity * sizeof *slice->dirty);
+		if (grown == NULL)
+			return false;
+		slice->dirty = grown;
+		slice->dirty_capacity = capacity;
+	}
+	entry->flags |= TIDE_ENTRY_DIRTY | TIDE_ENTRY_USED;
+	slice->dirty[slice->dirty_count++] = entry;
+	return true;
+}
+
+/* Read the states that memory does not hold, all of a chunk in one call. */
+static int load_missing(struct tide_shards *shards, int keyed, struct tide_table *delta,
+                        struct tide_entry **entries, size_t missing_count,
+                        struct tide_error *err)
+{
+	size_t ends[CHUNK];
+	tide_buf_clear(&shards->key_bytes);
+	for (size_t i = 0; i < missing_count; i++) {
+		struct tide_entry *entry = entries[shards->missing[i]];
+		tide_state_key(&shards->key_bytes, shards->options.ops[keyed], entry->shard,
+		               tide_entry_key(delta, entry), entry->key_len);
+		ends[i] = shards->key_bytes.len;
+	}
+	if (shards->key_bytes.failed)
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to read state");
+	for (size_t i = 0, at = 0; i < missing_count; at = ends[i++])
+		shards->keys[i] = (struct tide_slice){ shards->key_bytes.p + at, ends[i] - at };
+	return tide_rocks_multi_get(shards->options.rocks, shards->keys, missing_count,
+	                            shards->values, err);
+}
+
+/* Make entries for what was missing, from the values read or as zeroes. */
+static int place_missing(struct tide_shards *shards, int keyed, struct tide_table *delta,
+                         struct tide_entry **entries, size_t missing_count, bool loaded,
+                         struct tide_error *err)
+{
+	struct slice *slice = &shards->slices[keyed];
+	int rc = TIDE_OK;
+	for (size_t i = 0; i < missing_count; i++) {
+		uint32_t at = shards->missing[i];
+		struct tide_slice value = loaded ? shards->values[i] : (struct tide_slice){ 0 };
+		struct tide_entry *entry = NULL;
+		if (rc == TIDE_OK) {
+			entry = tide_table_put(slice->table, tide_entry_key(delta, entries[at]),
+			                       entries[at]->key_len);
+			if (entry == NULL)
+				rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for state");
+		}
+		if (rc == TIDE_OK && value.p != NULL && value.len != slice->value_size)
+			rc = tide_fail(err, TIDE_ERR_CHECKPOINT,
+			               "state of %s has %zu bytes where %zu belong; run "
+			               "`tidemark checkpoint verify`",
+			               shards->options.plan->keyed[keyed].name, value.len,
+			               slice->value_size);
+		if (rc == TIDE_OK) {
+			entry->shard = entries[at]->shard;
+			if (value.p != NULL)
+				memcpy(tide_entry_state(entry), value.p, value.len);
+			shards->pairs[at].into = (uint64_t)(uintptr_t)tide_entry_state(entry);
+			if (!dirty_add(slice, entry))
+				rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for state");
+		}
+		free((void *)(uintptr_t)value.p);
+	}
+	return rc;
+}
+
+static int merge_chunk(struct tide_shards *shards, int keyed, struct tide_table *delta,
+                       struct tide_entry **entries, size_t count, struct tide_error *err)
+{
+	struct slice *slice = &shards->slices[keyed];
+	size_t missing_count = 0;
+	for (size_t i = 0; i < count; i++) {
+		struct tide_entry *from = entries[i];
+		struct tide_entry *into = tide_table_find(slice->table, tide_entry_key(delta, from),
+		                                          from->key_len);
+		shards->pairs[i].from = (uint64_t)(uintptr_t)tide_entry_state(from);
+		if (into == NULL) {
+			shards->missing[missing_count++] = (uint32_t)i;
+			continue;
+		}
+		shards->pairs[i].into = (uint64_t)(uintptr_t)tide_entry_state(into);
+		if (!dirty_add(slice, into))
+			return tide_fail(err, TIDE_ERR_NOMEM, "no memory for state");
+	}
+	bool load = missing_count > 0 && !slice->complete;
+	int rc = TIDE_OK;
+	if (load)
+		rc = load_missing(shards, keyed, delta, entries, missing_count, err);
+	if (rc == TIDE_OK)
+		rc = place_missing(shards, keyed, delta, entries, missing_count, load, err);
+	if (rc == TIDE_OK)
+		rc = tide_vm_merge(shards->options.vm, keyed, shards->pairs, count, err);
+	return rc;
+}
+
+int tide_shards_merge(struct tide_shards *shards, int keyed, struct tide_table *delta,
+                      struct tide_entry **entries, size_t count, struct tide_error *err)
+{
+	for (size_t at = 0; at < count; at += CHUNK) {
+		size_t some = count - at < CHUNK ? count - at : CHUNK;
+		int rc = merge_chunk(shards, keyed, delta, entries + at, some, err);
+		if (rc != TIDE_OK)
+			return rc;
+	}
+	return TIDE_OK;
+}
+
+static int by_shard_and_key(const void *a, const void *b, void *arg)
+{
+	const struct tide_table *table = arg;
+	const struct tide_entry *x = *(struct tide_entry *const *)a;
+	const struct tide_entry *y = *(struct tide_entry *const *)b;
+	if (x->shard != y->shard)
+		return x->shard < y->shard ? -1 : 1;
+	uint32_t common = x->key_len < y->key_len ? x->key_len : y->key_len;
+	int order = memcmp(tide_entry_key(table, x), tide_entry_key(table, y), common);
+	if (order != 0)
+		return order;
+	return x->key_len < y->key_len ? -1 : x->key_len > y->key_len;
+}
+
+/* Result rows of `count` changed keys for one output. */
+static int emit_chunk(struct tide_shards *shards, int keyed, int output,
+                      struct tide_entry **entries, size_t count, struct tide_error *err)
+{
+	struct slice *slice = &shards->slices[keyed];
+	const struct tide_keyspec *spec = &shards->options.specs[keyed];
+	for (size_t i = 0; i < count; i++) {
+		bool ok = tide_key_decode(spec, tide_entry_key(slice->table, entries[i]),
+		                          entries[i]->key_len,
+		                          shards->cells + i * (size_t)spec->count);
+		assert(ok);
+		(void)ok;
+		shards->states[i] = (uint64_t)(uintptr_t)tide_entry_state(entries[i]);
+	}
+	return tide_vm_finish(shards->options.vm, keyed, output, shards->cells, spec->count,
+	                      shards->states, count, err);
+}
+
+static int finish_slice(struct tide_shards *shards, int keyed, const bool *update_outputs,
+                        struct tide_writes *writes, struct tide_error *err)
+{
+	struct slice *slice = &shards->slices[keyed];
+	const struct tide_plan *plan = shards->options.plan;
+	bool ok = true;
+	qsort_r(slice->dirty, slice->dirty_count, sizeof *slice->dirty, by_shard_and_key,
+	        slice->table);
+	for (size_t i = 0; ok && i < slice->dirty_count; i++) {
+		struct tide_entry *entry = slice->dirty[i];
+		tide_buf_clear(&shards->key_bytes);
+		tide_state_key(&shards->key_bytes, shards->options.ops[keyed], entry->shard,
+		               tide_entry_key(slice->table, entry), entry->key_len);
+		ok = !shards->key_bytes.failed &&
+		     tide_writes_put(writes,
+		                     (struct tide_slice){ shards->key_bytes.p, shards->key_bytes.len },
+		                     (struct tide_slice){ tide_entry_state(entry), slice->value_size });
+		entry->flags &= ~(uint32_t)TIDE_ENTRY_DIRTY;
+	}
+	if (!ok)
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to write state");
+	int rc = TIDE_OK;
+	for (int o = 0; rc == TIDE_OK && o < plan->output_count; o++) {
+		if (plan->outputs[o].keyed != keyed || !update_outputs[o])
+			continue;
+		for (size_t at = 0; rc == TIDE_OK && at < slice->dirty_count; at += CHUNK) {
+			size_t some = slice->dirty_count - at;
+			rc = emit_chunk(shards, keyed, o, slice->dirty + at,
+			                some < CHUNK ? some : CHUNK, err);
+		}
+	}
+	slice->dirty_count = 0;
+	return rc;
+}
+
+int tide_shards_finish(struct tide_shards *shards, const bool *update_outputs,
+                       struct tide_writes *writes, struct tide_error *err)
+{
+	int rc = TIDE_OK;
+	for (int k = 0; rc == TIDE_OK && k < shards->options.plan->keyed_count; k++)
+		rc = finish_slice(shards, k, update_outputs, writes, err);
+	return rc;
+}
+
+void tide_shards_evict(struct tide_shards *shards)
+{
+	int keyed_count = shards->options.plan->keyed_count;
+	for (int k = 0; k < keyed_count; k++) {
+		struct slice *slice = &shards->slices[k];
+		size_t share = shards->options.memory_max / (size_t)keyed_count;
+		if (tide_table_bytes(slice->table) <= share)
+			continue;
+		/* Down to three quarters, so that it is not called every epoch. */
+		if (tide_table_evict(slice->table, share / 4 * 3) > 0)
+			slice->complete = false;
+	}
+}
+
+size_t tide_shards_bytes(const struct tide_shards *shards)
+{
+	size_t bytes = 0;
+	for (int k = 0; k < shards->options.plan->keyed_count; k++)
+		bytes += tide_table_bytes(shards->slices[k].table);
+	return bytes;
+}
+
+uint64_t tide_shards_rows(const struct tide_shards *shards)
+{
+	uint64_t rows = 0;
+	for (int k = 0; k < shards->options.plan->keyed_count; k++)
+		rows += tide_table_count(shards->slices[k].table);
+	return rows;
+}

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One worker: reads its share of the partitions, runs the job's loops over
+ * them, and owns a run of shards. */
+#include "run/worker.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+enum {
+	WAIT_MS = 20,           /* for the first record of a partition that is behind */
+	STALL_US = 5000000,     /* an epoch that gets nowhere ends with what it has */
+	BAD_ROWS_LOGGED_MAX = 5 /* an epoch; the rest is counted */
+};
+
+static bool bad_row(void *arg, const struct tide_batch *batch, uint32_t row,
+                    const char *message)
+{
+	struct tide_worker *worker = arg;
+	if (!worker->work->skip_bad_rows)
+		return false;
+	if (worker->bad_rows_logged++ < BAD_ROWS_LOGGED_MAX)
+		tide_log(TIDE_WARN, "%.*s[%d]@%lld skipped: %s", batch->topic_len, batch->topic,
+		         batch->partition, (long long)batch->recs[row].offset_, message);
+	return true;
+}
+
+static int worker_tables(struct tide_worker *worker, struct tide_error *err)
+{
+	const struct tide_work *work = worker->work;
+	const struct tide_plan *plan = work->plan;
+	worker->deltas = calloc((size_t)plan->keyed_count + 1, sizeof *worker->deltas);
+	worker->rows = calloc((size_t)plan->output_count + 1, sizeof *worker->rows);
+	worker->ring = tide_ring_new();
+	worker->writes = tide_writes_new();
+	bool ok = worker->deltas != NULL && worker->rows != NULL && worker->ring != NULL &&
+	          worker->writes != NULL;
+	for (int k = 0; ok && k < plan->keyed_count; k++) {
+		worker->deltas[k] = tide_table_new(&work->specs[k],
+		                                   8 * (size_t)plan->keyed[k].state->count);
+		ok = worker->deltas[k] != NULL;
+	}
+	for (int o = 0; ok && o < plan->output_count; o++) {
+		worker->rows[o] = tide_rows_new(plan->outputs[o].row);
+		ok = worker->rows[o] != NULL;
+	}
+	return ok ? TIDE_OK : tide_fail(err, TIDE_ERR_NOMEM, "no memory for worker %d",
+	                                worker->index);
+}
+
+int tide_worker_init(struct tide_worker *worker, struct tide_work *work, int index,
+                     struct tide_error *err)
+{
+	const struct tide_settings *settings = work->settings;
+	*worker = (struct tide_worker){ .index = index, .work = work };
+	int rc = worker_tables(worker, err);
+	if (rc != TIDE_OK)
+		return rc;
+	struct tide_vm_options options = {
+		.lua_dir = settings->lua_dir,
+		.jit_off = settings->jit_off,
+		.set = settings->set,
+	};
+	rc = tide_vm_new(&options, &worker->vm, err);
+	if (rc == TIDE_OK)
+		rc = tide_vm_load(worker->vm, settings->job_path, NULL, err);
+	if (rc != TIDE_OK)
+		return rc;
+	struct tide_shards_options shards = {
+		.plan = work->plan, .specs = work->specs, .ops = work->ops,
+		.rocks = work->rocks, .vm = worker->vm, .fresh = work->fresh,
+		.memory_max = (size_t)settings->memory_bytes / 2 / (size_t)settings->workers,
+	};
+	worker->shards = tide_shards_new(&shards);
+	return worker->shards != NULL ? TIDE_OK
+	                              : tide_fail(err, TIDE_ERR_NOMEM, "no memory for state");
+}
+
+void tide_worker_fini(struct tide_worker *worker)
+{
+	const struct tide_plan *plan = worker->work->plan;
+	tide_shards_free(worker->shards);
+	tide_vm_free(worker->vm);
+	for (int k = 0; worker->deltas != NULL && k < plan->keyed_count; k++)
+		tide_table_free(worker->deltas[k]);
+	for (int o = 0; worker->rows != NULL && o < plan->output_count; o++)
+		tide_rows_free(worker->rows[o]);
+	free(worker->deltas);
+	free(worker->rows);
+	free(worker->shares);
+	tide_ring_free(worker->ring);
+	tide_writes_free(worker->writes);
+}
+
+/* Rows that are not aggregated go to their partition, so that the order in the
+ * outbox does not depend on which worker read what when. */
+static bool keep_rows(struct tide_worker *worker, struct tide_share *share)
+{
+	const struct tide_plan *plan = worker->work->plan;
+	for (int o = 0; o < plan->output_count; o++) {
+		if (tide_rows_count(worker->rows[o]) == 0)
+			continue;
+		if (share->rows[o] == NULL)
+			share->rows[o] = tide_rows_new(plan->outputs[o].row);
+		if (share->rows[o] == NULL ||
+		    !tide_rows_extend(share->rows[o], worker->rows[o]))
+			return false;
+		tide_rows_clear(worker->rows[o]);
+	}
+	return true;
+}
+
+static void count_result(struct tide_worker *worker, const struct tide_run_result *result)
+{
+	worker->totals.rows_in += result->rows_in;
+	worker->totals.rows_filtered += result->rows_filtered;
+	worker->totals.rows_failed += result->rows_failed;
+	worker->totals.rows_malformed += result->rows_malformed;
+	atomic_fetch_add_explicit(&worker->work->records, result->rows_in, memory_order_relaxed);
+}
+
+/* End the epoch early when its changes reach this worker's part of a quarter
+ * of the memory: they stay until the decision. */
+static void check_memory(struct tide_worker *worker)
+{
+	struct tide_work *work = worker->work;
+	size_t bytes = 0;
+	for (int k = 0; k < work->plan->keyed_count; k++)
+		bytes += tide_table_bytes(worker->deltas[k]);
+	if (bytes > (size_t)work->settings->memory_bytes / 4 / (size_t)work->settings->workers)
+		atomic_store(&work->cut, true);
+}
+
+/* Fetch one batch and run it. *moved: the partition got further. */
+static int step(struct tide_worker *worker, struct tide_share *share, int timeout_ms,
+                bool *moved, struct tide_error *err)
+{
+	struct tide_source_part *part = share->part;
+	struct tide_batch *batch = tide_ring_next(worker->ring, part->topic, part->partition);
+	if (batch == NULL)
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for a batch");
+	int64_t before = part->next;
+	int rc = share->source->ops->fetch(share->source, part, share->to, timeout_ms, batch, err);
+	if (rc == TIDE_ERR_DATA_LOSS) {
+		/* The epoch ends with what it has; the coordinator looks into it. */
+		share->lost = true;
+		atomic_store(&worker->work->cut, true);
+		return TIDE_OK;
+	}
+	if (rc != TIDE_OK)
+		return rc;
+	*moved = *moved || part->next != before;
+	if (batch->count == 0)
+		return TIDE_OK;
+	part->print = tide_fingerprint_of(&batch->recs[batch->count - 1]);
+	struct tide_run_result result = { 0 };
+	rc = tide_vm_run(worker->vm, share->input, batch, &result, err);
+	if (rc != TIDE_OK)
+		return rc;
+	count_result(worker, &result);
+	check_memory(worker);
+	return keep_rows(worker, share)
+	               ? TIDE_OK
+	               : tide_fail(err, TIDE_ERR_NOMEM, "no memory for rows");
+}
+
+static bool share_done(const struct tide_share *share)
+{
+	return share->lost || share->part->next >= share->to;
+}
+
+static bool told_to_end(const struct tide_worker *worker)
+{
+	return atomic_load(&worker->work->cut) || atomic_load(worker->work->stop) != 0;
+}
+
+/* One batch from every share that is not done; one of those left is *behind. */
+static int run_round(struct tide_worker *worker, struct tide_share **behind, bool *moved,
+                     struct tide_error *err)
+{
+	*behind = NULL;
+	for (int i = 0; i < worker->share_count; i++) {
+		struct tide_share *share = worker->shares[i];
+		if (share_done(share))
+			continue;
+		if (told_to_end(worker))
+			break;
+		int rc = step(worker, share, 0, moved, err);
+		if (rc != TIDE_OK)
+			return rc;
+		if (!share_done(share))
+			*behind = share;
+	}
+	return TIDE_OK;
+}
+
+static int run_shares(struct tide_worker *worker, struct tide_error *err)
+{
+	struct tide_share *behind = NULL;
+	int64_t moved_us = tide_clock_mono_us();
+	do {
+		bool moved = false;
+		int rc = run_round(worker, &behind, &moved, err);
+		if (rc == TIDE_OK && behind != NULL && !moved && !told_to_end(worker))
+			rc = step(worker, behind, WAIT_MS, &moved, err);
+		if (rc != TIDE_OK)
+			return rc;
+		if (moved)
+			moved_us = tide_clock_mono_us();
+		else if (tide_clock_mono_us() - moved_us > STALL_US)
+			atomic_store(&worker->work->cut, true);
+	} while (behind != NULL && !told_to_end(worker));
+	return TIDE_OK;
+}
+
+static void *slot(void *table, const struct tide_cell *row)
+{
+	return tide_table_slot(table, row);
+}
+
+static void mark(void *table)
+{
+	tide_table_mark(table);
+}
+
+static void rollback(void *table)
+{
+	tide_table_rollback(table);
+}
+
+static int bind(struct tide_worker *worker, struct tide_error *err)
+{
+	static const struct tide_state_ops state_ops = {
+		.slot = slot, .mark = mark, .rollback = rollback,
+	};
+	struct tide_vm_bind bind = {
+		.state_ops = &state_ops,
+		.tables = (void **)worker->deltas,
+		.rows = worker->rows,
+		.ring = worker->ring,
+		.bad_row = bad_row,
+		.arg = worker,
+		.now_us = worker->work->now_us,
+		.epoch = worker->work->epoch,
+	};
+	return tide_vm_bind(worker->vm, &bind, err);
+}
+
+int tide_worker_run(struct tide_worker *worker, struct tide_error *err)
+{
+	const struct tide_work *work = worker->work;
+	worker->totals = (struct tide_run_result){ 0 };
+	worker->bad_rows_logged = 0;
+	for (int k = 0; k < work->plan->keyed_count; k++)
+		tide_table_clear(worker->deltas[k]);
+	for (int o = 0; o < work->plan->output_count; o++)
+		tide_rows_clear(worker->rows[o]);
+	int rc = bind(worker, err);
+	if (rc == TIDE_OK)
+		rc = run_shares(worker, err);
+	for (int k = 0; rc == TIDE_OK && k < work->plan->keyed_count; k++)
+		rc = tide_exchange_send(work->exchange, k, worker->index, worker->deltas[k], err);
+	return rc;
+}
+
+int tide_worker_fold(struct tide_worker *worker, struct tide_error *err)
+{
+	struct tide_work *work = worker->work;
+	int rc = TIDE_OK;
+	tide_shards_evict(worker->shards);
+	for (int k = 0; k < work->plan->keyed_count; k++) {
+		for (int from = 0; rc == TIDE_OK && from < work->settings->workers; from++) {
+			size_t count;
+			struct tide_table *delta;
+			struct tide_entry **entries = tide_exchange_receive(
+				work->exchange, k, from, worker->index, &delta, &count);
+			rc = tide_shards_merge(worker->shards, k, delta, entries, count, err);
+		}
+	}
+	if (rc == TIDE_OK)
+		rc = tide_shards_finish(worker->shards, work->update_outputs, worker->writes, err);
+	return rc;
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One worker: reads its share of the partitions, runs the job's loops over
+ * them, and owns a run of shards. Everything here happens on its thread,
+ * between two barriers of the crew. */
+#ifndef TIDE_RUN_WORKER_H
+#define TIDE_RUN_WORKER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "job/vm.h"
+#include "record/plan.h"
+#include "run/exchange.h"
+#include "run/settings.h"
+#include "run/shards.h"
+#include "source/source.h"
+
+/* One partition's part in the running epoch. */
+struct tide_share {
+	struct tide_source *source;
+	struct tide_source_part *part;
+	int input;
+	int64_t from, to;        /* the epoch takes offsets [from, to) */
+	int64_t bound;           /* of a bounded run: where it ends; else INT64_MAX */
+	struct tide_rows **rows; /* per output, of rows that are not aggregated */
+	bool lost;               /* its next offset is gone: place it again */
+};
+
+/* What all workers of a run have in common. */
+struct tide_work {
+	const struct tide_plan *plan;
+	const struct tide_settings *settings;
+	const struct tide_keyspec *specs;
+	const uint16_t *ops;
+	const bool *update_outputs;
+	struct tide_rocks *rocks;
+	struct tide_exchange *exchange;
+	bool fresh;              /* the checkpoint holds no state yet */
+	bool skip_bad_rows;      /* on_error = "skip" */
+	int64_t now_us, epoch;   /* of the running epoch */
+	atomic_bool cut;         /* end the epoch where it stands */
+	const atomic_int *stop;  /* non-zero: likewise, for good */
+	void (*tick)(void *arg); /* called now and then while an epoch runs */
+	void *tick_arg;
+	atomic_ullong records;   /* read since start, for the status line */
+};
+
+struct tide_worker {
+	int index;
+	struct tide_work *work;
+	struct tide_vm *vm;
+	struct tide_ring *ring;
+	struct tide_table **deltas;    /* per keyed operator */
+	struct tide_rows **rows;       /* per output: where the loops write */
+	struct tide_shards *shards;
+	struct tide_share **shares;    /* set by the crew between epochs */
+	int share_count;
+	struct tide_writes *writes;    /* of the fold; the crew takes it */
+	struct tide_run_result totals; /* of the epoch */
+	uint64_t bad_rows_logged;
+	int rc;
+	struct tide_error err;
+};
+
+int tide_worker_init(struct tide_worker *worker, struct tide_work *work, int index,
+                     struct tide_error *err);
+void tide_worker_fini(struct tide_worker *worker);
+
+/* First half of an epoch: read every share to its end, put deltas up. */
+int tide_worker_run(struct tide_worker *worker, struct tide_error *err);
+/* Second half: fold in what all workers put up for this owner. Afterwards
+ * worker->writes and worker->rows hold what the epoch changed. */
+int tide_worker_fold(struct tide_worker *worker, struct tide_error *err);
+
+#endif
