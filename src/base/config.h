@@ -28,6 +28,7 @@ enum tide_setting_type {
 	TIDE_SETTING_SPAN,  /* "30s"; read in milliseconds */
 	TIDE_SETTING_BYTES, /* "256M", which is 256 * 1024 * 1024 */
 	TIDE_SETTING_LIST,  /* "a,b" */
+	TIDE_SETTING_PATH,  /* of this machine; file:///tmp/x is read as /tmp/x */
 	TIDE_SETTING_PAIRS  /* key=value, repeated; layers add to each other */
 };
 
@@ -39,6 +40,7 @@ struct tide_setting {
 	const char *initial; /* the built-in default; NULL: none */
 	const char *choices; /* "auto|text|json"; NULL: see check, min and max */
 	bool (*check)(const char *item); /* of a text, or of each item of a list */
+	const char *allowed; /* what check lets through, as the end of a sentence */
 	int64_t min, max;    /* of a number, span or size; both 0: no limits */
 	const char *takes;   /* in the help: "HOST:PORT,…" */
 	const char *help;    /* one sentence */
