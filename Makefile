@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Tidemark. `make help` lists the targets.
 #
-# FLAVOUR is release, test (with fail points), asan, tsan or cover; each has a
-# folder of its own. DEV=1 turns warnings into errors, V= shows the commands.
+# FLAVOUR is release, test (with fail points), asan, tsan, fuzz (with CC=clang) or
+# cover; each has a folder of its own. DEV=1 turns warnings into errors, V= shows the commands.
 
 .DEFAULT_GOAL := all
 FLAVOUR  ?= release
@@ -20,6 +20,7 @@ CFLAGS.release := -O2 -g
 CFLAGS.test    := -O2 -g -DTIDE_FAILPOINTS
 CFLAGS.asan    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined -DTIDE_FAILPOINTS
 CFLAGS.tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread -DTIDE_FAILPOINTS
+CFLAGS.fuzz    := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 CFLAGS.cover   := -O0 -g --coverage -DTIDE_FAILPOINTS
 # Looked up once, and only when something is compiled: a fresh machine has no
 # pkg-config until tests/deps has run.
@@ -82,6 +83,11 @@ $(B)/bench/%: tests/bench/%.c $(ROOM_OBJ)
 	@mkdir -p $(@D)
 	@echo "  CC   $@"
 	$(V)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -rdynamic -o $@ $^ $(LIBS)
+
+$(B)/fuzz/%: tests/fuzz/%.c $(ROOM_OBJ)
+	@mkdir -p $(@D)
+	@echo "  CC   $@"
+	$(V)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -rdynamic -o $@ $^ $(LIBS)
 
 unit-programs: $(UNIT)
 .SECONDARY: $(UNIT:=.o)

@@ -35,22 +35,32 @@ end
 
 M.read_file = process.file_text
 
-local function make_dir(path)
+function M.make_dir(path)
    require("ffi").C.mkdir(path, 493)
    return path
 end
 
---- Call in before_each: ends what the test before left and makes a new folder.
-function M.begin()
-   for _, proc in ipairs(running) do
-      proc:destroy()
-   end
+--- End what the last test left. Runs before each test and after all of them.
+function M.finish()
    for _, ending in ipairs(endings) do
       ending()
    end
+   for _, proc in ipairs(running) do
+      proc:destroy()
+   end
    running, endings = {}, {}
+end
+
+require("busted").subscribe({ "suite", "end" }, function()
+   M.finish()
+   return nil, true
+end)
+
+--- Call in before_each: a clean start and a new folder.
+function M.begin()
+   M.finish()
    test_number = test_number + 1
-   M.dir = make_dir(("%s/%d-%03d"):format(scratch, process.own_pid(), test_number))
+   M.dir = M.make_dir(("%s/%d-%03d"):format(scratch, process.own_pid(), test_number))
    return M.dir
 end
 

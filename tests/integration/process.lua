@@ -240,8 +240,9 @@ end
 
 --- Send a signal by name; nothing happens when it has ended.
 function Process:kill(name)
+   local signal = assert(M.signals[name], "no signal of that name")
    if not self:ended() then
-      C.kill(self.pid, assert(M.signals[name], "no signal " .. tostring(name)))
+      C.kill(self.pid, signal)
    end
 end
 

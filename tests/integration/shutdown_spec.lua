@@ -1,0 +1,102 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- A signal ends a job well: idle, busy, or with a broker that does not answer.
+local h = require "harness"
+
+local job_text = [[
+return tide.from(tide.kafka { topic = "unset", start = "earliest" })
+   :map(function(rec) return rec.partition end, { "part:int" })
+   :group_by("part"):count()
+   :to(tide.console { mode = "update" })
+]]
+
+local function job_args(topic, ...)
+   return { "run", h.path "job.lua", "-b", h.brokers, "--topic", topic, "--no-ui",
+            "--checkpoint-dir", h.path "cp", "--progress", h.path "progress",
+            "--output", "json", ... }
+end
+
+local function wait_for_output(job)
+   h.eventually("the first rows", function() return job:out() ~= "" end)
+end
+
+local function total_read()
+   local sum = 0
+   for _, epoch in ipairs(h.progress()) do
+      sum = sum + epoch.numInputRows
+   end
+   return sum
+end
+
+describe("shutdown", function()
+   before_each(function()
+      h.begin()
+      h.job(job_text)
+   end)
+
+   for _, signal in ipairs { "INT", "TERM" } do
+      it("of an idle job by SIG" .. signal .. " exits 0", function()
+         local topic = h.topic(1)
+         h.produce_counts(topic, { 10 })
+         local job = h.start(job_args(topic))
+         wait_for_output(job)
+         job:kill(signal)
+         h.expect_exit(job, 0)
+         assert.are.same({ [0] = 10 }, h.next_offsets(h.path "cp", topic))
+      end)
+
+      it("in the middle of epochs by SIG" .. signal .. " loses and repeats nothing", function()
+         local topic = h.topic(2)
+         h.produce_counts(topic, { 5000, 5000 }, "x")
+         local args = job_args(topic, "--max-records-per-batch", 100)
+         local job = h.start(args, { env = { TIDEMARK_FAILPOINT = "publish=delay:5" } })
+         wait_for_output(job)
+         job:kill(signal)
+         h.expect_exit(job, 0)
+         args[#args + 1] = "--until-end"
+         local rest = h.run(args)
+         assert.are.equal(10000, total_read())
+         local counts = {}
+         for _, row in ipairs(h.json_lines(rest:out())) do
+            counts[row.part] = row.count
+         end
+         assert.are.same({ [0] = 5000, 5000 }, counts)
+      end)
+   end
+
+   it("does not wait for a broker that no longer answers", function()
+      local topic = h.topic(1)
+      h.produce_counts(topic, { 10 })
+      local job = h.start(job_args(topic))
+      wait_for_output(job)
+      local broker = tonumber(h.read_file(h.kafka_dir .. "/pid"))
+      h.process.kill_pid(broker, "STOP")
+      h.at_end(function() h.process.kill_pid(broker, "CONT") end)
+      job:kill "TERM"
+      local ended = job:wait(30)
+      h.process.kill_pid(broker, "CONT")
+      assert.are.equal(0, ended, job:err())
+      assert.are.same({ [0] = 10 }, h.next_offsets(h.path "cp", topic))
+   end)
+
+   it("is at once on a second signal, with the signal's code", function()
+      for signal, code in pairs { INT = 130, TERM = 143 } do
+         local topic = h.topic(1)
+         h.produce_counts(topic, { 10 })
+         local args = job_args(topic)
+         args[#args + 1] = "--checkpoint-dir"
+         args[#args + 1] = h.path("cp" .. signal)
+         local trace = h.path("trace" .. signal)
+         local job = h.start(args, { env = { TIDEMARK_FAILPOINT = "publish=delay:600000",
+                                             TIDEMARK_FAILPOINT_TRACE = trace } })
+         h.eventually("a publish that hangs", function()
+            return h.read_file(trace):find("^publish")
+         end)
+         job:kill(signal)
+         h.eventually("the answer to the first signal", function()
+            return job:err():lower():find("stop", 1, true) or job:ended()
+         end)
+         job:kill(signal)
+         h.expect_exit(job, code)
+      end
+   end)
+end)
