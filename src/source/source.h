@@ -3,12 +3,14 @@
  *
  * The coordinator opens it, lists partitions, places each at an offset and
  * asks for ends. Then workers fetch, each from partitions of its own: fetch on
- * different partitions is safe at the same time, the rest is not. A source
- * keeps no position of record: the checkpoint does. */
+ * different partitions is safe at the same time. All else is the coordinator's
+ * and may run beside fetches, except seek and verify of a partition that is
+ * being fetched. A source keeps no position of record: the checkpoint does. */
 #ifndef TIDE_SOURCE_SOURCE_H
 #define TIDE_SOURCE_SOURCE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -25,9 +27,11 @@ struct tide_fingerprint {
 struct tide_source_part {
 	char *topic;
 	int32_t partition;
-	int64_t next;  /* the next offset to deliver: Tidemark's, never Kafka's */
+	int64_t next;  /* the next offset to deliver: Tidemark's, never Kafka's.
+	                * -1: to be chosen; 0 where it appeared while running */
 	int64_t start; /* log start, as last seen */
-	int64_t end;   /* log end, as last seen: next + backlog */
+	int64_t end;   /* as last seen: the end of what may be read, so what is in an
+	                * open transaction lies behind it; next + backlog */
 	struct tide_fingerprint print;
 	bool placed;   /* seek has been called */
 	void *priv;    /* the source's own */
@@ -52,7 +56,8 @@ struct tide_loss {
 struct tide_source_ops {
 	const char *kind;
 	/* Partitions that exist now. New ones are appended to *parts, so that
-	 * known pointers stay good; call again to find more. */
+	 * known pointers stay good; call again to find more. The array is the
+	 * caller's to free (it begins as NULL and 0), the parts live until close. */
 	int (*discover)(struct tide_source *src, struct tide_source_part ***parts,
 	                int *count, struct tide_error *err);
 	/* Refresh start and end from the broker. */
@@ -68,6 +73,8 @@ struct tide_source_ops {
 	/* From now on deliver these, each from its next. */
 	int (*seek)(struct tide_source *src, struct tide_source_part **parts, int count,
 	            struct tide_error *err);
+	/* Until a fetch may find something new, at most timeout_ms. May return early. */
+	void (*wait)(struct tide_source *src, int timeout_ms);
 	/* Add records with offset < to to the batch until it is full or nothing is
 	 * there; wait at most timeout_ms for the first. Advances part->next past
 	 * what was added, and to `to` over offsets that hold no record (aborted,
@@ -87,5 +94,12 @@ struct tide_source {
 };
 
 struct tide_fingerprint tide_fingerprint_of(const struct tide_rec *rec);
+
+/* What a loss means, for people. It begins with the sentence that monitoring
+ * looks for, "Partition demo-topic-1-0's offset was changed from 78 to 0", and
+ * ends with the options. `fails` says whether the job stops for it;
+ * `checkpoint` is its directory, or NULL. Empty for TIDE_LOSS_NONE. */
+void tide_loss_text(const struct tide_source_part *part, const struct tide_loss *loss,
+                    bool fails, const char *checkpoint, char *out, size_t size);
 
 #endif
