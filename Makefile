@@ -75,9 +75,9 @@ $(B)/unit/%: $(B)/unit/%.o $(ROOM_OBJ)
 	@echo "  LD   $@"
 	$(V)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -rdynamic -o $@ $^ -lcmocka $(LIBS)
 
-$(B)/kadmin: tests/integration/kadmin.c | $(B)/.deps
+$(B)/kadmin: tests/integration/kadmin.c $(ROOM_OBJ)
 	@echo "  CC   $@"
-	$(V)$(CC) $(ALL_CFLAGS) -MMD -MP -o $@ $< $(PKG_LIBS) -lpthread
+	$(V)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -rdynamic -o $@ $^ $(LIBS)
 
 $(B)/bench/%: tests/bench/%.c $(ROOM_OBJ)
 	@mkdir -p $(@D)
@@ -173,6 +173,6 @@ install: all ## to PREFIX (/usr/local): program, Lua library, jobs
 clean: ## remove build/; the Kafka for tests stays in the cache
 	$(V)rm -rf build
 
--include $(OBJ:.o=.d) $(UNIT:=.d) $(B)/kadmin.d
+-include $(OBJ:.o=.d) $(UNIT:=.d)
 .PHONY: all help unit-programs demo deps test unit spec golden integration check fmt lint tidy \
         layers asan tsan fuzz sweep soak bench cover install clean

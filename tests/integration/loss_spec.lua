@@ -39,7 +39,7 @@ describe("data loss", function()
       h.produce_counts(topic, { 1000 }, "x")
       h.expect_exit(start(topic, true), 0)
       h.produce_counts(topic, { 5000 }, "x")
-      h.kadmin("delete-records", topic, 0, 5000)
+      h.kadmin("trim", topic, 0, 5000)
       return topic
    end
 
@@ -78,7 +78,7 @@ describe("data loss", function()
       local topic = h.topic(1)
       h.produce_counts(topic, { 100 }, "x")
       h.expect_exit(start(topic, true), 0)
-      h.kadmin("delete-records", topic, 0, 100)
+      h.kadmin("trim", topic, 0, 100)
       h.expect_exit(start(topic, true), 0)
       h.produce_counts(topic, { 5 }, "x")
       h.expect_exit(start(topic, true), 0)
