@@ -1,0 +1,581 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* RocksDB: one column family that holds decided epochs and no others.
+ *
+ * Settings, and why. The log of writes is recovered with
+ * kTolerateCorruptedTailRecords: RocksDB's default opens quietly with an older
+ * state after a flipped bit, this mode refuses. What it still accepts quietly
+ * (a log cut short, a MANIFEST that lost its end) the checkpoint's anchor
+ * notices. Logs are never recycled, every decision is synced, checksums are
+ * verified on every read. Block cache, indexes, filters and memtables share one
+ * budget: the C API of 7.8 has no write buffer manager that charges a cache, so
+ * memtables get a fixed part of it (db_write_buffer_size), the cache the rest.
+ *
+ * A small set of changes is one synced WriteBatch. A large one is sorted and
+ * written as SST files that are ingested in one call, which is atomic: all files
+ * enter in one version edit. The two kinds stay in order because every decision
+ * writes the key `meta`: a file that holds a key which the memtable holds too
+ * makes RocksDB flush the memtable before the file gets its sequence number. So
+ * a log replayed after a crash never lays older values over newer ones.
+ *
+ * Ranges are deleted through a WriteBatch only, however large the set is: in one
+ * SST a range tombstone and a put of the same decision have one sequence number.
+ *
+ * After any error the database takes no more writes: what a failed write or
+ * fsync left behind is known only after closing and opening again. */
+#include "state/rocks.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <rocksdb/c.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/failpoint.h"
+#include "base/log.h"
+#include "state/writes.h"
+
+enum {
+	MEMORY_DEFAULT = 64 << 20,
+	MEMORY_MIN = 8 << 20,
+	BATCH_BYTES_MAX = 4 << 20, /* beyond this, or … */
+	BATCH_COUNT_MAX = 50000,   /* … this, changes become SST files */
+	SST_BYTES_MAX = 64 << 20,
+	L0_FILES_MAX = 16,
+	L0_WAIT_MS = 5,
+	OPEN_FILES_MAX = 256,
+	RECOVER_TOLERATE_TAIL = 0, /* WALRecoveryMode::kTolerateCorruptedTailRecords */
+	CHECKSUM_XXH3 = 4,
+	LOG_WARN = 2
+};
+
+struct tide_rocks {
+	char *path;
+	char *sst_dir; /* for files on their way in; on the same file system */
+	rocksdb_t *db;
+	rocksdb_column_family_handle_t *cf;
+	rocksdb_options_t *options;
+	rocksdb_block_based_table_options_t *table;
+	rocksdb_cache_t *cache;
+	rocksdb_readoptions_t *read;
+	rocksdb_writeoptions_t *write;
+	bool read_only;
+	bool broken; /* a write failed */
+	uint64_t sst_number;
+};
+
+struct tide_rocks_iter {
+	rocksdb_iterator_t *it;
+	rocksdb_readoptions_t *read;
+	const char *path;
+	char *to; /* the bound is borrowed by `read` */
+	bool started;
+};
+
+/* ---- errors ---- */
+
+/* What RocksDB says, as ours. Frees `text`. */
+static int fail_rocks(struct tide_error *err, const char *path, const char *doing, char *text)
+{
+	static const char *const outside[] = { "No space left", "Permission denied",
+		                               "Too many open files", "Read-only file system",
+		                               "lock " };
+	int status = TIDE_ERR_CHECKPOINT;
+	const char *advice = "; `tidemark checkpoint verify` names every damaged file";
+	for (size_t i = 0; i < sizeof outside / sizeof *outside; i++)
+		if (strstr(text, outside[i]) != NULL) {
+			status = TIDE_ERR_IO;
+			advice = "";
+		}
+	tide_fail(err, status, "%s: RocksDB cannot %s: %s%s", path, doing, text, advice);
+	rocksdb_free(text);
+	return status;
+}
+
+/* ---- opening ---- */
+
+static void options_memory(struct tide_rocks *db, size_t memory)
+{
+	if (memory == 0)
+		memory = MEMORY_DEFAULT;
+	if (memory < MEMORY_MIN)
+		memory = MEMORY_MIN;
+	/* A quarter is left for what nothing counts: table readers, the SST
+	 * writer, compaction's read buffers. */
+	size_t memtables = memory / 4;
+	db->cache = rocksdb_cache_create_lru(memory / 2);
+	rocksdb_options_set_db_write_buffer_size(db->options, memtables);
+	rocksdb_options_set_write_buffer_size(db->options, memtables / 2);
+	rocksdb_options_set_max_write_buffer_number(db->options, 3);
+	rocksdb_options_set_max_open_files(db->options, OPEN_FILES_MAX);
+}
+
+static void options_table(struct tide_rocks *db)
+{
+	rocksdb_block_based_table_options_t *table = db->table;
+	rocksdb_block_based_options_set_block_cache(table, db->cache);
+	rocksdb_block_based_options_set_block_size(table, 8 << 10);
+	rocksdb_block_based_options_set_format_version(table, 5);
+	rocksdb_block_based_options_set_checksum(table, CHECKSUM_XXH3);
+	rocksdb_block_based_options_set_filter_policy(table,
+	                                              rocksdb_filterpolicy_create_bloom_full(10));
+	rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
+	rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(table, 1);
+	rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1);
+	rocksdb_options_set_block_based_table_factory(db->options, table);
+}
+
+static void options_make(struct tide_rocks *db, const struct tide_rocks_options *given)
+{
+	db->options = rocksdb_options_create();
+	db->table = rocksdb_block_based_options_create();
+	db->read = rocksdb_readoptions_create();
+	db->write = rocksdb_writeoptions_create();
+	rocksdb_options_t *options = db->options;
+	options_memory(db, given->memory_max);
+	options_table(db);
+	rocksdb_options_set_create_if_missing(options, given->create);
+	rocksdb_options_set_paranoid_checks(options, 1);
+	rocksdb_options_set_wal_recovery_mode(options, RECOVER_TOLERATE_TAIL);
+	rocksdb_options_set_recycle_log_file_num(options, 0);
+	rocksdb_options_set_wal_bytes_per_sync(options, 0);
+	rocksdb_options_set_manual_wal_flush(options, 0);
+	rocksdb_options_set_bytes_per_sync(options, 1 << 20);
+	rocksdb_options_set_compression(options, rocksdb_lz4_compression);
+	rocksdb_options_set_level_compaction_dynamic_level_bytes(options, 1);
+	rocksdb_options_set_target_file_size_base(options, 32 << 20);
+	rocksdb_options_set_max_bytes_for_level_base(options, 128 << 20);
+	rocksdb_options_set_max_background_jobs(options, 2);
+	rocksdb_options_set_max_manifest_file_size(options, 16 << 20);
+	rocksdb_options_set_stats_dump_period_sec(options, 0);
+	rocksdb_options_set_stats_persist_period_sec(options, 0);
+	rocksdb_options_set_info_log_level(options, LOG_WARN);
+	rocksdb_options_set_keep_log_file_num(options, 2);
+	rocksdb_options_set_max_log_file_size(options, 4 << 20);
+	/* Who only looks shall not rotate the running job's LOG: under a path that
+	 * cannot be made, RocksDB goes without one. */
+	if (given->read_only)
+		rocksdb_options_set_db_log_dir(options, "/dev/null/none");
+	rocksdb_readoptions_set_verify_checksums(db->read, 1);
+	rocksdb_writeoptions_set_sync(db->write, 1);
+}
+
+/* Files that a killed process had not ingested yet. */
+static void sst_dir_clean(const struct tide_rocks *db)
+{
+	DIR *dir = opendir(db->sst_dir);
+	if (dir == NULL)
+		return;
+	for (struct dirent *item; (item = readdir(dir)) != NULL;) {
+		size_t len = strlen(item->d_name);
+		if (len > 4 && strcmp(item->d_name + len - 4, ".sst") == 0)
+			unlinkat(dirfd(dir), item->d_name, 0);
+	}
+	closedir(dir);
+}
+
+int tide_rocks_open(const char *path, const struct tide_rocks_options *options,
+                    struct tide_rocks **out, struct tide_error *err)
+{
+	assert(!(options->create && options->read_only));
+	char *text = NULL;
+	struct tide_rocks *db = calloc(1, sizeof *db);
+	if (db == NULL || (db->path = strdup(path)) == NULL ||
+	    asprintf(&db->sst_dir, "%s.ingest", path) < 0) {
+		tide_rocks_close(db);
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to open %s", path);
+	}
+	db->read_only = options->read_only;
+	options_make(db, options);
+	if (!db->read_only)
+		sst_dir_clean(db);
+	const char *names[] = { "default" };
+	const rocksdb_options_t *of_cf[] = { db->options };
+	if (db->read_only)
+		db->db = rocksdb_open_for_read_only_column_families(db->options, path, 1, names,
+		                                                    of_cf, &db->cf, 0, &text);
+	else
+		db->db = rocksdb_open_column_families(db->options, path, 1, names, of_cf, &db->cf,
+		                                      &text);
+	if (text != NULL) {
+		db->db = NULL;
+		tide_rocks_close(db);
+		return fail_rocks(err, path, "open it", text);
+	}
+	*out = db;
+	return TIDE_OK;
+}
+
+void tide_rocks_close(struct tide_rocks *db)
+{
+	if (db == NULL)
+		return;
+	if (db->db != NULL) {
+		rocksdb_column_family_handle_destroy(db->cf);
+		rocksdb_close(db->db);
+	}
+	if (db->options != NULL) {
+		rocksdb_options_destroy(db->options);
+		rocksdb_block_based_options_destroy(db->table);
+		rocksdb_cache_destroy(db->cache);
+		rocksdb_readoptions_destroy(db->read);
+		rocksdb_writeoptions_destroy(db->write);
+	}
+	free(db->path);
+	free(db->sst_dir);
+	free(db);
+}
+
+/* ---- reading ---- */
+
+int tide_rocks_get(struct tide_rocks *db, struct tide_slice key, struct tide_buf *value,
+                   bool *found, struct tide_error *err)
+{
+	char *text = NULL;
+	size_t len = 0;
+	*found = false;
+	rocksdb_pinnableslice_t *slice =
+		rocksdb_get_pinned_cf(db->db, db->read, db->cf, key.p, key.len, &text);
+	if (text != NULL)
+		return fail_rocks(err, db->path, "read", text);
+	if (slice == NULL)
+		return TIDE_OK;
+	const char *p = rocksdb_pinnableslice_value(slice, &len);
+	tide_buf_clear(value);
+	tide_buf_put(value, p, len);
+	rocksdb_pinnableslice_destroy(slice);
+	if (value->failed)
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for %zu bytes of %s", len,
+		                 db->path);
+	*found = true;
+	return TIDE_OK;
+}
+
+/* One answer of a multi-get: to malloc'd bytes, or to an error. */
+static int take_value(struct tide_rocks *db, rocksdb_pinnableslice_t *slice, char *text,
+                      struct tide_slice *value, struct tide_error *err)
+{
+	*value = (struct tide_slice){ NULL, 0 };
+	if (text != NULL)
+		return fail_rocks(err, db->path, "read", text);
+	if (slice == NULL)
+		return TIDE_OK;
+	size_t len = 0;
+	const char *p = rocksdb_pinnableslice_value(slice, &len);
+	char *copy = malloc(len > 0 ? len : 1);
+	if (copy == NULL)
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for %zu bytes of %s", len,
+		                 db->path);
+	memcpy(copy, p, len);
+	*value = (struct tide_slice){ copy, len };
+	return TIDE_OK;
+}
+
+int tide_rocks_multi_get(struct tide_rocks *db, const struct tide_slice *keys, size_t count,
+                         struct tide_slice *values, struct tide_error *err)
+{
+	int rc = TIDE_OK;
+	if (count == 0)
+		return TIDE_OK;
+	const char **ps = calloc(count, sizeof *ps);
+	size_t *lens = calloc(count, sizeof *lens);
+	rocksdb_pinnableslice_t **slices = calloc(count, sizeof(rocksdb_pinnableslice_t *));
+	char **texts = calloc(count, sizeof *texts);
+	memset(values, 0, count * sizeof *values);
+	if (ps == NULL || lens == NULL || slices == NULL || texts == NULL) {
+		rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory to read %zu keys", count);
+		goto out;
+	}
+	for (size_t i = 0; i < count; i++) {
+		ps[i] = keys[i].p;
+		lens[i] = keys[i].len;
+	}
+	rocksdb_batched_multi_get_cf(db->db, db->read, db->cf, count, ps, lens, slices, texts,
+	                             false);
+	for (size_t i = 0; i < count; i++) {
+		if (rc == TIDE_OK)
+			rc = take_value(db, slices[i], texts[i], &values[i], err);
+		else
+			rocksdb_free(texts[i]);
+		if (slices[i] != NULL)
+			rocksdb_pinnableslice_destroy(slices[i]);
+	}
+	for (size_t i = 0; rc != TIDE_OK && i < count; i++) {
+		free((char *)(uintptr_t)values[i].p);
+		values[i] = (struct tide_slice){ NULL, 0 };
+	}
+out:
+	free(ps);
+	free(lens);
+	free(slices);
+	free(texts);
+	return rc;
+}
+
+struct tide_rocks_iter *tide_rocks_iter_new(struct tide_rocks *db, struct tide_slice from,
+                                            struct tide_slice to)
+{
+	struct tide_rocks_iter *it = calloc(1, sizeof *it);
+	if (it == NULL || (it->to = malloc(to.len + 1)) == NULL) {
+		free(it);
+		return NULL;
+	}
+	memcpy(it->to, to.p, to.len);
+	it->path = db->path;
+	it->read = rocksdb_readoptions_create();
+	rocksdb_readoptions_set_iterate_upper_bound(it->read, it->to, to.len);
+	rocksdb_readoptions_set_verify_checksums(it->read, 1);
+	/* One long scan must not push the points' blocks out of the cache. */
+	rocksdb_readoptions_set_fill_cache(it->read, 0);
+	it->it = rocksdb_create_iterator_cf(db->db, it->read, db->cf);
+	rocksdb_iter_seek(it->it, from.p, from.len);
+	return it;
+}
+
+bool tide_rocks_iter_next(struct tide_rocks_iter *it, struct tide_slice *key,
+                          struct tide_slice *value)
+{
+	if (it->started && rocksdb_iter_valid(it->it))
+		rocksdb_iter_next(it->it);
+	it->started = true;
+	if (!rocksdb_iter_valid(it->it))
+		return false;
+	key->p = rocksdb_iter_key(it->it, &key->len);
+	value->p = rocksdb_iter_value(it->it, &value->len);
+	return true;
+}
+
+int tide_rocks_iter_end(struct tide_rocks_iter *it, struct tide_error *err)
+{
+	if (it == NULL)
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to read the state");
+	char *text = NULL;
+	rocksdb_iter_get_error(it->it, &text);
+	int rc = text != NULL ? fail_rocks(err, it->path, "read", text) : TIDE_OK;
+	rocksdb_iter_destroy(it->it);
+	rocksdb_readoptions_destroy(it->read);
+	free(it->to);
+	free(it);
+	return rc;
+}
+
+/* ---- writing: small ---- */
+
+static int apply_batch(struct tide_rocks *db, struct tide_writes *const *sets, int count,
+                       struct tide_error *err)
+{
+	char *text = NULL;
+	rocksdb_writebatch_t *batch = rocksdb_writebatch_create();
+	for (int i = 0; i < count; i++) {
+		struct tide_writes_walk walk = { 0 };
+		struct tide_write w;
+		while (tide_writes_next(sets[i], &walk, &w)) {
+			if (w.kind == TIDE_WRITE_PUT)
+				rocksdb_writebatch_put(batch, w.key.p, w.key.len, w.value.p,
+				                       w.value.len);
+			else if (w.kind == TIDE_WRITE_DELETE)
+				rocksdb_writebatch_delete(batch, w.key.p, w.key.len);
+			else
+				rocksdb_writebatch_delete_range(batch, w.key.p, w.key.len,
+				                                w.value.p, w.value.len);
+		}
+	}
+	rocksdb_write(db->db, db->write, batch, &text);
+	rocksdb_writebatch_destroy(batch);
+	return text != NULL ? fail_rocks(err, db->path, "write", text) : TIDE_OK;
+}
+
+/* ---- writing: large ---- */
+
+static uint64_t property(struct tide_rocks *db, const char *name)
+{
+	/* Not all of these can be had as numbers. */
+	char *text = rocksdb_property_value_cf(db->db, db->cf, name);
+	uint64_t v = text != NULL ? strtoull(text, NULL, 10) : 0;
+	rocksdb_free(text);
+	return v;
+}
+
+/* Ingested files pile up unthrottled, and then one small batch pays for all of
+ * them: so the large ones wait here. */
+static int wait_for_compaction(struct tide_rocks *db, struct tide_error *err)
+{
+	uint64_t files = property(db, "rocksdb.num-files-at-level0");
+	if (files <= L0_FILES_MAX)
+		return TIDE_OK;
+	tide_log(TIDE_INFO, "%s: waiting for RocksDB to compact %llu files", db->path,
+	         (unsigned long long)files);
+	while (files > L0_FILES_MAX) {
+		const struct timespec pause = { 0, L0_WAIT_MS * 1000000L };
+		if (property(db, "rocksdb.background-errors") > 0)
+			return tide_fail(err, TIDE_ERR_IO,
+			                 "%s: RocksDB cannot compact; its LOG file says why",
+			                 db->path);
+		nanosleep(&pause, NULL);
+		files = property(db, "rocksdb.num-files-at-level0");
+	}
+	return TIDE_OK;
+}
+
+struct ssts {
+	rocksdb_envoptions_t *env;
+	rocksdb_sstfilewriter_t *writer; /* of the last file, while it is open */
+	char **paths;
+	size_t count;
+};
+
+static int sst_open(struct tide_rocks *db, struct ssts *ssts, struct tide_error *err)
+{
+	char *text = NULL, *path = NULL;
+	char **grown = realloc(ssts->paths, (ssts->count + 1) * sizeof *grown);
+	if (grown != NULL)
+		ssts->paths = grown;
+	if (grown == NULL || asprintf(&path, "%s/%d-%llu.sst", db->sst_dir, (int)getpid(),
+	                              (unsigned long long)db->sst_number++) < 0)
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to write %s", db->path);
+	ssts->paths[ssts->count++] = path;
+	ssts->writer = rocksdb_sstfilewriter_create(ssts->env, db->options);
+	rocksdb_sstfilewriter_open(ssts->writer, path, &text);
+	return text != NULL ? fail_rocks(err, path, "make the file", text) : TIDE_OK;
+}
+
+static int sst_finish(struct tide_rocks *db, struct ssts *ssts, struct tide_error *err)
+{
+	char *text = NULL;
+	rocksdb_sstfilewriter_finish(ssts->writer, &text);
+	rocksdb_sstfilewriter_destroy(ssts->writer);
+	ssts->writer = NULL;
+	return text != NULL ? fail_rocks(err, db->sst_dir, "finish a file", text) : TIDE_OK;
+}
+
+/* All changes in key order, in files that do not overlap. Few and large: each
+ * spans the hashed keys of an epoch and so counts as one file of level 0. */
+static int ssts_write(struct tide_rocks *db, struct ssts *ssts, struct tide_writes_merge *merge,
+                      struct tide_error *err)
+{
+	struct tide_write w;
+	size_t bytes = 0;
+	int rc = TIDE_OK;
+	while (rc == TIDE_OK && tide_writes_merge_next(merge, &w)) {
+		char *text = NULL;
+		if (ssts->writer == NULL)
+			rc = sst_open(db, ssts, err);
+		if (rc != TIDE_OK)
+			break;
+		if (w.kind == TIDE_WRITE_PUT)
+			rocksdb_sstfilewriter_put(ssts->writer, w.key.p, w.key.len, w.value.p,
+			                          w.value.len, &text);
+		else
+			rocksdb_sstfilewriter_delete(ssts->writer, w.key.p, w.key.len, &text);
+		if (text != NULL)
+			rc = fail_rocks(err, db->sst_dir, "write a file", text);
+		bytes += w.key.len + w.value.len;
+		if (rc == TIDE_OK && bytes >= SST_BYTES_MAX) {
+			rc = sst_finish(db, ssts, err);
+			bytes = 0;
+		}
+	}
+	if (rc == TIDE_OK && ssts->writer != NULL)
+		rc = sst_finish(db, ssts, err);
+	return rc;
+}
+
+static int ssts_ingest(struct tide_rocks *db, struct ssts *ssts, struct tide_error *err)
+{
+	char *text = NULL;
+	if (tide_failpoint("ingest") != 0)
+		return tide_fail(err, TIDE_ERR_IO, "%s: fail point ingest", db->path);
+	rocksdb_ingestexternalfileoptions_t *options = rocksdb_ingestexternalfileoptions_create();
+	rocksdb_ingestexternalfileoptions_set_move_files(options, 1);
+	rocksdb_ingest_external_file_cf(db->db, db->cf, (const char *const *)ssts->paths,
+	                                ssts->count, options, &text);
+	rocksdb_ingestexternalfileoptions_destroy(options);
+	return text != NULL ? fail_rocks(err, db->path, "ingest", text) : TIDE_OK;
+}
+
+static int apply_files(struct tide_rocks *db, struct tide_writes *const *sets, int count,
+                       struct tide_error *err)
+{
+	struct ssts ssts = { 0 };
+	int rc = wait_for_compaction(db, err);
+	if (rc != TIDE_OK)
+		return rc;
+	struct tide_writes_merge *merge = tide_writes_merge_new(sets, count);
+	if (merge == NULL)
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to write %s", db->path);
+	if (mkdir(db->sst_dir, 0777) != 0 && errno != EEXIST) {
+		rc = tide_fail(err, TIDE_ERR_IO, "%s: %s", db->sst_dir, strerror(errno));
+		goto out;
+	}
+	ssts.env = rocksdb_envoptions_create();
+	rc = ssts_write(db, &ssts, merge, err);
+	if (rc == TIDE_OK)
+		rc = ssts_ingest(db, &ssts, err);
+out:
+	if (ssts.writer != NULL)
+		rocksdb_sstfilewriter_destroy(ssts.writer);
+	if (ssts.env != NULL)
+		rocksdb_envoptions_destroy(ssts.env);
+	for (size_t i = 0; i < ssts.count; i++) {
+		unlink(ssts.paths[i]);
+		free(ssts.paths[i]);
+	}
+	free(ssts.paths);
+	tide_writes_merge_free(merge);
+	return rc;
+}
+
+int tide_rocks_apply(struct tide_rocks *db, struct tide_writes *const *sets, int count,
+                     struct tide_error *err)
+{
+	assert(!db->read_only);
+	size_t bytes = 0, changes = 0;
+	bool ranges = false;
+	if (db->broken)
+		return tide_fail(err, TIDE_ERR_IO, "%s takes no writes after an error; start again",
+		                 db->path);
+	for (int i = 0; i < count; i++) {
+		bytes += tide_writes_bytes(sets[i]);
+		changes += tide_writes_count(sets[i]);
+		ranges = ranges || tide_writes_has_ranges(sets[i]);
+	}
+	if (changes == 0)
+		return TIDE_OK;
+	int rc;
+	if (ranges || (bytes < BATCH_BYTES_MAX && changes < BATCH_COUNT_MAX))
+		rc = apply_batch(db, sets, count, err);
+	else
+		rc = apply_files(db, sets, count, err);
+	db->broken = rc != TIDE_OK;
+	return rc;
+}
+
+/* ---- the version that runs ---- */
+
+static char version[32] = "unknown";
+
+/* The C API has no call for it; the library's file is named after it. */
+static void version_find(void)
+{
+	Dl_info info;
+	char *path = NULL;
+	if (dladdr((void *)(uintptr_t)rocksdb_open, &info) != 0 && info.dli_fname != NULL)
+		path = realpath(info.dli_fname, NULL);
+	const char *so = path != NULL ? strstr(path, ".so.") : NULL;
+	if (so != NULL)
+		snprintf(version, sizeof version, "%s", so + 4);
+	free(path);
+}
+
+const char *tide_rocks_version(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, version_find);
+	return version;
+}

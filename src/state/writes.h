@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What rocks.c sees of a set of changes; everybody else uses rocks.h. */
+#ifndef TIDE_STATE_WRITES_H
+#define TIDE_STATE_WRITES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "state/rocks.h"
+
+enum tide_write_kind { TIDE_WRITE_PUT = 1, TIDE_WRITE_DELETE = 2, TIDE_WRITE_DELETE_RANGE = 3 };
+
+struct tide_write {
+	enum tide_write_kind kind;
+	struct tide_slice key, value; /* of a range: from, to */
+};
+
+bool tide_writes_has_ranges(const struct tide_writes *writes);
+
+/* In the order of the calls: start with a zeroed walk. */
+struct tide_writes_walk {
+	const void *chunk;
+	size_t at;
+	bool started;
+};
+bool tide_writes_next(const struct tide_writes *writes, struct tide_writes_walk *walk,
+                      struct tide_write *out);
+
+/* Several sets as one, in key order, each key once: a later set wins over an
+ * earlier one, and a later call over an earlier one. No ranges. */
+struct tide_writes_merge;
+struct tide_writes_merge *tide_writes_merge_new(struct tide_writes *const *sets, int count);
+bool tide_writes_merge_next(struct tide_writes_merge *merge, struct tide_write *out);
+void tide_writes_merge_free(struct tide_writes_merge *merge);
+
+#endif
