@@ -10,27 +10,23 @@
 #include "record/plan.h"
 #include "record/rows.h"
 
-enum tide_sink_mode {
-	TIDE_MODE_APPEND = 1,
-	TIDE_MODE_UPDATE = 2,
-	TIDE_MODE_COMPLETE = 4
-};
+enum tide_sink_mode { TIDE_MODE_APPEND = 1, TIDE_MODE_UPDATE = 2, TIDE_MODE_COMPLETE = 4 };
 
 struct tide_sink_options {
 	const struct tide_plan_output *output;
 	enum tide_sink_mode mode;
-	const char *format;  /* of --output, already settled from auto */
-	int fd;              /* of results */
-	bool terminal;       /* fd is one */
-	bool muted;          /* take no rows */
+	const char *format; /* of --output, already settled from auto */
+	int fd;             /* of results */
+	bool terminal;      /* fd is one */
+	bool muted;         /* take no rows */
 };
 
 struct tide_sink;
 
 struct tide_sink_ops {
 	const char *kind;
-	unsigned modes;      /* which tide_sink_mode it can take */
-	bool exactly_once;   /* or says "at-least-once" */
+	unsigned modes;    /* which tide_sink_mode it can take */
+	bool exactly_once; /* or says "at-least-once" */
 	int (*open)(struct tide_sink **out, const struct tide_sink_options *options,
 	            struct tide_error *err);
 	/* The newest epoch it has published, or -1 when it cannot know. */

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A table that stays at the top of a terminal while the log scrolls below it:
+ * the rows that change most, refreshed by a thread of its own.
+ * Internal to sink/. */
+#ifndef TIDE_SINK_LIVE_H
+#define TIDE_SINK_LIVE_H
+
+#include "base/error.h"
+#include "record/rows.h"
+
+struct tide_live;
+
+struct tide_live_options {
+	int fd;
+	const struct tide_schema *schema; /* copied */
+	uint32_t rows_max;
+	size_t chars_max;
+};
+
+/* Is there a terminal that understands cursor movement and has some room? */
+bool tide_live_possible(int fd);
+int tide_live_new(const struct tide_live_options *options, struct tide_live **out,
+                  struct tide_error *err);
+/* Fold an epoch's rows in. An error is the terminal's: it has gone away. */
+int tide_live_take(struct tide_live *live, int64_t epoch, const struct tide_rows *rows,
+                   struct tide_error *err);
+/* Draws the last state and gives the whole terminal back. Accepts NULL. */
+void tide_live_free(struct tide_live *live);
+
+#endif
