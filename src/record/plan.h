@@ -80,7 +80,8 @@ struct tide_plan {
 
 struct tide_plan *tide_plan_new(void);
 void tide_plan_free(struct tide_plan *plan);
-/* Each adds one zeroed item and returns its index, or -1 without memory. */
+/* Each adds one zeroed item and returns its index, or -1 without memory. The
+ * list may move: take the address of an item after the call, not around it. */
 int tide_plan_add_input(struct tide_plan *plan);
 int tide_plan_add_keyed(struct tide_plan *plan);
 int tide_plan_add_output(struct tide_plan *plan);

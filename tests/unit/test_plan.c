@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Plans: items are zeroed, indexes stand, everything is freed. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "record/plan.h"
+
+static void options_keep_the_last_value_of_a_key(void **state)
+{
+	(void)state;
+	struct tide_options options = { 0 };
+	assert_null(tide_option_get(&options, "a"));
+	assert_true(tide_option_set(&options, "a", "1"));
+	assert_true(tide_option_set(&options, "b", ""));
+	assert_true(tide_option_set(&options, "a", "2"));
+	assert_int_equal(options.count, 2);
+	assert_string_equal(options.items[0].key, "a"); /* in the order of coming */
+	assert_string_equal(tide_option_get(&options, "a"), "2");
+	assert_string_equal(tide_option_get(&options, "b"), "");
+	assert_null(tide_option_get(&options, "c"));
+	tide_options_fini(&options);
+	assert_int_equal(options.count, 0);
+	assert_null(tide_option_get(&options, "a"));
+}
+
+static void an_option_may_be_set_to_itself(void **state)
+{
+	(void)state;
+	struct tide_options options = { 0 };
+	tide_option_set(&options, "a", "value");
+	assert_true(tide_option_set(&options, "a", tide_option_get(&options, "a")));
+	assert_string_equal(tide_option_get(&options, "a"), "value");
+	tide_options_fini(&options);
+}
+
+static void items_are_zeroed_and_numbered(void **state)
+{
+	(void)state;
+	struct tide_plan *plan = tide_plan_new();
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(tide_plan_add_input(plan), i);
+		assert_int_equal(tide_plan_add_keyed(plan), i);
+		assert_int_equal(tide_plan_add_output(plan), i);
+		assert_int_equal(tide_plan_add_step(plan), i);
+		assert_null(plan->inputs[i].kind);
+		assert_int_equal(plan->keyed[i].key_count, 0);
+		assert_null(plan->outputs[i].row);
+		assert_int_equal(plan->steps[i].parent, 0);
+		plan->inputs[i].line = plan->steps[i].line = i;
+	}
+	assert_int_equal(plan->input_count, 20);
+	assert_int_equal(plan->output_count, 20);
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(plan->inputs[i].line, i);
+	tide_plan_free(plan);
+}
+
+/* For the leak checker. */
+static void a_full_plan_is_freed_whole(void **state)
+{
+	(void)state;
+	struct tide_plan *plan = tide_plan_new();
+	plan->job = strdup("job");
+	plan->path = strdup("job.lua");
+	tide_option_set(&plan->settings, "trigger", "1s");
+	assert_int_equal(tide_plan_add_input(plan), 0);
+	assert_int_equal(tide_plan_add_keyed(plan), 0);
+	assert_int_equal(tide_plan_add_output(plan), 0);
+	assert_int_equal(tide_plan_add_step(plan), 0);
+	struct tide_plan_input *input = plan->inputs;
+	input->kind = strdup("kafka");
+	tide_option_set(&input->options, "topic", "t");
+	struct tide_plan_keyed *keyed = plan->keyed;
+	keyed->name = strdup("count");
+	keyed->row = tide_schema_new(2);
+	keyed->keys = calloc(2, sizeof *keyed->keys);
+	keyed->state = tide_schema_new(1);
+	keyed->layout = strdup("1");
+	struct tide_plan_output *output = plan->outputs;
+	output->row = tide_schema_new(3);
+	output->sink = strdup("console");
+	output->name = strdup("console");
+	tide_option_set(&output->options, "mode", "update");
+	struct tide_plan_step *step = plan->steps;
+	step->kind = strdup("kafka");
+	step->text = strdup("kafka(t)");
+	tide_plan_free(plan);
+	tide_plan_free(NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(options_keep_the_last_value_of_a_key),
+		cmocka_unit_test(an_option_may_be_set_to_itself),
+		cmocka_unit_test(items_are_zeroed_and_numbered),
+		cmocka_unit_test(a_full_plan_is_freed_whole),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
