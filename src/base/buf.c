@@ -115,7 +115,7 @@ void tide_buf_str(struct tide_buf *buf, const char *s)
 static size_t utf8_len(const unsigned char *p, size_t left)
 {
 	static const struct {
-		unsigned char from, to;      /* of the first byte */
+		unsigned char from, to; /* of the first byte */
 		unsigned char second_from, second_to;
 		unsigned char len;
 	} forms[] = {
@@ -129,8 +129,7 @@ static size_t utf8_len(const unsigned char *p, size_t left)
 	for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
 		if (p[0] < forms[i].from || p[0] > forms[i].to)
 			continue;
-		if (left < forms[i].len || p[1] < forms[i].second_from ||
-		    p[1] > forms[i].second_to)
+		if (left < forms[i].len || p[1] < forms[i].second_from || p[1] > forms[i].second_to)
 			return 0;
 		for (size_t k = 2; k < forms[i].len; k++)
 			if ((p[k] & 0xC0) != 0x80)
@@ -143,8 +142,9 @@ static size_t utf8_len(const unsigned char *p, size_t left)
 static void json_escape(struct tide_buf *buf, unsigned char c)
 {
 	static const char hex[] = "0123456789abcdef";
-	static const char short_of[] = { ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n',
-		                         ['\f'] = 'f', ['\r'] = 'r' };
+	static const char short_of[] = {
+		['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r'
+	};
 	char out[6] = { '\\', (char)c };
 	size_t len = 2;
 	if (c < sizeof short_of && short_of[c] != 0) {
@@ -268,8 +268,7 @@ static int file_drain(int fd, size_t most, struct tide_buf *buf)
 	}
 }
 
-int tide_file_read(const char *path, size_t most, char **p, size_t *len,
-                   struct tide_error *err)
+int tide_file_read(const char *path, size_t most, char **p, size_t *len, struct tide_error *err)
 {
 	struct tide_buf buf = { 0 };
 	struct stat st;
@@ -288,8 +287,8 @@ int tide_file_read(const char *path, size_t most, char **p, size_t *len,
 	} else if (error != 0) {
 		rc = tide_fail(err, TIDE_ERR_IO, "%s: %s", path, strerror(error));
 	} else if (buf.len > most) {
-		rc = tide_fail(err, TIDE_ERR_IO, "%s: larger than the %zu bytes allowed",
-		               path, most);
+		rc = tide_fail(err, TIDE_ERR_IO, "%s: larger than the %zu bytes allowed", path,
+		               most);
 	} else {
 		buf.p[buf.len] = '\0';
 		*p = buf.p;

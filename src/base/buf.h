@@ -52,7 +52,6 @@ struct tide_slice tide_read_bytes(struct tide_reader *in);
 char *tide_read_str(struct tide_reader *in); /* malloc'd, NUL-terminated */
 
 /* A whole file, at most `most` bytes; *p is malloc'd with a NUL behind it. */
-int tide_file_read(const char *path, size_t most, char **p, size_t *len,
-                   struct tide_error *err);
+int tide_file_read(const char *path, size_t most, char **p, size_t *len, struct tide_error *err);
 
 #endif

@@ -77,8 +77,8 @@ void tide_clock_format_ms(int64_t ms, char *out, size_t size)
 	int month, day;
 	date_of_days(days, &year, &month, &day);
 	int t = (int)in_day;
-	snprintf(out, size, "%04lld-%02d-%02dT%02d:%02d:%02d.%03dZ", (long long)year, month,
-	         day, t / 3600000, t / 60000 % 60, t / 1000 % 60, t % 1000);
+	snprintf(out, size, "%04lld-%02d-%02dT%02d:%02d:%02d.%03dZ", (long long)year, month, day,
+	         t / 3600000, t / 60000 % 60, t / 1000 % 60, t % 1000);
 }
 
 struct scan {
@@ -202,12 +202,13 @@ static int64_t unit_ms(const char *name, size_t len)
 		const char *name;
 		int64_t ms;
 	} units[] = {
-		{ "ms", 1 }, { "millisecond", 1 }, { "milliseconds", 1 },
-		{ "s", 1000 }, { "sec", 1000 }, { "second", 1000 }, { "seconds", 1000 },
-		{ "m", 60000 }, { "min", 60000 }, { "minute", 60000 }, { "minutes", 60000 },
-		{ "h", 3600000 }, { "hour", 3600000 }, { "hours", 3600000 },
-		{ "d", 86400000 }, { "day", 86400000 }, { "days", 86400000 },
-		{ "w", 604800000 }, { "week", 604800000 }, { "weeks", 604800000 },
+		{ "ms", 1 },           { "millisecond", 1 },   { "milliseconds", 1 },
+		{ "s", 1000 },         { "sec", 1000 },        { "second", 1000 },
+		{ "seconds", 1000 },   { "m", 60000 },         { "min", 60000 },
+		{ "minute", 60000 },   { "minutes", 60000 },   { "h", 3600000 },
+		{ "hour", 3600000 },   { "hours", 3600000 },   { "d", 86400000 },
+		{ "day", 86400000 },   { "days", 86400000 },   { "w", 604800000 },
+		{ "week", 604800000 }, { "weeks", 604800000 },
 	};
 	for (size_t i = 0; i < sizeof units / sizeof *units; i++)
 		if (strlen(units[i].name) == len && memcmp(units[i].name, name, len) == 0)

@@ -37,9 +37,9 @@ void tide_config_free(struct tide_config *config)
 
 bool tide_config_key_is_secret(const char *key)
 {
-	static const char *const parts[] = { "password", "passphrase", "secret", "token",
-		                             "credential", "jaas", "key.pem",
-		                             "oauthbearer.config" };
+	static const char *const parts[] = { "password", "passphrase",        "secret",
+		                             "token",    "credential",        "jaas",
+		                             "key.pem",  "oauthbearer.config" };
 	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
 		if (strcasestr(key, parts[i]) != NULL)
 			return true;
@@ -86,8 +86,7 @@ static int entry_put(struct tide_config *config, const struct place *place, cons
 	made.origin = strdup(place->origin);
 	struct entry *entry = entry_in_layer(config, place);
 	if (entry == NULL) {
-		struct entry *grown =
-			realloc(config->entries, (config->count + 1) * sizeof *grown);
+		struct entry *grown = realloc(config->entries, (config->count + 1) * sizeof *grown);
 		if (grown != NULL) {
 			config->entries = grown;
 			entry = &grown[config->count];
@@ -111,8 +110,8 @@ static int refuse(const struct place *place, const char *raw, struct tide_error 
 {
 	struct tide_buf allowed = { 0 };
 	/* Text that is no key=value may still hold both. */
-	bool secret = place->setting->secret ||
-	              (place->setting->type == TIDE_SETTING_PAIRS && tide_config_key_is_secret(raw));
+	bool secret = place->setting->secret || (place->setting->type == TIDE_SETTING_PAIRS &&
+	                                         tide_config_key_is_secret(raw));
 	tide_setting_allowed(place->setting, &allowed);
 	int rc = tide_fail(err, TIDE_ERR_USAGE, "%s: \"%s\" (%s) is not understood; it takes %.*s",
 	                   place->setting->name, secret ? "********" : raw, place->origin,

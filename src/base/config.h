@@ -33,17 +33,17 @@ enum tide_setting_type {
 };
 
 struct tide_setting {
-	const char *name;    /* "brokers" */
-	char letter;         /* 'b': also -b; 0: none */
+	const char *name; /* "brokers" */
+	char letter;      /* 'b': also -b; 0: none */
 	enum tide_setting_type type;
-	bool secret;         /* shown as ******** */
-	const char *initial; /* the built-in default; NULL: none */
-	const char *choices; /* "auto|text|json"; NULL: see check, min and max */
+	bool secret;                     /* shown as ******** */
+	const char *initial;             /* the built-in default; NULL: none */
+	const char *choices;             /* "auto|text|json"; NULL: see check, min and max */
 	bool (*check)(const char *item); /* of a text, or of each item of a list */
-	const char *allowed; /* what check lets through, as the end of a sentence */
-	int64_t min, max;    /* of a number, span or size; both 0: no limits */
-	const char *takes;   /* in the help: "HOST:PORT,…" */
-	const char *help;    /* one sentence */
+	const char *allowed;             /* what check lets through, as the end of a sentence */
+	int64_t min, max;                /* of a number, span or size; both 0: no limits */
+	const char *takes;               /* in the help: "HOST:PORT,…" */
+	const char *help;                /* one sentence */
 };
 
 /* Jobs that read variables of their own. */
@@ -61,14 +61,14 @@ enum tide_variable_form {
 /* A variable that is not called TIDEMARK_something. */
 struct tide_variable {
 	enum tide_family family;
-	bool any_family;      /* all families read it */
-	const char *name;     /* "KAFSCALE_TOPIC" */
-	const char *setting;  /* "topic"; NULL: IGNORED */
-	const char *key;      /* of a PAIRS setting; else NULL */
-	const char *initial;  /* the family's default for the setting or key */
+	bool any_family;     /* all families read it */
+	const char *name;    /* "KAFSCALE_TOPIC" */
+	const char *setting; /* "topic"; NULL: IGNORED */
+	const char *key;     /* of a PAIRS setting; else NULL */
+	const char *initial; /* the family's default for the setting or key */
 	enum tide_variable_form form;
 	const char *becomes;
-	const char *help;     /* what to say to who uses it; NULL: nothing more */
+	const char *help; /* what to say to who uses it; NULL: nothing more */
 };
 
 /* --profile NAME sets `setting` to `value`. */
@@ -95,7 +95,7 @@ void tide_setting_help(const struct tide_setting *setting, enum tide_family fami
 
 /* Layers, from the weakest. */
 enum tide_layer {
-	TIDE_LAYER_NONE,        /* no value at all */
+	TIDE_LAYER_NONE, /* no value at all */
 	TIDE_LAYER_BUILTIN,
 	TIDE_LAYER_JOB,
 	TIDE_LAYER_PROFILE,
@@ -111,8 +111,7 @@ void tide_config_free(struct tide_config *config);
 
 /* Whose settings these are: chooses the family and fills ${job} in defaults.
  * Before tide_config_environment. */
-int tide_config_set_job(struct tide_config *config, const char *job,
-                        struct tide_error *err);
+int tide_config_set_job(struct tide_config *config, const char *job, struct tide_error *err);
 enum tide_family tide_config_family(const struct tide_config *config);
 
 /* args[0] begins with '-'. Takes it, and args[1] where it is the flag's value;
@@ -148,7 +147,7 @@ struct tide_pair_value {
 	const char *key;
 	const char *value;
 	const char *origin;
-	bool secret;       /* do not show the value */
+	bool secret; /* do not show the value */
 };
 size_t tide_config_pair_count(const struct tide_config *config, const char *name);
 struct tide_pair_value tide_config_pair_at(const struct tide_config *config, const char *name,

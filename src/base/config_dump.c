@@ -22,8 +22,7 @@ static const char *shown(const struct entry *entry)
 /* Calls `put` for each setting, and for each key of a PAIRS setting; `entry` is
  * NULL for a setting without a value. */
 static void each(const struct tide_config *config,
-                 void (*put)(const struct tide_setting *, const struct entry *,
-                             struct tide_buf *),
+                 void (*put)(const struct tide_setting *, const struct entry *, struct tide_buf *),
                  struct tide_buf *out)
 {
 	const struct tide_setting *setting;
@@ -49,8 +48,8 @@ static void put_text(const struct tide_setting *setting, const struct entry *ent
 	if (entry != NULL && entry->key != NULL)
 		tide_buf_printf(out, " %s", entry->key);
 	size_t width = out->len - start;
-	tide_buf_printf(out, "%*s %-*s %s\n", width < NAME_WIDTH ? (int)(NAME_WIDTH - width) : 0, "",
-	                VALUE_WIDTH, entry != NULL ? shown(entry) : "-",
+	tide_buf_printf(out, "%*s %-*s %s\n", width < NAME_WIDTH ? (int)(NAME_WIDTH - width) : 0,
+	                "", VALUE_WIDTH, entry != NULL ? shown(entry) : "-",
 	                entry != NULL ? entry->origin : "unset");
 }
 

@@ -157,16 +157,18 @@ static int unknown_variable(struct tide_config *config, const char *name, const 
 			nearest_variable(name, variable->name, best, sizeof best, &distance);
 	/* The prefix matches in any case; the rest has to be near. */
 	if (tide_value_is_near(strchr(name, '_') + 1, distance))
-		return tide_config_warn(config, "%s is set, but there is no such setting; did you "
-		                        "mean %s?", name, best);
+		return tide_config_warn(config,
+		                        "%s is set, but there is no such setting; did you "
+		                        "mean %s?",
+		                        name, best);
 	return tide_config_warn(config, "%s is set, but there is no such setting; it is ignored",
 	                        name);
 }
 
 /* The value of a family's variable in the setting's own form, or NULL when it
  * has no such form. `room` may hold it. */
-static const char *variable_value(const struct tide_variable *variable, const char *raw,
-                                  char *room, size_t size)
+static const char *variable_value(const struct tide_variable *variable, const char *raw, char *room,
+                                  size_t size)
 {
 	static const char count[] = "0123456789";
 	int64_t number;
@@ -187,13 +189,11 @@ static const char *variable_value(const struct tide_variable *variable, const ch
 		/* local[4,2] allows 2 failures; a job here is restarted whole. */
 		size_t more = raw[6 + digits] == ',' ? 1 + strspn(raw + 7 + digits, count) : 0;
 		return digits > 0 && strcmp(raw + 6 + digits + more, "]") == 0 ? room : NULL;
-	case TIDE_VARIABLE_FLAG:
-		return variable->becomes;
+	case TIDE_VARIABLE_FLAG: return variable->becomes;
 	case TIDE_VARIABLE_BOOL:
 		return tide_value_bool(raw, &flag) ? (flag ? "true" : "false") : NULL;
 	case TIDE_VARIABLE_PLAIN:
-	case TIDE_VARIABLE_IGNORED:
-		break;
+	case TIDE_VARIABLE_IGNORED: break;
 	}
 	return raw;
 }
@@ -201,13 +201,11 @@ static const char *variable_value(const struct tide_variable *variable, const ch
 static const char *variable_allowed(enum tide_variable_form form)
 {
 	switch (form) {
-	case TIDE_VARIABLE_PORT:
-		return "a port from 0 to 65535";
+	case TIDE_VARIABLE_PORT: return "a port from 0 to 65535";
 	case TIDE_VARIABLE_LOCAL:
 		return "local, local[N] with N up to 64, or local[*]: workers are threads of this "
 		       "process";
-	default:
-		return "true or false";
+	default: return "true or false";
 	}
 }
 
@@ -227,9 +225,10 @@ static int family_put(struct tide_config *config, const struct tide_variable *va
 		snprintf(room, sizeof room, "%d", tide_config_cores());
 		value = room;
 	}
-	if (value == NULL || (variable->form != TIDE_VARIABLE_PLAIN &&
-	                      !tide_value_fits(place.setting, value)))
-		return tide_fail(err, TIDE_ERR_USAGE, "%s: \"%s\" (%s) is not understood; it takes %s",
+	if (value == NULL ||
+	    (variable->form != TIDE_VARIABLE_PLAIN && !tide_value_fits(place.setting, value)))
+		return tide_fail(err, TIDE_ERR_USAGE,
+		                 "%s: \"%s\" (%s) is not understood; it takes %s",
 		                 variable->key != NULL ? variable->key : variable->setting, raw,
 		                 variable->name, variable_allowed(variable->form));
 	return tide_config_put(config, &place, value, err);
@@ -237,8 +236,8 @@ static int family_put(struct tide_config *config, const struct tide_variable *va
 
 /* TIDEMARK_NAME, or TIDEMARK_NO_NAME of a yes-or-no setting. Lines of a pair
  * variable are a pair each. */
-static int own_put(struct tide_config *config, const char *name, const char *value,
-                   bool *found, struct tide_error *err)
+static int own_put(struct tide_config *config, const char *name, const char *value, bool *found,
+                   struct tide_error *err)
 {
 	char own[80];
 	const struct tide_setting *setting;
@@ -246,8 +245,8 @@ static int own_put(struct tide_config *config, const char *name, const char *val
 	bool no = strncmp(name, "TIDEMARK_NO_", 12) == 0;
 	for (size_t i = 0; (setting = tide_setting_at(i)) != NULL && !*found; i++) {
 		tide_setting_variable(setting, own, sizeof own);
-		bool off = no && setting->type == TIDE_SETTING_BOOL &&
-		           strcmp(own + 9, name + 12) == 0;
+		bool off =
+			no && setting->type == TIDE_SETTING_BOOL && strcmp(own + 9, name + 12) == 0;
 		if (!off && strcmp(own, name) != 0)
 			continue;
 		*found = true;
@@ -349,20 +348,22 @@ static int profile_apply(struct tide_config *config, struct tide_error *err)
 		if (profile->family != config->family)
 			continue;
 		size_t len = strlen(names);
-		snprintf(names + len, sizeof names - len, "%s%s", len > 0 ? ", " : "", profile->name);
+		snprintf(names + len, sizeof names - len, "%s%s", len > 0 ? ", " : "",
+		         profile->name);
 		if (strcmp(profile->name, name) != 0)
 			continue;
 		found = true;
-		struct place place = { tide_setting_find(profile->setting), TIDE_LAYER_PROFILE, NULL,
-			               origin };
+		struct place place = { tide_setting_find(profile->setting), TIDE_LAYER_PROFILE,
+			               NULL, origin };
 		rc = tide_config_put(config, &place, profile->value, err);
 	}
 	if (found || rc != TIDE_OK)
 		return rc;
 	if (*names == '\0')
-		return tide_fail(err, TIDE_ERR_USAGE, "profile: \"%s\" (%s): this job has no profiles; "
-		                 "name the brokers with --brokers", name,
-		                 tide_config_origin(config, "profile"));
+		return tide_fail(err, TIDE_ERR_USAGE,
+		                 "profile: \"%s\" (%s): this job has no profiles; "
+		                 "name the brokers with --brokers",
+		                 name, tide_config_origin(config, "profile"));
 	return tide_fail(err, TIDE_ERR_USAGE, "profile: \"%s\" (%s) is unknown; it takes one of %s",
 	                 name, tide_config_origin(config, "profile"), names);
 }
@@ -385,21 +386,22 @@ static int secret_resolve(const struct tide_config *config, struct entry *entry,
 	if (strncmp(entry->text, "env:", 4) == 0) {
 		const char *value = environment_get(config, entry->text + 4);
 		if (value == NULL)
-			return tide_fail(err, TIDE_ERR_USAGE, "%s %s (%s): the variable %s is not set",
-			                 entry->setting->name, entry->key, entry->origin,
-			                 entry->text + 4);
+			return tide_fail(
+				err, TIDE_ERR_USAGE, "%s %s (%s): the variable %s is not set",
+				entry->setting->name, entry->key, entry->origin, entry->text + 4);
 		entry->resolved = strdup(value);
 	} else if (strncmp(entry->text, "@@", 2) == 0) {
 		entry->resolved = strdup(entry->text + 1);
 	} else if (entry->text[0] == '@') {
 		size_t len;
-		int rc = tide_file_read(entry->text + 1, SECRET_BYTES_MAX, &entry->resolved, &len, err);
+		int rc = tide_file_read(entry->text + 1, SECRET_BYTES_MAX, &entry->resolved, &len,
+		                        err);
 		if (rc == TIDE_OK && memchr(entry->resolved, '\0', len) != NULL)
 			rc = tide_fail(err, TIDE_ERR_USAGE, "%s: not a text file", entry->text + 1);
 		if (rc != TIDE_OK) {
 			if (err != NULL)
-				tide_fail_within(err, "%s %s (%s)", entry->setting->name, entry->key,
-				                 entry->origin);
+				tide_fail_within(err, "%s %s (%s)", entry->setting->name,
+				                 entry->key, entry->origin);
 			return rc;
 		}
 		/* An editor ends the last line; the secret does not. */
@@ -424,9 +426,11 @@ int tide_config_settle(struct tide_config *config, struct tide_error *err)
 	bool on;
 	if (config->family == TIDE_FAMILY_WORDCOUNT && delta != NULL &&
 	    tide_value_bool(delta->text, &on) && on)
-		return tide_fail(err, TIDE_ERR_USAGE, "%s: there is no Delta sink in this version, "
-		                 "and counts would go nowhere; unset it to print them on the console",
-		                 delta->origin);
+		return tide_fail(
+			err, TIDE_ERR_USAGE,
+			"%s: there is no Delta sink in this version, "
+			"and counts would go nowhere; unset it to print them on the console",
+			delta->origin);
 	for (size_t i = 0; rc == TIDE_OK && i < config->count; i++) {
 		struct entry *entry = &config->entries[i];
 		if (entry->setting->type == TIDE_SETTING_PAIRS &&

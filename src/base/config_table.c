@@ -14,76 +14,154 @@
 enum { HELP_COLUMN = 34 };
 
 static const struct tide_setting settings[] = {
-	{ .name = "brokers", .letter = 'b', .type = TIDE_SETTING_LIST,
-	  .initial = "127.0.0.1:9092", .check = tide_value_is_broker,
-	  .allowed = "host:port, several with commas between", .takes = "HOST:PORT,…",
+	{ .name = "brokers",
+	  .letter = 'b',
+	  .type = TIDE_SETTING_LIST,
+	  .initial = "127.0.0.1:9092",
+	  .check = tide_value_is_broker,
+	  .allowed = "host:port, several with commas between",
+	  .takes = "HOST:PORT,…",
 	  .help = "Kafka brokers to start from; one that answers is enough." },
-	{ .name = "topic", .letter = 't', .type = TIDE_SETTING_TEXT,
-	  .check = tide_value_is_topics, .takes = "TOPIC,…",
+	{ .name = "topic",
+	  .letter = 't',
+	  .type = TIDE_SETTING_TEXT,
+	  .check = tide_value_is_topics,
+	  .takes = "TOPIC,…",
 	  .allowed = "topic names with commas between, or ^ and a regular expression",
 	  .help = "Topics to read instead of the job's own." },
-	{ .name = "group", .letter = 'g', .type = TIDE_SETTING_TEXT,
-	  .initial = "tidemark-${job}", .takes = "GROUP",
+	{ .name = "group",
+	  .letter = 'g',
+	  .type = TIDE_SETTING_TEXT,
+	  .initial = "tidemark-${job}",
+	  .takes = "GROUP",
 	  .help = "Consumer group that positions are mirrored to, for lag tools; "
 	          "nothing depends on it." },
-	{ .name = "from", .type = TIDE_SETTING_TEXT, .initial = "earliest",
-	  .check = tide_value_is_start, .takes = "POSITION",
+	{ .name = "from",
+	  .type = TIDE_SETTING_TEXT,
+	  .initial = "earliest",
+	  .check = tide_value_is_start,
+	  .takes = "POSITION",
 	  .allowed = "earliest, latest, or a time like 2024-01-01T12:00:00Z",
 	  .help = "Where to start when there is no checkpoint: earliest, latest or a time." },
-	{ .name = "checkpoint-dir", .letter = 'c', .type = TIDE_SETTING_PATH,
-	  .initial = "checkpoints", .takes = "DIR", .allowed = "a directory of this machine",
+	{ .name = "checkpoint-dir",
+	  .letter = 'c',
+	  .type = TIDE_SETTING_PATH,
+	  .initial = "checkpoints",
+	  .takes = "DIR",
+	  .allowed = "a directory of this machine",
 	  .help = "Directory of checkpoints; each job has its own below it." },
-	{ .name = "workers", .letter = 'w', .type = TIDE_SETTING_INT, .initial = "${cores}",
-	  .min = 1, .max = 64, .takes = "N",
+	{ .name = "workers",
+	  .letter = 'w',
+	  .type = TIDE_SETTING_INT,
+	  .initial = "${cores}",
+	  .min = 1,
+	  .max = 64,
+	  .takes = "N",
 	  .help = "Threads that run the job; results do not depend on it." },
-	{ .name = "memory", .letter = 'm', .type = TIDE_SETTING_BYTES, .initial = "512M",
-	  .min = 16 * MIB, .max = TIB, .takes = "SIZE",
+	{ .name = "memory",
+	  .letter = 'm',
+	  .type = TIDE_SETTING_BYTES,
+	  .initial = "512M",
+	  .min = 16 * MIB,
+	  .max = TIB,
+	  .takes = "SIZE",
 	  .help = "Memory for state; what is beyond it stays on disk." },
-	{ .name = "trigger", .type = TIDE_SETTING_SPAN, .initial = "0s",
-	  .max = INT64_C(7) * 86400000, .takes = "SPAN",
+	{ .name = "trigger",
+	  .type = TIDE_SETTING_SPAN,
+	  .initial = "0s",
+	  .max = INT64_C(7) * 86400000,
+	  .takes = "SPAN",
 	  .help = "Time between epochs; 0s starts one as soon as there is data." },
-	{ .name = "max-records-per-batch", .type = TIDE_SETTING_INT, .initial = "1000000",
-	  .min = 1, .max = INT64_C(1000000000), .takes = "N",
+	{ .name = "max-records-per-batch",
+	  .type = TIDE_SETTING_INT,
+	  .initial = "1000000",
+	  .min = 1,
+	  .max = INT64_C(1000000000),
+	  .takes = "N",
 	  .help = "Most records in one epoch, shared out in proportion to the backlogs." },
-	{ .name = "max-records-per-second", .type = TIDE_SETTING_INT, .initial = "0",
-	  .max = INT64_C(1000000000), .takes = "N",
+	{ .name = "max-records-per-second",
+	  .type = TIDE_SETTING_INT,
+	  .initial = "0",
+	  .max = INT64_C(1000000000),
+	  .takes = "N",
 	  .help = "Most records read in a second; 0 sets no limit." },
-	{ .name = "fail-on-data-loss", .type = TIDE_SETTING_BOOL, .initial = "true",
+	{ .name = "fail-on-data-loss",
+	  .type = TIDE_SETTING_BOOL,
+	  .initial = "true",
 	  .help = "Stop when records are gone that were not read; otherwise say which and "
 	          "go on." },
-	{ .name = "listen", .letter = 'l', .type = TIDE_SETTING_TEXT,
-	  .initial = "127.0.0.1:4040", .check = tide_value_is_listen,
-	  .allowed = "host:port", .takes = "HOST:PORT",
+	{ .name = "listen",
+	  .letter = 'l',
+	  .type = TIDE_SETTING_TEXT,
+	  .initial = "127.0.0.1:4040",
+	  .check = tide_value_is_listen,
+	  .allowed = "host:port",
+	  .takes = "HOST:PORT",
 	  .help = "Address of the web page; port 0 takes a free one." },
-	{ .name = "ui", .type = TIDE_SETTING_BOOL, .initial = "true",
+	{ .name = "ui",
+	  .type = TIDE_SETTING_BOOL,
+	  .initial = "true",
 	  .help = "Serve the web page and the API." },
-	{ .name = "output", .letter = 'o', .type = TIDE_SETTING_TEXT, .initial = "auto",
-	  .choices = "auto|table|spark|json|csv", .takes = "FORMAT",
+	{ .name = "output",
+	  .letter = 'o',
+	  .type = TIDE_SETTING_TEXT,
+	  .initial = "auto",
+	  .choices = "auto|table|spark|json|csv",
+	  .takes = "FORMAT",
 	  .help = "Format of console sinks; auto is a live table on a terminal, spark "
 	          "in a pipe." },
-	{ .name = "log-format", .type = TIDE_SETTING_TEXT, .initial = "auto",
-	  .choices = "auto|text|json", .takes = "FORMAT",
+	{ .name = "log-format",
+	  .type = TIDE_SETTING_TEXT,
+	  .initial = "auto",
+	  .choices = "auto|text|json",
+	  .takes = "FORMAT",
 	  .help = "Format of the log on stderr; auto is text." },
-	{ .name = "color", .type = TIDE_SETTING_TEXT, .initial = "auto",
-	  .choices = "auto|always|never", .takes = "WHEN",
+	{ .name = "color",
+	  .type = TIDE_SETTING_TEXT,
+	  .initial = "auto",
+	  .choices = "auto|always|never",
+	  .takes = "WHEN",
 	  .help = "Colours in the log; auto is on a terminal only." },
-	{ .name = "preflight", .type = TIDE_SETTING_BOOL, .initial = "true",
+	{ .name = "preflight",
+	  .type = TIDE_SETTING_BOOL,
+	  .initial = "true",
 	  .help = "Ask for cluster and topic before the start; off for accounts that may "
 	          "only read." },
-	{ .name = "until-end", .type = TIDE_SETTING_BOOL, .initial = "false",
+	{ .name = "until-end",
+	  .type = TIDE_SETTING_BOOL,
+	  .initial = "false",
 	  .help = "Stop when all that was there at the start has been read." },
-	{ .name = "for", .type = TIDE_SETTING_SPAN, .min = 1, .max = INT64_C(3650) * 86400000,
-	  .takes = "SPAN", .help = "Stop after this time." },
-	{ .name = "profile", .letter = 'p', .type = TIDE_SETTING_TEXT, .takes = "NAME",
+	{ .name = "for",
+	  .type = TIDE_SETTING_SPAN,
+	  .min = 1,
+	  .max = INT64_C(3650) * 86400000,
+	  .takes = "SPAN",
+	  .help = "Stop after this time." },
+	{ .name = "profile",
+	  .letter = 'p',
+	  .type = TIDE_SETTING_TEXT,
+	  .takes = "NAME",
 	  .help = "A named set of settings of the job; explicit ones win over it." },
-	{ .name = "set", .letter = 's', .type = TIDE_SETTING_PAIRS, .takes = "KEY=VALUE",
+	{ .name = "set",
+	  .letter = 's',
+	  .type = TIDE_SETTING_PAIRS,
+	  .takes = "KEY=VALUE",
 	  .help = "A value that the job reads with tide.setting(key); may be repeated." },
-	{ .name = "X", .letter = 'X', .type = TIDE_SETTING_PAIRS, .takes = "PROPERTY=VALUE",
+	{ .name = "X",
+	  .letter = 'X',
+	  .type = TIDE_SETTING_PAIRS,
+	  .takes = "PROPERTY=VALUE",
 	  .help = "A property of librdkafka; @FILE or env:NAME as VALUE keeps secrets out "
 	          "of the command line; may be repeated." },
-	{ .name = "quiet", .letter = 'q', .type = TIDE_SETTING_BOOL, .initial = "false",
+	{ .name = "quiet",
+	  .letter = 'q',
+	  .type = TIDE_SETTING_BOOL,
+	  .initial = "false",
 	  .help = "Only warnings and errors on stderr." },
-	{ .name = "verbose", .letter = 'v', .type = TIDE_SETTING_BOOL, .initial = "false",
+	{ .name = "verbose",
+	  .letter = 'v',
+	  .type = TIDE_SETTING_BOOL,
+	  .initial = "false",
 	  .help = "Details on stderr too." },
 };
 
@@ -92,7 +170,7 @@ static const char NO_DOWNGRADE[] =
 	"timestamps would be lost";
 
 #define WORDCOUNT .family = TIDE_FAMILY_WORDCOUNT
-#define OTHER .family = TIDE_FAMILY_OTHER
+#define OTHER     .family = TIDE_FAMILY_OTHER
 
 static const struct tide_variable variables[] = {
 	{ WORDCOUNT, .name = "KAFSCALE_BOOTSTRAP_SERVERS", .setting = "brokers",
@@ -100,34 +178,38 @@ static const struct tide_variable variables[] = {
 	{ WORDCOUNT, .name = "KAFSCALE_TOPIC", .setting = "topic", .initial = "demo-topic-1" },
 	{ WORDCOUNT, .name = "KAFSCALE_GROUP_ID", .setting = "group",
 	  .initial = "spark-kafscale-wordcount-${uuid}" },
-	{ WORDCOUNT, .name = "KAFSCALE_STARTING_OFFSETS", .setting = "from",
-	  .initial = "latest" },
-	{ WORDCOUNT, .name = "KAFSCALE_INCLUDE_HEADERS", .setting = "set",
-	  .key = "include_headers", .initial = "true", .form = TIDE_VARIABLE_BOOL },
+	{ WORDCOUNT, .name = "KAFSCALE_STARTING_OFFSETS", .setting = "from", .initial = "latest" },
+	{ WORDCOUNT, .name = "KAFSCALE_INCLUDE_HEADERS", .setting = "set", .key = "include_headers",
+	  .initial = "true", .form = TIDE_VARIABLE_BOOL },
 	{ WORDCOUNT, .name = "KAFSCALE_SPARK_UI_PORT", .setting = "listen",
 	  .initial = "127.0.0.1:4040", .form = TIDE_VARIABLE_PORT },
 	{ WORDCOUNT, .name = "KAFSCALE_CHECKPOINT_DIR", .setting = "checkpoint-dir",
 	  .initial = "/tmp/kafscale-spark-checkpoints" },
 	{ WORDCOUNT, .name = "KAFSCALE_FAIL_ON_DATA_LOSS", .setting = "fail-on-data-loss",
 	  .initial = "false" },
-	{ WORDCOUNT, .name = "KAFSCALE_DELTA_ENABLED", .setting = "set",
-	  .key = "delta_enabled", .initial = "false", .form = TIDE_VARIABLE_BOOL },
+	{ WORDCOUNT, .name = "KAFSCALE_DELTA_ENABLED", .setting = "set", .key = "delta_enabled",
+	  .initial = "false", .form = TIDE_VARIABLE_BOOL },
 	{ WORDCOUNT, .name = "KAFSCALE_DELTA_PATH", .setting = "set", .key = "delta_path",
 	  .initial = "/tmp/kafscale-delta-wordcount" },
 	{ WORDCOUNT, .name = "KAFSCALE_DELTA_MODE", .setting = "set", .key = "delta_mode",
 	  .initial = "append" },
 	{ WORDCOUNT, .name = "KAFSCALE_SETUP_PROFILE", .setting = "profile" },
-	{ WORDCOUNT, .name = "KAFSCALE_KAFKA_API_VERSION_REQUEST",
-	  .form = TIDE_VARIABLE_IGNORED, .help = NO_DOWNGRADE },
-	{ WORDCOUNT, .name = "KAFSCALE_KAFKA_BROKER_FALLBACK",
-	  .form = TIDE_VARIABLE_IGNORED, .help = NO_DOWNGRADE },
+	{ WORDCOUNT, .name = "KAFSCALE_KAFKA_API_VERSION_REQUEST", .form = TIDE_VARIABLE_IGNORED,
+	  .help = NO_DOWNGRADE },
+	{ WORDCOUNT, .name = "KAFSCALE_KAFKA_BROKER_FALLBACK", .form = TIDE_VARIABLE_IGNORED,
+	  .help = NO_DOWNGRADE },
 	{ OTHER, .name = "KAFKA_BOOTSTRAP_SERVERS", .setting = "brokers" },
 	{ OTHER, .name = "KAFKA_TOPIC", .setting = "topic" },
 	{ OTHER, .name = "CHECKPOINT_LOCATION", .setting = "checkpoint-dir" },
-	{ .any_family = true, .name = "SPARK_MASTER", .setting = "workers",
+	{ .any_family = true,
+	  .name = "SPARK_MASTER",
+	  .setting = "workers",
 	  .form = TIDE_VARIABLE_LOCAL },
-	{ .any_family = true, .name = "NO_COLOR", .setting = "color",
-	  .form = TIDE_VARIABLE_FLAG, .becomes = "never" },
+	{ .any_family = true,
+	  .name = "NO_COLOR",
+	  .setting = "color",
+	  .form = TIDE_VARIABLE_FLAG,
+	  .becomes = "never" },
 };
 
 static const struct tide_profile profiles[] = {
@@ -221,17 +303,10 @@ void tide_setting_allowed(const struct tide_setting *setting, struct tide_buf *o
 			tide_buf_printf(out, ", from %lldms to %lldd", (long long)setting->min,
 			                (long long)(setting->max / 86400000));
 		break;
-	case TIDE_SETTING_DOUBLE:
-		tide_buf_printf(out, "a number");
-		break;
-	case TIDE_SETTING_BOOL:
-		tide_buf_printf(out, "true or false");
-		break;
-	case TIDE_SETTING_PAIRS:
-		tide_buf_printf(out, "key=value");
-		break;
-	default:
-		tide_buf_printf(out, "text");
+	case TIDE_SETTING_DOUBLE: tide_buf_printf(out, "a number"); break;
+	case TIDE_SETTING_BOOL: tide_buf_printf(out, "true or false"); break;
+	case TIDE_SETTING_PAIRS: tide_buf_printf(out, "key=value"); break;
+	default: tide_buf_printf(out, "text");
 	}
 }
 
@@ -246,8 +321,7 @@ static const char *initial_of(const struct tide_setting *setting, enum tide_fami
 	return setting->initial;
 }
 
-static void put_flag(const struct tide_setting *setting, const char *initial,
-                     struct tide_buf *out)
+static void put_flag(const struct tide_setting *setting, const char *initial, struct tide_buf *out)
 {
 	bool on = setting->type == TIDE_SETTING_BOOL && initial != NULL &&
 	          strcmp(initial, "true") == 0;
@@ -256,8 +330,8 @@ static void put_flag(const struct tide_setting *setting, const char *initial,
 	else
 		tide_buf_printf(out, "    ");
 	if (setting->name[1] != '\0')
-		tide_buf_printf(out, "%s --%s%s", setting->letter != 0 ? "," : " ",
-		                on ? "no-" : "", setting->name);
+		tide_buf_printf(out, "%s --%s%s", setting->letter != 0 ? "," : " ", on ? "no-" : "",
+		                setting->name);
 	if (setting->takes != NULL)
 		tide_buf_printf(out, " %s", setting->takes);
 }

@@ -17,7 +17,10 @@ enum { PORT_MAX = 65535, TOPIC_LEN_MAX = 249, NAME_LEN_MAX = 80 };
 bool tide_value_bool(const char *text, bool *out)
 {
 	static const char *const words[][2] = {
-		{ "false", "true" }, { "no", "yes" }, { "off", "on" }, { "0", "1" },
+		{ "false", "true" },
+		{ "no", "yes" },
+		{ "off", "on" },
+		{ "0", "1" },
 	};
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
 		for (int v = 0; v < 2; v++) {
@@ -84,15 +87,10 @@ bool tide_value_bytes(const char *text, int64_t *out)
 bool tide_value_number(enum tide_setting_type type, const char *text, int64_t *out)
 {
 	switch (type) {
-	case TIDE_SETTING_INT:
-		return tide_value_int(text, out);
-	case TIDE_SETTING_BYTES:
-		return tide_value_bytes(text, out);
-	case TIDE_SETTING_SPAN:
-		*out = tide_clock_span_ms(text);
-		return *out >= 0;
-	default:
-		return false;
+	case TIDE_SETTING_INT: return tide_value_int(text, out);
+	case TIDE_SETTING_BYTES: return tide_value_bytes(text, out);
+	case TIDE_SETTING_SPAN: *out = tide_clock_span_ms(text); return *out >= 0;
+	default: return false;
 	}
 }
 
@@ -149,8 +147,7 @@ bool tide_value_fits(const struct tide_setting *setting, const char *text)
 	if (setting->choices != NULL)
 		return is_choice(setting->choices, text);
 	switch (setting->type) {
-	case TIDE_SETTING_BOOL:
-		return tide_value_bool(text, &flag);
+	case TIDE_SETTING_BOOL: return tide_value_bool(text, &flag);
 	case TIDE_SETTING_INT:
 	case TIDE_SETTING_SPAN:
 	case TIDE_SETTING_BYTES:
@@ -158,15 +155,11 @@ bool tide_value_fits(const struct tide_setting *setting, const char *text)
 			return false;
 		return (setting->min == 0 && setting->max == 0) ||
 		       (number >= setting->min && number <= setting->max);
-	case TIDE_SETTING_DOUBLE:
-		return tide_value_double(text, &real);
-	case TIDE_SETTING_LIST:
-		return items_fit(setting->check, text);
-	case TIDE_SETTING_PATH:
-		return is_path(text);
+	case TIDE_SETTING_DOUBLE: return tide_value_double(text, &real);
+	case TIDE_SETTING_LIST: return items_fit(setting->check, text);
+	case TIDE_SETTING_PATH: return is_path(text);
 	case TIDE_SETTING_TEXT:
-	case TIDE_SETTING_PAIRS:
-		break;
+	case TIDE_SETTING_PAIRS: break;
 	}
 	return setting->check == NULL || setting->check(text);
 }
@@ -209,7 +202,8 @@ bool tide_value_is_listen(const char *text)
 
 static bool is_topic(const char *item)
 {
-	static const char legal[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+	static const char legal[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
 	size_t len = strlen(item);
 	return len <= TOPIC_LEN_MAX && strspn(item, legal) == len && strcmp(item, ".") != 0 &&
 	       strcmp(item, "..") != 0;

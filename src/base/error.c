@@ -56,21 +56,13 @@ int tide_exit_code(int status)
 {
 	switch (status) {
 	case TIDE_OK:
-	case TIDE_ERR_STOPPED:
-		return 0;
-	case TIDE_ERR_USAGE:
-		return 2;
-	case TIDE_ERR_SCRIPT:
-		return 3;
-	case TIDE_ERR_DIFFER:
-		return 4;
-	case TIDE_ERR_CHECKPOINT:
-		return 5;
-	case TIDE_ERR_DATA_LOSS:
-		return 6;
-	case TIDE_ERR_UNAVAILABLE:
-		return 7;
-	default:
-		return 1;
+	case TIDE_ERR_STOPPED: return 0;
+	case TIDE_ERR_USAGE: return 2;
+	case TIDE_ERR_SCRIPT: return 3;
+	case TIDE_ERR_DIFFER: return 4;
+	case TIDE_ERR_CHECKPOINT: return 5;
+	case TIDE_ERR_DATA_LOSS: return 6;
+	case TIDE_ERR_UNAVAILABLE: return 7;
+	default: return 1;
 	}
 }

@@ -5,16 +5,16 @@
 
 enum tide_status {
 	TIDE_OK = 0,
-	TIDE_ERR_FAILED = -1,   /* the job failed */
-	TIDE_ERR_USAGE = -2,    /* usage or configuration */
-	TIDE_ERR_SCRIPT = -3,   /* the job's Lua */
-	TIDE_ERR_DIFFER = -4,   /* a check or a test found differences */
-	TIDE_ERR_CHECKPOINT = -5, /* incompatible or corrupt checkpoint */
-	TIDE_ERR_DATA_LOSS = -6, /* records are gone that were promised */
+	TIDE_ERR_FAILED = -1,      /* the job failed */
+	TIDE_ERR_USAGE = -2,       /* usage or configuration */
+	TIDE_ERR_SCRIPT = -3,      /* the job's Lua */
+	TIDE_ERR_DIFFER = -4,      /* a check or a test found differences */
+	TIDE_ERR_CHECKPOINT = -5,  /* incompatible or corrupt checkpoint */
+	TIDE_ERR_DATA_LOSS = -6,   /* records are gone that were promised */
 	TIDE_ERR_UNAVAILABLE = -7, /* a source or sink cannot be reached */
 	TIDE_ERR_NOMEM = -8,
-	TIDE_ERR_IO = -9,       /* a local file or directory */
-	TIDE_ERR_STOPPED = -10  /* asked to stop; not a failure */
+	TIDE_ERR_IO = -9,      /* a local file or directory */
+	TIDE_ERR_STOPPED = -10 /* asked to stop; not a failure */
 };
 
 struct tide_error {

@@ -37,8 +37,10 @@ static pthread_once_t loaded = PTHREAD_ONCE_INIT;
 /* A misspelt fail point would let a test pass for nothing. */
 static void refuse(const char *item)
 {
-	fprintf(stderr, "TIDEMARK_FAILPOINT: cannot read \"%s\"; "
-	        "write name=kill|exit|io|stop|delay:MS, optionally @HIT\n", item);
+	fprintf(stderr,
+	        "TIDEMARK_FAILPOINT: cannot read \"%s\"; "
+	        "write name=kill|exit|io|stop|delay:MS, optionally @HIT\n",
+	        item);
 	abort();
 }
 
@@ -122,18 +124,11 @@ static void load(void)
 static int act(const struct point *point)
 {
 	switch (point->action) {
-	case ACT_KILL:
-		kill(getpid(), SIGKILL);
-		return 0;
-	case ACT_EXIT:
-		_exit(1);
-	case ACT_IO:
-		return EIO;
-	case ACT_STOP:
-		kill(getpid(), SIGSTOP);
-		return 0;
-	case ACT_DELAY:
-		break;
+	case ACT_KILL: kill(getpid(), SIGKILL); return 0;
+	case ACT_EXIT: _exit(1);
+	case ACT_IO: return EIO;
+	case ACT_STOP: kill(getpid(), SIGSTOP); return 0;
+	case ACT_DELAY: break;
 	}
 	struct timespec left = { point->delay_ms / 1000, point->delay_ms % 1000 * 1000000 };
 	while (nanosleep(&left, &left) != 0 && errno == EINTR)

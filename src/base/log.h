@@ -8,15 +8,14 @@
 enum tide_level { TIDE_DEBUG, TIDE_INFO, TIDE_WARN, TIDE_ERROR };
 
 struct tide_log_options {
-	bool json;      /* one JSON object a line */
-	bool color;     /* escape codes; only ever on a terminal */
-	bool terminal;  /* stderr is one: a status line may be redrawn */
+	bool json;             /* one JSON object a line */
+	bool color;            /* escape codes; only ever on a terminal */
+	bool terminal;         /* stderr is one: a status line may be redrawn */
 	enum tide_level level; /* what is below it is dropped */
 };
 
 void tide_log_init(const struct tide_log_options *options);
-void tide_log(enum tide_level level, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
+void tide_log(enum tide_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* The line that is redrawn in place on a terminal; "" removes it. Does
  * nothing in a pipe. */

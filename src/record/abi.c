@@ -4,9 +4,8 @@
 
 #include <stddef.h>
 
-#define SIZE_IS(type, size) \
-	_Static_assert(sizeof(struct type) == (size), "abi.h: size of " #type)
-#define AT(type, field, offset) \
+#define SIZE_IS(type, size) _Static_assert(sizeof(struct type) == (size), "abi.h: size of " #type)
+#define AT(type, field, offset)                                  \
 	_Static_assert(offsetof(struct type, field) == (offset), \
 	               "abi.h: offset of " #type "." #field)
 

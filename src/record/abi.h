@@ -42,7 +42,7 @@ struct tide_rec {
 	struct tide_view key_;
 	struct tide_view value_;
 	tide_ro int64_t offset_;
-	tide_ro int64_t timestamp_ms_; /* -1: the record has none */
+	tide_ro int64_t timestamp_ms_;  /* -1: the record has none */
 	tide_ro uint64_t headers_addr_; /* struct tide_header[header_count] */
 	tide_ro uint32_t header_count;
 	tide_ro uint32_t gen_;
@@ -76,7 +76,7 @@ struct tide_cell {
 struct tide_field {
 	const char *path; /* "a" or "a.b": nested objects */
 	int32_t path_len;
-	uint8_t type;     /* enum tide_type */
+	uint8_t type; /* enum tide_type */
 	uint8_t nullable;
 	uint16_t spare;
 };

@@ -16,18 +16,18 @@
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
-#define POISON(p, size) ASAN_POISON_MEMORY_REGION(p, size)
+#define POISON(p, size)   ASAN_POISON_MEMORY_REGION(p, size)
 #define UNPOISON(p, size) ASAN_UNPOISON_MEMORY_REGION(p, size)
 #else
-#define POISON(p, size) ((void)(p), (void)(size))
+#define POISON(p, size)   ((void)(p), (void)(size))
 #define UNPOISON(p, size) ((void)(p), (void)(size))
 #endif
 
 enum {
-	SLACK = 32,                /* readable behind every allocation */
+	SLACK = 32, /* readable behind every allocation */
 	CHUNK_START = 64 * 1024,
 	CHUNK_STEP_MAX = 1024 * 1024, /* chunks double up to here, then fit the need */
-	KEEP_MAX = 1024 * 1024     /* bytes a lane keeps; the rest goes back to the system */
+	KEEP_MAX = 1024 * 1024        /* bytes a lane keeps; the rest goes back to the system */
 };
 static const size_t SIZE_LIMIT = (size_t)1 << 40;
 
@@ -38,8 +38,8 @@ struct chunk {
 };
 
 struct lane {
-	char *p, *end;  /* free bytes of the current chunk, without the slack */
-	char *newest;   /* start of the newest allocation */
+	char *p, *end; /* free bytes of the current chunk, without the slack */
+	char *newest;  /* start of the newest allocation */
 	struct chunk *chunks;
 	size_t count, at;
 };

@@ -29,20 +29,18 @@ struct tide_ring *tide_ring_new(void);
 void tide_ring_free(struct tide_ring *ring);
 /* Retire the oldest batch and give it out empty, under a new generation, with
  * a copy of `topic`. NULL when out of memory. */
-struct tide_batch *tide_ring_next(struct tide_ring *ring, const char *topic,
-                                  int32_t partition);
+struct tide_batch *tide_ring_next(struct tide_ring *ring, const char *topic, int32_t partition);
 /* The batch of a generation, or NULL when it has been retired. */
 struct tide_batch *tide_ring_find(struct tide_ring *ring, uint32_t gen);
 
 /* Add a record; bytes are copied. A NULL key or value is a null one. Returns
  * the record, for its headers to be set, or NULL when out of memory. */
 struct tide_rec *tide_batch_add(struct tide_batch *batch, struct tide_slice key,
-                                struct tide_slice value, int64_t offset,
-                                int64_t timestamp_ms);
+                                struct tide_slice value, int64_t offset, int64_t timestamp_ms);
 /* Room for `count` headers of the newest record, to be filled by set. */
 bool tide_batch_headers(struct tide_batch *batch, uint32_t count);
-bool tide_batch_header_set(struct tide_batch *batch, uint32_t i,
-                           struct tide_slice name, struct tide_slice value);
+bool tide_batch_header_set(struct tide_batch *batch, uint32_t i, struct tide_slice name,
+                           struct tide_slice value);
 bool tide_batch_full(const struct tide_batch *batch);
 
 /* A view of bytes that live in the batch's arena. */

@@ -37,23 +37,23 @@ struct tide_plan_input {
 
 /* group_by + aggregates: rows of `input` in, one state per key. */
 struct tide_plan_keyed {
-	char *name;   /* stable: the checkpoint is keyed by it */
+	char *name; /* stable: the checkpoint is keyed by it */
 	int input;
 	struct tide_schema *row; /* the row that reaches group_by */
 	int key_count;
-	int *keys;    /* columns of `row` */
+	int *keys;                 /* columns of `row` */
 	struct tide_schema *state; /* 8 bytes a column, in this order */
-	char *layout; /* text that changes when the meaning of the state does */
+	char *layout;              /* text that changes when the meaning of the state does */
 	int line;
 };
 
 /* A row stream that ends in a sink. */
 struct tide_plan_output {
-	int input;   /* rows come straight from this input, or … */
-	int keyed;   /* … from this keyed operator; the other is -1 */
+	int input; /* rows come straight from this input, or … */
+	int keyed; /* … from this keyed operator; the other is -1 */
 	struct tide_schema *row;
-	char *sink;  /* "console" */
-	char *name;  /* stable: from kind and target */
+	char *sink;                  /* "console" */
+	char *name;                  /* stable: from kind and target */
 	struct tide_options options; /* mode, rows, truncate, … */
 	int line;
 };
@@ -67,9 +67,9 @@ struct tide_plan_step {
 };
 
 struct tide_plan {
-	char *job;      /* name */
-	char *path;     /* of the job file */
-	uint64_t hash;  /* of the source of the job file and what it requires */
+	char *job;                    /* name */
+	char *path;                   /* of the job file */
+	uint64_t hash;                /* of the source of the job file and what it requires */
 	struct tide_options settings; /* of tide.job: trigger, workers, on_error, … */
 	int input_count, keyed_count, output_count, step_count;
 	struct tide_plan_input *inputs;

@@ -303,9 +303,9 @@ static int compare_rows(const void *a, const void *b, void *arg)
 	uint32_t left = *(const uint32_t *)a;
 	uint32_t right = *(const uint32_t *)b;
 	for (int c = 0; c < rows->schema->count; c++) {
-		int order = compare_cells(rows->schema->columns[c].type,
-		                          tide_rows_cell(rows, left, c),
-		                          tide_rows_cell(rows, right, c));
+		int order =
+			compare_cells(rows->schema->columns[c].type, tide_rows_cell(rows, left, c),
+		                      tide_rows_cell(rows, right, c));
 		if (order != 0)
 			return order;
 	}

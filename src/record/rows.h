@@ -51,7 +51,6 @@ void tide_rows_sort(const struct tide_rows *rows, uint32_t *order);
 
 /* Bytes for the outbox and back; the schema travels with them. */
 void tide_rows_encode(const struct tide_rows *rows, struct tide_buf *out);
-int tide_rows_decode(struct tide_slice bytes, struct tide_rows **out,
-                     struct tide_error *err);
+int tide_rows_decode(struct tide_slice bytes, struct tide_rows **out, struct tide_error *err);
 
 #endif

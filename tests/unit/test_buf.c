@@ -125,9 +125,9 @@ static void json_escapes_what_it_must(void **state)
 static void json_keeps_valid_utf8(void **state)
 {
 	(void)state;
-	static const char *const good[] = { "\xC2\x80", "\xDF\xBF", "\xE0\xA0\x80", "\xED\x9F\xBF",
-		                            "\xEE\x80\x80", "\xEF\xBF\xBF", "\xF0\x90\x80\x80",
-		                            "\xF4\x8F\xBF\xBF", "é€😀" };
+	static const char *const good[] = { "\xC2\x80",         "\xDF\xBF",         "\xE0\xA0\x80",
+		                            "\xED\x9F\xBF",     "\xEE\x80\x80",     "\xEF\xBF\xBF",
+		                            "\xF0\x90\x80\x80", "\xF4\x8F\xBF\xBF", "é€😀" };
 	for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
 		char json[64];
 		snprintf(json, sizeof json, "\"x%sy\"", good[i]);
@@ -140,12 +140,12 @@ static void json_keeps_valid_utf8(void **state)
 static void json_replaces_invalid_utf8(void **state)
 {
 	(void)state;
-	assert_json("a\x80z", 3, "\"a" BAD "z\"");                 /* lone continuation */
-	assert_json("\xC0\xAF", 2, "\"" BAD BAD "\"");             /* overlong */
-	assert_json("\xE0\x9F\xBF", 3, "\"" BAD BAD BAD "\"");     /* overlong */
-	assert_json("\xED\xA0\x80", 3, "\"" BAD BAD BAD "\"");     /* surrogate */
+	assert_json("a\x80z", 3, "\"a" BAD "z\"");                     /* lone continuation */
+	assert_json("\xC0\xAF", 2, "\"" BAD BAD "\"");                 /* overlong */
+	assert_json("\xE0\x9F\xBF", 3, "\"" BAD BAD BAD "\"");         /* overlong */
+	assert_json("\xED\xA0\x80", 3, "\"" BAD BAD BAD "\"");         /* surrogate */
 	assert_json("\xF4\x90\x80\x80", 4, "\"" BAD BAD BAD BAD "\""); /* too high */
-	assert_json("\xF0\x9F\x98", 3, "\"" BAD BAD BAD "\"");     /* cut short */
+	assert_json("\xF0\x9F\x98", 3, "\"" BAD BAD BAD "\"");         /* cut short */
 	assert_json("\xFF\"", 2, "\"" BAD "\\\"\"");
 	assert_json("\xC2", 1, "\"" BAD "\"");
 }

@@ -189,7 +189,8 @@ static void a_stronger_layer_wins_in_any_order_of_loading(void **state)
 	assert_int_equal(flags(config, "--brokers", "flag:1", NULL), TIDE_OK);
 	assert_int_equal(variables(config, "TIDEMARK_BROKERS=own:1",
 	                           "KAFSCALE_BOOTSTRAP_SERVERS=family:1",
-	                           "KAFSCALE_SETUP_PROFILE=cluster", NULL), TIDE_OK);
+	                           "KAFSCALE_SETUP_PROFILE=cluster", NULL),
+	                 TIDE_OK);
 	assert_int_equal(tide_config_job_value(config, "brokers", "job:1", "wordcount.lua", &err),
 	                 TIDE_OK);
 	assert_int_equal(tide_config_settle(config, &err), TIDE_OK);
@@ -201,7 +202,8 @@ static void each_layer_wins_over_those_below_it(void **state)
 {
 	struct tide_config *config = *state;
 	assert_from(config, "brokers", "127.0.0.1:39092", "built-in");
-	assert_int_equal(tide_config_job_value(config, "brokers", "job:1", "wordcount.lua", &err), 0);
+	assert_int_equal(tide_config_job_value(config, "brokers", "job:1", "wordcount.lua", &err),
+	                 0);
 	assert_from(config, "brokers", "job:1", "job wordcount.lua");
 	assert_int_equal(variables(config, "KAFSCALE_SETUP_PROFILE=local-lb", NULL), 0);
 	assert_int_equal(tide_config_settle(config, &err), 0);
@@ -243,11 +245,10 @@ static void variables_of_the_demo_take_effect(void **state)
 	struct tide_config *config = *state;
 	assert_int_equal(variables(config, "KAFSCALE_TOPIC=t2", "KAFSCALE_GROUP_ID=g",
 	                           "KAFSCALE_STARTING_OFFSETS=earliest",
-	                           "KAFSCALE_INCLUDE_HEADERS=False",
-	                           "KAFSCALE_SPARK_UI_PORT=4999",
+	                           "KAFSCALE_INCLUDE_HEADERS=False", "KAFSCALE_SPARK_UI_PORT=4999",
 	                           "KAFSCALE_CHECKPOINT_DIR=file:///tmp/chk",
-	                           "KAFSCALE_FAIL_ON_DATA_LOSS=TRUE",
-	                           "KAFSCALE_DELTA_PATH=/d", "SPARK_MASTER=local[4]", NULL),
+	                           "KAFSCALE_FAIL_ON_DATA_LOSS=TRUE", "KAFSCALE_DELTA_PATH=/d",
+	                           "SPARK_MASTER=local[4]", NULL),
 	                 TIDE_OK);
 	assert_int_equal(tide_config_settle(config, &err), TIDE_OK);
 	assert_from(config, "topic", "t2", "KAFSCALE_TOPIC");
@@ -265,9 +266,11 @@ static void variables_of_the_demo_take_effect(void **state)
 static void variables_of_other_jobs_take_effect(void **state)
 {
 	struct tide_config *config = *state;
-	assert_int_equal(variables(config, "KAFKA_BOOTSTRAP_SERVERS=kafka:9092", "KAFKA_TOPIC=events",
-	                           "CHECKPOINT_LOCATION=/chk", "SPARK_MASTER=local", "NO_COLOR=1",
-	                           "KAFKA_HOME=/opt/kafka", NULL), TIDE_OK);
+	assert_int_equal(variables(config, "KAFKA_BOOTSTRAP_SERVERS=kafka:9092",
+	                           "KAFKA_TOPIC=events", "CHECKPOINT_LOCATION=/chk",
+	                           "SPARK_MASTER=local", "NO_COLOR=1", "KAFKA_HOME=/opt/kafka",
+	                           NULL),
+	                 TIDE_OK);
 	assert_from(config, "brokers", "kafka:9092", "KAFKA_BOOTSTRAP_SERVERS");
 	assert_from(config, "topic", "events", "KAFKA_TOPIC");
 	assert_from(config, "checkpoint-dir", "/chk", "CHECKPOINT_LOCATION");
@@ -289,9 +292,13 @@ static void spark_master_is_local_or_an_error(void **state)
 	assert_int_equal(tide_config_int(config, "workers"), 8);
 	assert_int_equal(variables(config, "SPARK_MASTER=local[*]", NULL), TIDE_OK);
 	assert_true(tide_config_int(config, "workers") >= 1);
-	char *bad[] = { "SPARK_MASTER=spark://spark-master:7077", "SPARK_MASTER=local[]",
-		        "SPARK_MASTER=local[0]", "SPARK_MASTER=local[4", "SPARK_MASTER=local[4]x",
-		        "SPARK_MASTER=local[65]", "SPARK_MASTER=local[4,]x" };
+	char *bad[] = { "SPARK_MASTER=spark://spark-master:7077",
+		        "SPARK_MASTER=local[]",
+		        "SPARK_MASTER=local[0]",
+		        "SPARK_MASTER=local[4",
+		        "SPARK_MASTER=local[4]x",
+		        "SPARK_MASTER=local[65]",
+		        "SPARK_MASTER=local[4,]x" };
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		assert_int_equal(variables(config, bad[i], NULL), TIDE_ERR_USAGE);
 		assert_says("(SPARK_MASTER) is not understood; it takes local, local[N]");
@@ -302,7 +309,8 @@ static void blank_means_unset(void **state)
 {
 	assert_int_equal(variables(*state, "KAFSCALE_TOPIC=", "TIDEMARK_BROKERS=  ",
 	                           "KAFSCALE_STARTING_OFFSETS=\t", "KAFSCALE_SPARK_UI_PORT=",
-	                           "KAFSCALE_INCLUDE_HEADERS=", "SPARK_MASTER=", NULL), TIDE_OK);
+	                           "KAFSCALE_INCLUDE_HEADERS=", "SPARK_MASTER=", NULL),
+	                 TIDE_OK);
 	assert_int_equal(flags(*state, "--group=", NULL), TIDE_OK);
 	assert_from(*state, "topic", "demo-topic-1", "built-in");
 	assert_from(*state, "brokers", "127.0.0.1:39092", "built-in");
@@ -334,8 +342,9 @@ static void bad_value_names_setting_value_origin_and_what_is_allowed(void **stat
 	assert_says("a port from 0 to 65535");
 	assert_int_equal(variables(config, "KAFSCALE_INCLUDE_HEADERS=foo", NULL), TIDE_ERR_USAGE);
 	assert_says("include_headers: \"foo\" (KAFSCALE_INCLUDE_HEADERS)");
-	assert_int_equal(tide_config_job_value(config, "max_records_per_batch", "-1", "a.lua", &err),
-	                 TIDE_ERR_USAGE);
+	assert_int_equal(
+		tide_config_job_value(config, "max_records_per_batch", "-1", "a.lua", &err),
+		TIDE_ERR_USAGE);
 	assert_says("max-records-per-batch: \"-1\" (job a.lua)");
 	assert_int_equal(variables(config, "KAFSCALE_CHECKPOINT_DIR=s3a://bucket/x", NULL),
 	                 TIDE_ERR_USAGE);
@@ -356,7 +365,8 @@ static void unknown_variable_is_a_warning_that_names_the_nearest(void **state)
 	struct tide_config *config = *state;
 	assert_int_equal(variables(config, "KAFSCALE_TOPPIC=a", "TIDEMARK_CHEKPOINT_DIR=b",
 	                           "TIDEMARK_XYZZY_PLUGH=c", "KAFSCALE_KAFKA_BROKER_FALLBACK=0.9",
-	                           NULL), TIDE_OK);
+	                           NULL),
+	                 TIDE_OK);
 	assert_string_equal(tide_config_warning(config, 0),
 	                    "KAFSCALE_TOPPIC is set, but there is no such setting; did you mean "
 	                    "KAFSCALE_TOPIC?");
@@ -384,7 +394,8 @@ static void service_links_of_kubernetes_are_not_a_warning(void **state)
 	                           "TIDEMARK_PORT=tcp://10.0.0.1:4040",
 	                           "TIDEMARK_PORT_4040_TCP_ADDR=10.0.0.1",
 	                           "TIDEMARK_SERVICE_PORT_HTTP=1", "TIDEMARK_FAILPOINT=a=io",
-	                           "PATH=/bin", "NOTAVARIABLE", NULL), TIDE_OK);
+	                           "PATH=/bin", "NOTAVARIABLE", NULL),
+	                 TIDE_OK);
 	assert_null(tide_config_warning(*state, 0));
 }
 
@@ -393,7 +404,8 @@ static void flags_are_taken_in_each_of_their_forms(void **state)
 	struct tide_config *config = *state;
 	assert_int_equal(flags(config, "-ba:1", "--topic=x", "--workers", "3", "-q", "--no-ui",
 	                       "--fail-on-data-loss=false", "--until-end", "--from",
-	                       "2024-01-01T12:00:00Z", NULL), TIDE_OK);
+	                       "2024-01-01T12:00:00Z", NULL),
+	                 TIDE_OK);
 	assert_string_equal(tide_config_text(config, "brokers"), "a:1");
 	assert_string_equal(tide_config_text(config, "topic"), "x");
 	assert_int_equal(tide_config_int(config, "workers"), 3);
@@ -454,7 +466,8 @@ static void pairs_of_all_layers_add_up_and_the_strongest_wins(void **state)
 {
 	struct tide_config *config = *state;
 	assert_int_equal(flags(config, "--set", "a=flag", "--set", "b=1", "--set", "b=2=3", "--set",
-	                       "empty=", NULL), TIDE_OK);
+	                       "empty=", NULL),
+	                 TIDE_OK);
 	assert_int_equal(variables(config, "TIDEMARK_SET=a=own\nc=own", NULL), TIDE_OK);
 	assert_int_equal(tide_config_settle(config, &err), TIDE_OK);
 	assert_string_equal(value_of(config, "set", "a"), "flag");
@@ -478,7 +491,8 @@ static void secrets_come_from_files_and_variables(void **state)
 	close(fd);
 	snprintf(file, sizeof file, "sasl.password=@%s", path);
 	assert_int_equal(flags(config, "-X", file, "-X", "ssl.key.password=env:KEY_PASS", "-X",
-	                       "client.id=@@me", NULL), TIDE_OK);
+	                       "client.id=@@me", NULL),
+	                 TIDE_OK);
 	assert_int_equal(variables(config, "KEY_PASS=from env", NULL), TIDE_OK);
 	assert_int_equal(tide_config_settle(config, &err), TIDE_OK);
 	unlink(path);
@@ -506,7 +520,8 @@ static void dump_shows_all_and_never_a_secret(void **state)
 	struct tide_config *config = *state;
 	assert_int_equal(flags(config, "-X", "sasl.password=hunter2", "-X",
 	                       "ssl.key.password=env:KEY_PASS", "-X", "client.id=me", "--set",
-	                       "api_token=hunter2", NULL), TIDE_OK);
+	                       "api_token=hunter2", NULL),
+	                 TIDE_OK);
 	assert_int_equal(variables(config, "KEY_PASS=hunter2", NULL), TIDE_OK);
 	assert_int_equal(tide_config_settle(config, &err), TIDE_OK);
 	for (int json = 0; json < 2; json++) {
@@ -539,8 +554,9 @@ static void a_secret_is_not_in_an_error_either(void **state)
 
 static void job_settings_may_be_spelt_with_underscores(void **state)
 {
-	assert_int_equal(tide_config_job_value(*state, "max_records_per_batch", "10000", "a.lua",
-	                                       &err), TIDE_OK);
+	assert_int_equal(
+		tide_config_job_value(*state, "max_records_per_batch", "10000", "a.lua", &err),
+		TIDE_OK);
 	assert_from(*state, "max-records-per-batch", "10000", "job a.lua");
 	assert_int_equal(tide_config_job_value(*state, "no_such", "1", "a.lua", &err),
 	                 TIDE_ERR_USAGE);
@@ -562,8 +578,9 @@ static void values_are_read_or_refused(void **state)
 	assert_false(tide_value_bytes("1e9", &n) || tide_value_bytes("-1", &n) ||
 	             tide_value_bytes("0x10", &n) || tide_value_bytes("1MM", &n) ||
 	             tide_value_bytes("99999999T", &n) || tide_value_bytes("", &n));
-	assert_false(tide_value_int("1.5", &n) || tide_value_int("", &n) || tide_value_int("-", &n) ||
-	             tide_value_int("99999999999999999999", &n) || tide_value_int(" 1", &n));
+	assert_false(tide_value_int("1.5", &n) || tide_value_int("", &n) ||
+	             tide_value_int("-", &n) || tide_value_int("99999999999999999999", &n) ||
+	             tide_value_int(" 1", &n));
 	assert_true(tide_value_double("-1.5e3", &d) && d < -1499);
 	assert_false(tide_value_double("nan", &d) || tide_value_double("1e999", &d));
 	assert_true(tide_value_is_broker("h") && tide_value_is_broker("SSL://h:1") &&
@@ -583,7 +600,7 @@ static void values_are_read_or_refused(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name)      cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define WORDCOUNT(name) cmocka_unit_test_setup_teardown(name, wordcount, teardown)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_row_of_the_table_is_sound),

@@ -67,10 +67,18 @@ static void every_status_has_the_documented_exit_code(void **state)
 {
 	(void)state;
 	static const int codes[][2] = {
-		{ TIDE_OK, 0 },         { TIDE_ERR_STOPPED, 0 },    { TIDE_ERR_FAILED, 1 },
-		{ TIDE_ERR_NOMEM, 1 },  { TIDE_ERR_IO, 1 },         { TIDE_ERR_USAGE, 2 },
-		{ TIDE_ERR_SCRIPT, 3 }, { TIDE_ERR_DIFFER, 4 },     { TIDE_ERR_CHECKPOINT, 5 },
-		{ TIDE_ERR_DATA_LOSS, 6 }, { TIDE_ERR_UNAVAILABLE, 7 }, { -99, 1 },
+		{ TIDE_OK, 0 },
+		{ TIDE_ERR_STOPPED, 0 },
+		{ TIDE_ERR_FAILED, 1 },
+		{ TIDE_ERR_NOMEM, 1 },
+		{ TIDE_ERR_IO, 1 },
+		{ TIDE_ERR_USAGE, 2 },
+		{ TIDE_ERR_SCRIPT, 3 },
+		{ TIDE_ERR_DIFFER, 4 },
+		{ TIDE_ERR_CHECKPOINT, 5 },
+		{ TIDE_ERR_DATA_LOSS, 6 },
+		{ TIDE_ERR_UNAVAILABLE, 7 },
+		{ -99, 1 },
 	};
 	for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
 		assert_int_equal(tide_exit_code(codes[i][0]), codes[i][1]);

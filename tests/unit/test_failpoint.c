@@ -78,8 +78,9 @@ static void a_delay_takes_its_time(void **state)
 static void a_misspelt_fail_point_aborts(void **state)
 {
 	(void)state;
-	static const char *const bad[] = { "a", "=kill", "a=", "a=explode", "a=io:5", "a=delay",
-		                           "a=delay:", "a=io@0", "a=io@", "a=io@1x", "a=kill 3" };
+	static const char *const bad[] = { "a",      "=kill",   "a=",       "a=explode",
+		                           "a=io:5", "a=delay", "a=delay:", "a=io@0",
+		                           "a=io@",  "a=io@1x", "a=kill 3" };
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
 		assert_int_equal(hit_in_child(bad[i]), -SIGABRT);
 }

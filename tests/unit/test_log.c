@@ -102,8 +102,8 @@ static void colors_are_for_terminals_only(void **state)
 	tide_log_init(&(struct tide_log_options){ .color = true, .level = TIDE_INFO });
 	tide_log(TIDE_ERROR, "x");
 	assert_written("12:00:00.123 ERROR x\n");
-	tide_log_init(&(struct tide_log_options){ .color = true, .terminal = true,
-	                                          .level = TIDE_INFO });
+	tide_log_init(
+		&(struct tide_log_options){ .color = true, .terminal = true, .level = TIDE_INFO });
 	tide_log(TIDE_ERROR, "x");
 	tide_log(TIDE_INFO, "y");
 	assert_written("12:00:00.123 \033[31mERROR\033[0m x\n"

@@ -60,12 +60,8 @@ static struct tide_cell cell_random(enum tide_type type, bool nullable)
 		return cell;
 	}
 	switch (type) {
-	case TIDE_DOUBLE:
-		cell.d = (double)random_below(5) - 2;
-		break;
-	case TIDE_BOOL:
-		cell.i = random_below(2);
-		break;
+	case TIDE_DOUBLE: cell.d = (double)random_below(5) - 2; break;
+	case TIDE_BOOL: cell.i = random_below(2); break;
 	case TIDE_STRING:
 	case TIDE_BYTES:
 		cell.len = (int32_t)random_below(4);
@@ -73,8 +69,7 @@ static struct tide_cell cell_random(enum tide_type type, bool nullable)
 		for (size_t i = 0; i < sizeof text; i++)
 			text[i] = (char)random_below(3);
 		break;
-	default:
-		cell.i = (int64_t)random_below(5) - 2;
+	default: cell.i = (int64_t)random_below(5) - 2;
 	}
 	return cell;
 }
@@ -120,8 +115,12 @@ static void every_type_comes_out_as_it_went_in(void **state)
 	(void)state;
 	struct tide_rows *rows = rows_of_all();
 	struct tide_cell cells[COLUMNS] = {
-		{ .i = INT64_MIN }, { .d = -0.0 }, { .i = 5 }, { .p = "text", .len = 4 },
-		{ .p = "\0\1", .len = 2 }, { .i = INT64_MAX },
+		{ .i = INT64_MIN },
+		{ .d = -0.0 },
+		{ .i = 5 },
+		{ .p = "text", .len = 4 },
+		{ .p = "\0\1", .len = 2 },
+		{ .i = INT64_MAX },
 	};
 	assert_true(tide_rows_append(rows, cells));
 	for (int c = 1; c < COLUMNS; c++)
@@ -224,16 +223,16 @@ static void rows_sort_by_columns_with_nulls_first(void **state)
 	struct tide_rows *rows = tide_rows_new(schema);
 	free(schema);
 	struct tide_cell cells[][2] = {
-		{ { .d = NAN }, { .p = "x", .len = 1 } },    /* 8th */
-		{ { .d = 1 }, { .p = "b", .len = 1 } },      /* 5th */
-		{ { .d = 1 }, { .p = "ab", .len = 2 } },     /* 4th */
-		{ { .d = 1 }, { .len = -1 } },               /* 2nd */
-		{ { .len = -1 }, { .p = "z", .len = 1 } },   /* 0th */
-		{ { .d = 1 }, { .p = "a", .len = 1 } },      /* 3rd */
-		{ { .d = -INFINITY }, { .len = -1 } },       /* 1st */
-		{ { .d = 1 }, { .p = "b", .len = 1 } },      /* 6th: as it came */
-		{ { .d = 1 }, { .p = "\xFF", .len = 1 } },   /* 7th: bytes are unsigned */
-		{ { .d = -NAN }, { .p = "x", .len = 1 } },   /* 9th: NaNs are equal */
+		{ { .d = NAN }, { .p = "x", .len = 1 } },  /* 8th */
+		{ { .d = 1 }, { .p = "b", .len = 1 } },    /* 5th */
+		{ { .d = 1 }, { .p = "ab", .len = 2 } },   /* 4th */
+		{ { .d = 1 }, { .len = -1 } },             /* 2nd */
+		{ { .len = -1 }, { .p = "z", .len = 1 } }, /* 0th */
+		{ { .d = 1 }, { .p = "a", .len = 1 } },    /* 3rd */
+		{ { .d = -INFINITY }, { .len = -1 } },     /* 1st */
+		{ { .d = 1 }, { .p = "b", .len = 1 } },    /* 6th: as it came */
+		{ { .d = 1 }, { .p = "\xFF", .len = 1 } }, /* 7th: bytes are unsigned */
+		{ { .d = -NAN }, { .p = "x", .len = 1 } }, /* 9th: NaNs are equal */
 	};
 	uint32_t order[10], expected[10] = { 4, 6, 3, 5, 2, 1, 7, 8, 0, 9 };
 	for (size_t i = 0; i < 10; i++)
@@ -275,7 +274,8 @@ static void encoded_rows_decode_and_encode_to_the_same_bytes(void **state)
 		tide_buf_u8(&bytes, 'x'); /* what is there before does not matter */
 		tide_rows_encode(rows, &bytes);
 		assert_int_equal(tide_rows_decode((struct tide_slice){ bytes.p + 1, bytes.len - 1 },
-		                                  &back, &err), TIDE_OK);
+		                                  &back, &err),
+		                 TIDE_OK);
 		assert_rows_equal(rows, back);
 		assert_string_equal(tide_rows_schema(back)->columns[5].name, "timestamp");
 		assert_false(tide_rows_schema(back)->columns[0].nullable);
