@@ -207,10 +207,12 @@ static int discover(struct loop *loop, bool running, struct tide_error *err)
 	if (rc != TIDE_OK || !found)
 		return rc;
 	rc = tide_commit_wait(loop->commit, err); /* It reads the list of shares. */
-	if (rc == TIDE_OK)
-		rc = tide_partitions_place(&loop->partitions, &loop->meta, running, err);
+	/* Ends first: once placed, a source only learns them from what it fetches,
+	 * and a bounded run would end before the first record is there. */
 	if (rc == TIDE_OK)
 		rc = tide_partitions_ends(&loop->partitions, err);
+	if (rc == TIDE_OK)
+		rc = tide_partitions_place(&loop->partitions, &loop->meta, running, err);
 	if (rc == TIDE_OK)
 		rc = note_start(loop, err);
 	if (rc == TIDE_OK)

@@ -225,7 +225,7 @@ int tide_setup_load(struct tide_setup *setup, struct tide_cli *cli, const char *
 	int rc = find_library(setup, err);
 	if (rc == TIDE_OK && job != NULL)
 		rc = find_job(setup, job, err);
-	if (rc == TIDE_OK)
+	if (rc == TIDE_OK && job != NULL)
 		rc = tide_config_set_job(cli->config, setup->job, err);
 	if (rc == TIDE_OK)
 		rc = tide_config_environment(cli->config, cli->environment, err);
