@@ -19,7 +19,6 @@ static void entry_fini(struct entry *entry)
 	free(entry->key);
 	free(entry->text);
 	free(entry->origin);
-	free(entry->resolved);
 }
 
 void tide_config_free(struct tide_config *config)
@@ -394,8 +393,8 @@ struct tide_pair_value tide_config_pair_at(const struct tide_config *config, con
 	assert(entry != NULL);
 	return (struct tide_pair_value){
 		.key = entry->key,
-		.value = entry->resolved != NULL ? entry->resolved : entry->text,
+		.value = entry->text,
 		.origin = entry->origin,
-		.secret = entry->resolved != NULL || tide_config_key_is_secret(entry->key),
+		.secret = tide_config_key_is_secret(entry->key),
 	};
 }

@@ -118,8 +118,8 @@ enum tide_family tide_config_family(const struct tide_config *config);
  * *taken says how many. An unknown flag is TIDE_ERR_USAGE and names the nearest. */
 int tide_config_flag(struct tide_config *config, int count, char *const *args, int *taken,
                      struct tide_error *err);
-/* An array like environ, which must outlive the config. What is unknown but
- * begins with TIDEMARK_ or KAFSCALE_ becomes a warning. */
+/* An array like environ. What is unknown but begins with TIDEMARK_ or KAFSCALE_
+ * becomes a warning. */
 int tide_config_environment(struct tide_config *config, char *const *environment,
                             struct tide_error *err);
 /* A setting of the job file; `name` may be spelt with underscores. */
@@ -141,8 +141,8 @@ int64_t tide_config_int(const struct tide_config *config, const char *name);
 double tide_config_double(const struct tide_config *config, const char *name);
 bool tide_config_bool(const struct tide_config *config, const char *name);
 
-/* Of a PAIRS setting, one entry a key, the strongest layer's. Values that were
- * given as @file or env:NAME are resolved by settle. */
+/* Of a PAIRS setting, one entry a key, the strongest layer's. @FILE and env:NAME
+ * of -X stay as they were written: the source reads them when it connects. */
 struct tide_pair_value {
 	const char *key;
 	const char *value;

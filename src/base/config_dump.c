@@ -15,8 +15,10 @@ static const char *shown(const struct entry *entry)
 {
 	bool secret = entry->setting->secret ||
 	              (entry->key != NULL && tide_config_key_is_secret(entry->key));
-	bool reference = entry->resolved != NULL && strncmp(entry->text, "@@", 2) != 0;
-	return secret && !reference ? MASK : entry->text;
+	const char *text = entry->text;
+	bool reference = entry->key != NULL &&
+	                 (strncmp(text, "env:", 4) == 0 || (text[0] == '@' && text[1] != '@'));
+	return secret && !reference ? MASK : text;
 }
 
 /* Calls `put` for each setting, and for each key of a PAIRS setting; `entry` is

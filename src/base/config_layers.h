@@ -12,7 +12,6 @@ struct entry {
 	char *key;
 	char *text;
 	char *origin;
-	char *resolved; /* what @file or env:NAME stands for */
 };
 
 struct tide_config {
@@ -23,7 +22,6 @@ struct tide_config {
 	size_t count;
 	char **warnings;
 	size_t warning_count;
-	char *const *environment; /* borrowed */
 };
 
 /* Where a value goes and where it comes from. */

@@ -9,11 +9,9 @@
 #include "base/config_layers.h"
 #include "base/config_value.h"
 
-enum { SECRET_BYTES_MAX = 1 << 20 };
-
 /* Read elsewhere: not settings, and not mistakes either. */
-static const char *const variables_elsewhere[] = { "TIDEMARK_FAILPOINT", "TIDEMARK_LIB",
-	                                           "TIDEMARK_LUA" };
+static const char *const variables_elsewhere[] = { "TIDEMARK_FAILPOINT", "TIDEMARK_FAILPOINT_TRACE",
+	                                           "TIDEMARK_LIB", "TIDEMARK_LUA" };
 
 /* The setting with the nearest name, or NULL when none is near. A name that
  * begins with no- may stand for a yes-or-no setting; *no says so. */
@@ -297,7 +295,6 @@ int tide_config_environment(struct tide_config *config, char *const *environment
                             struct tide_error *err)
 {
 	assert(environment != NULL);
-	config->environment = environment;
 	int rc = TIDE_OK;
 	for (; rc == TIDE_OK && *environment != NULL; environment++) {
 		char name[80];
@@ -368,54 +365,6 @@ static int profile_apply(struct tide_config *config, struct tide_error *err)
 	                 name, tide_config_origin(config, "profile"), names);
 }
 
-static const char *environment_get(const struct tide_config *config, const char *name)
-{
-	size_t len = strlen(name);
-	for (char *const *p = config->environment; p != NULL && *p != NULL; p++)
-		if (strncmp(*p, name, len) == 0 && (*p)[len] == '=')
-			return *p + len + 1;
-	return NULL;
-}
-
-/* @FILE and env:NAME to what they stand for; @@x is a plain @x. */
-static int secret_resolve(const struct tide_config *config, struct entry *entry,
-                          struct tide_error *err)
-{
-	free(entry->resolved);
-	entry->resolved = NULL;
-	if (strncmp(entry->text, "env:", 4) == 0) {
-		const char *value = environment_get(config, entry->text + 4);
-		if (value == NULL)
-			return tide_fail(
-				err, TIDE_ERR_USAGE, "%s %s (%s): the variable %s is not set",
-				entry->setting->name, entry->key, entry->origin, entry->text + 4);
-		entry->resolved = strdup(value);
-	} else if (strncmp(entry->text, "@@", 2) == 0) {
-		entry->resolved = strdup(entry->text + 1);
-	} else if (entry->text[0] == '@') {
-		size_t len;
-		int rc = tide_file_read(entry->text + 1, SECRET_BYTES_MAX, &entry->resolved, &len,
-		                        err);
-		if (rc == TIDE_OK && memchr(entry->resolved, '\0', len) != NULL)
-			rc = tide_fail(err, TIDE_ERR_USAGE, "%s: not a text file", entry->text + 1);
-		if (rc != TIDE_OK) {
-			if (err != NULL)
-				tide_fail_within(err, "%s %s (%s)", entry->setting->name,
-				                 entry->key, entry->origin);
-			return rc;
-		}
-		/* An editor ends the last line; the secret does not. */
-		if (len > 0 && entry->resolved[len - 1] == '\n')
-			entry->resolved[--len] = '\0';
-		if (len > 0 && entry->resolved[len - 1] == '\r')
-			entry->resolved[--len] = '\0';
-	} else {
-		return TIDE_OK;
-	}
-	return entry->resolved != NULL ? TIDE_OK
-	                               : tide_fail(err, TIDE_ERR_NOMEM, "no memory for settings");
-}
-
 int tide_config_settle(struct tide_config *config, struct tide_error *err)
 {
 	int rc = profile_apply(config, err);
@@ -431,11 +380,5 @@ int tide_config_settle(struct tide_config *config, struct tide_error *err)
 			"%s: there is no Delta sink in this version, "
 			"and counts would go nowhere; unset it to print them on the console",
 			delta->origin);
-	for (size_t i = 0; rc == TIDE_OK && i < config->count; i++) {
-		struct entry *entry = &config->entries[i];
-		if (entry->setting->type == TIDE_SETTING_PAIRS &&
-		    tide_config_entry(config, entry->setting, entry->key) == entry)
-			rc = secret_resolve(config, entry, err);
-	}
-	return rc;
+	return TIDE_OK;
 }
