@@ -48,6 +48,9 @@ void tide_kafka_carry_fill(struct kafka_part *part, int64_t most)
 		most = TIDE_BATCH_RECORDS_MAX;
 	ssize_t n = rd_kafka_consume_batch_queue(part->queue, 0, part->carry, (size_t)most);
 	carry_sort(part, n > 0 ? (int)n : 0);
+	tide_nudge(&part->nudge, tide_client_handle(part->kafka->data), part->queue,
+	           part->pub.topic, part->pub.partition,
+	           part->reached > part->pub.next ? part->reached : part->pub.next);
 }
 
 int tide_kafka_fetch(struct tide_source *src, struct tide_source_part *pub, int64_t to,

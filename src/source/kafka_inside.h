@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 #include "source/client.h"
+#include "source/nudge.h"
 #include "source/source.h"
 
 enum {
@@ -32,6 +33,7 @@ struct kafka_part {
 	rd_kafka_message_t *carry[TIDE_BATCH_RECORDS_MAX];
 	int carry_first, carry_count;
 	int64_t reached;    /* librdkafka has handed over all below this */
+	struct tide_nudge nudge;
 	int64_t asked_us;   /* when the broker was last asked for the end */
 	bool lost;          /* out of range, or the log's end went back … */
 	char why[160];      /* … and the sentence about it */

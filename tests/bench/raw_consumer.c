@@ -2,10 +2,14 @@
 /* The yardstick: librdkafka alone, with Tidemark's consumer settings, touching
  * every byte of every record and doing nothing else.
  *
- *   raw_consumer [-b BROKERS] [-X key=value]… [-k PREFETCH_KBYTES] [-m MODE] TOPIC
+ *   raw_consumer [-b BROKERS] [-X key=value]… [-k PREFETCH_KBYTES] [-m MODE]
+ *                [-w TIMES] TOPIC
  *
- * Reads the topic from start to end and prints one JSON object. Modes:
+ * Reads the topic from start to end and prints one JSON object. -w touches the
+ * bytes so many times more, to see what the settings do for a slow reader.
+ * Modes:
  *   parts     a queue to each partition, batches (how Tidemark reads; default)
+ *   plain     the same, without nudging librdkafka when the queues run low
  *   single    one queue, batches
  *   callback  a queue to each partition, callbacks */
 #include <librdkafka/rdkafka.h>
@@ -16,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "source/nudge.h"
 #include "source/settings.h"
 
 enum { PARTS_MAX = 1024, BATCH = 512, REQUEST_MS = 10000 };
@@ -27,6 +32,7 @@ static struct {
 } seen;
 
 static struct tide_options options;
+static long work;
 
 static void fail(const char *what, const char *why)
 {
@@ -59,6 +65,10 @@ static void take(rd_kafka_message_t *msg)
 		seen.first_us = tide_clock_mono_us();
 	seen.bytes += (int64_t)(msg->len + msg->key_len);
 	seen.sum += touch(msg->payload, msg->len) + touch(msg->key, msg->key_len);
+	for (long i = 0; i < work; i++) {
+		__asm__ volatile("" ::: "memory"); /* not to be folded into one pass */
+		seen.sum += touch(msg->payload, msg->len);
+	}
 	if (rd_kafka_message_headers(msg, &headers) != 0)
 		return;
 	for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &len) == 0; i++)
@@ -71,11 +81,14 @@ static void on_message(rd_kafka_message_t *msg, void *opaque)
 	take(msg);
 }
 
-static int read_batch(rd_kafka_queue_t *queue, int timeout_ms)
+/* `next` is kept by each partition's own queue; NULL for a shared one. */
+static int read_batch(rd_kafka_queue_t *queue, int timeout_ms, int64_t *next)
 {
 	rd_kafka_message_t *msgs[BATCH];
 	ssize_t n = rd_kafka_consume_batch_queue(queue, timeout_ms, msgs, BATCH);
 	for (ssize_t i = 0; i < n; i++) {
+		if (next != NULL && msgs[i]->err == 0)
+			*next = msgs[i]->offset + 1;
 		take(msgs[i]);
 		rd_kafka_message_destroy(msgs[i]);
 	}
@@ -122,11 +135,17 @@ static rd_kafka_t *client(int partitions, bool print)
 static void consume(rd_kafka_t *rk, const char *topic, int count, const char *mode)
 {
 	rd_kafka_queue_t *queues[PARTS_MAX];
+	static struct tide_nudge nudges[PARTS_MAX];
+	static int64_t next[PARTS_MAX];
+	bool nudging = strcmp(mode, "parts") == 0;
 	bool single = strcmp(mode, "single") == 0, callback = strcmp(mode, "callback") == 0;
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(count);
 	for (int p = 0; p < count; p++) {
-		rd_kafka_topic_partition_list_add(list, topic, p)->offset =
-			RD_KAFKA_OFFSET_BEGINNING;
+		/* A plain number: "beginning" costs librdkafka half a second. */
+		int64_t start, end;
+		if (rd_kafka_query_watermark_offsets(rk, topic, p, &start, &end, REQUEST_MS) != 0)
+			fail(topic, "no offsets");
+		rd_kafka_topic_partition_list_add(list, topic, p)->offset = start;
 		if (single)
 			continue;
 		queues[p] = rd_kafka_queue_get_partition(rk, topic, p);
@@ -139,13 +158,16 @@ static void consume(rd_kafka_t *rk, const char *topic, int count, const char *mo
 	rd_kafka_assign(rk, list);
 	while (seen.open > 0) {
 		int got = 0;
-		for (int q = 0; q < queue_count; q++)
+		for (int q = 0; q < queue_count; q++) {
 			got += callback ? rd_kafka_consume_callback_queue(queues[q], 0, on_message,
 			                                                  NULL) :
-			                  read_batch(queues[q], 0);
+			                  read_batch(queues[q], 0, &next[q]);
+			if (nudging)
+				tide_nudge(&nudges[q], rk, queues[q], topic, q, next[q]);
+		}
 		/* Nothing anywhere: wait for the first partition a moment. */
 		if (got == 0)
-			read_batch(queues[0], 1);
+			read_batch(queues[0], 1, &next[0]);
 	}
 	seen.last_us = tide_clock_mono_us();
 	for (int q = 0; q < queue_count; q++)
@@ -163,7 +185,7 @@ int main(int argc, char **argv)
 	const char *mode = "parts";
 	char key[256];
 	int opt;
-	while ((opt = getopt(argc, argv, "b:X:k:m:")) != -1) {
+	while ((opt = getopt(argc, argv, "b:X:k:m:w:")) != -1) {
 		char *equals = opt == 'X' ? strchr(optarg, '=') : NULL;
 		if (equals != NULL)
 			*equals = '\0';
@@ -171,17 +193,19 @@ int main(int argc, char **argv)
 		         opt == 'k' ? "prefetch_kbytes" : "brokers", optarg);
 		if (opt == 'm')
 			mode = optarg;
+		else if (opt == 'w')
+			work = strtol(optarg, NULL, 10);
 		else if (opt == '?' || (opt == 'X' && equals == NULL) ||
 		         !tide_option_set(&options, key, equals != NULL ? equals + 1 : optarg))
 			fail("usage", "raw_consumer [-b BROKERS] [-X key=value] [-k KBYTES] "
-			     "[-m parts|single|callback] TOPIC");
+			     "[-m parts|plain|single|callback] [-w TIMES] TOPIC");
 	}
 	if (optind + 1 != argc)
 		fail("usage", "one topic");
 	int64_t began_us = tide_clock_mono_us();
 	rd_kafka_t *rk = client(1, false);
 	int count = partition_count(rk, argv[optind]);
-	rd_kafka_destroy(rk);
+	rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
 	rk = client(count, true);
 	consume(rk, argv[optind], count, mode);
 	struct rusage used;
