@@ -93,6 +93,10 @@ void tide_setting_allowed(const struct tide_setting *setting, struct tide_buf *o
 void tide_setting_help(const struct tide_setting *setting, enum tide_family family,
                        struct tide_buf *out);
 
+/* A row of the README's table: flag, variable, what the word count reads too,
+ * default. */
+void tide_setting_markdown(const struct tide_setting *setting, struct tide_buf *out);
+
 /* Layers, from the weakest. */
 enum tide_layer {
 	TIDE_LAYER_NONE, /* no value at all */

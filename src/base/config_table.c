@@ -11,7 +11,7 @@
 #define MIB (INT64_C(1) << 20)
 #define TIB (INT64_C(1) << 40)
 
-enum { HELP_COLUMN = 34 };
+enum { HELP_COLUMN = 34, HELP_WIDTH = 96 };
 
 static const struct tide_setting settings[] = {
 	{ .name = "brokers",
@@ -321,19 +321,57 @@ static const char *initial_of(const struct tide_setting *setting, enum tide_fami
 	return setting->initial;
 }
 
-static void put_flag(const struct tide_setting *setting, const char *initial, struct tide_buf *out)
+/* A default as a reader sees it: what is not known yet by its name. */
+static void put_initial(const char *initial, struct tide_buf *out)
 {
-	bool on = setting->type == TIDE_SETTING_BOOL && initial != NULL &&
-	          strcmp(initial, "true") == 0;
-	if (setting->letter != 0)
-		tide_buf_printf(out, "  -%c", setting->letter);
-	else
-		tide_buf_printf(out, "    ");
-	if (setting->name[1] != '\0')
-		tide_buf_printf(out, "%s --%s%s", setting->letter != 0 ? "," : " ", on ? "no-" : "",
-		                setting->name);
+	static const char *const names[][2] = { { "${cores}", "one per core" },
+		                                { "${job}", "JOB" },
+		                                { "${uuid}", "UUID" } };
+	while (*initial != '\0') {
+		size_t i = 0;
+		while (i < 3 && strncmp(initial, names[i][0], strlen(names[i][0])) != 0)
+			i++;
+		tide_buf_printf(out, i < 3 ? "%s" : "%.1s", i < 3 ? names[i][1] : initial);
+		initial += i < 3 ? strlen(names[i][0]) : 1;
+	}
+}
+
+/* --name, and that it can be turned off where that is what one would do. */
+static void put_name(const struct tide_setting *setting, struct tide_buf *out)
+{
+	bool on = setting->type == TIDE_SETTING_BOOL && strcmp(setting->initial, "true") == 0;
+	tide_buf_printf(out, "%s%s%s", setting->name[1] == '\0' ? "-" : "--", on ? "[no-]" : "",
+	                setting->name);
 	if (setting->takes != NULL)
 		tide_buf_printf(out, " %s", setting->takes);
+}
+
+/* Text from HELP_COLUMN on, broken at blanks before HELP_WIDTH. */
+static void put_wrapped(const char *text, struct tide_buf *out)
+{
+	size_t column = HELP_COLUMN;
+	while (*text != '\0') {
+		size_t len = strcspn(text, " ");
+		if (column > HELP_COLUMN && column + 1 + len > HELP_WIDTH) {
+			tide_buf_printf(out, "\n%*s", HELP_COLUMN, "");
+			column = HELP_COLUMN;
+		} else if (column > HELP_COLUMN) {
+			tide_buf_put(out, " ", 1);
+			column++;
+		}
+		tide_buf_put(out, text, len);
+		column += len;
+		text += len + strspn(text + len, " ");
+	}
+	tide_buf_put(out, "\n", 1);
+}
+
+/* Whether jobs of a family set it by this variable alone. */
+static bool is_variable_of(const struct tide_variable *variable, enum tide_family family,
+                           const struct tide_setting *setting)
+{
+	return (variable->any_family || variable->family == family) && variable->key == NULL &&
+	       variable->setting != NULL && strcmp(variable->setting, setting->name) == 0;
 }
 
 void tide_setting_help(const struct tide_setting *setting, enum tide_family family,
@@ -341,22 +379,54 @@ void tide_setting_help(const struct tide_setting *setting, enum tide_family fami
 {
 	char name[64];
 	const char *initial = initial_of(setting, family);
-	size_t start = out->len;
-	put_flag(setting, initial, out);
-	size_t width = 0;
+	size_t start = out->len, width = 0;
+	if (setting->letter == 0)
+		tide_buf_printf(out, "      ");
+	else if (setting->name[1] == '\0')
+		tide_buf_printf(out, "  ");
+	else
+		tide_buf_printf(out, "  -%c, ", setting->letter);
+	put_name(setting, out);
 	for (size_t i = start; i < out->len; i++)
 		width += ((unsigned char)out->p[i] & 0xC0) != 0x80;
-	tide_buf_printf(out, "%*s%s\n", width < HELP_COLUMN ? (int)(HELP_COLUMN - width) : 2, "",
-	                setting->help);
+	tide_buf_printf(out, "%*s", width < HELP_COLUMN ? (int)(HELP_COLUMN - width) : 1, "");
+	put_wrapped(setting->help, out);
 	tide_setting_variable(setting, name, sizeof name);
 	tide_buf_printf(out, "%*s%s", HELP_COLUMN, "", name);
 	const struct tide_variable *variable;
 	for (size_t i = 0; (variable = tide_variable_at(i)) != NULL; i++)
-		if ((variable->any_family || variable->family == family) &&
-		    variable->setting != NULL && variable->key == NULL &&
-		    strcmp(variable->setting, setting->name) == 0)
+		if (is_variable_of(variable, family, setting))
 			tide_buf_printf(out, ", %s", variable->name);
-	if (initial != NULL)
-		tide_buf_printf(out, " [%s]", initial);
+	if (initial != NULL) {
+		tide_buf_printf(out, " [");
+		put_initial(initial, out);
+		tide_buf_printf(out, "]");
+	}
 	tide_buf_printf(out, "\n");
+}
+
+void tide_setting_markdown(const struct tide_setting *setting, struct tide_buf *out)
+{
+	char name[64];
+	tide_setting_variable(setting, name, sizeof name);
+	tide_buf_printf(out, "| `");
+	put_name(setting, out);
+	tide_buf_printf(out, "` | `%s` | ", name);
+	const struct tide_variable *variable;
+	const char *comma = "";
+	for (size_t i = 0; (variable = tide_variable_at(i)) != NULL; i++) {
+		if (!is_variable_of(variable, TIDE_FAMILY_WORDCOUNT, setting))
+			continue;
+		tide_buf_printf(out, "%s`%s`", comma, variable->name);
+		comma = ", ";
+	}
+	tide_buf_printf(out, " | ");
+	const char *theirs = initial_of(setting, TIDE_FAMILY_WORDCOUNT);
+	put_initial(setting->initial != NULL ? setting->initial : "", out);
+	if (theirs != setting->initial && theirs != NULL &&
+	    (setting->initial == NULL || strcmp(theirs, setting->initial) != 0)) {
+		tide_buf_printf(out, "%sword count: ", setting->initial != NULL ? "; " : "");
+		put_initial(theirs, out);
+	}
+	tide_buf_printf(out, " |\n");
 }
