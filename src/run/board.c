@@ -147,9 +147,11 @@ static void write_sources(struct tide_board *board, const struct tide_board_epoc
 		tide_buf_printf(&board->sources, "%s{\"topic\":", i ? "," : "");
 		json_string(&board->sources, part->topic);
 		tide_buf_printf(&board->sources, ",\"partition\":%d,\"startOffset\":%lld,"
-		                "\"endOffset\":%lld,\"next\":%lld,\"end\":%lld,\"lag\":%lld}",
+		                "\"endOffset\":%lld,\"next\":%lld,\"end\":%lld,\"lag\":%lld,"
+		                "\"worker\":%d}",
 		                part->partition, (long long)part->from, (long long)part->next,
-		                (long long)part->next, (long long)part->end, (long long)lag);
+		                (long long)part->next, (long long)part->end, (long long)lag,
+		                part->worker);
 	}
 	tide_buf_printf(&board->sources, "]");
 }

@@ -15,6 +15,7 @@ struct tide_board_part {
 	const char *topic;
 	int32_t partition;
 	int64_t from, next, end; /* of the last epoch; the log end as last seen */
+	int worker;              /* who reads it */
 };
 
 /* One published epoch. Everything is borrowed for the call. */

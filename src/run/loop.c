@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "run/commit.h"
 #include "run/crew.h"
@@ -308,10 +309,14 @@ static int note_epoch(struct loop *loop, struct tide_finished *finished, int64_t
 	for (int i = 0; i < count; i++) {
 		const struct tide_share *share = loop->partitions.shares[i];
 		finished->parts[i] = (struct tide_board_part){ share->part->topic,
-			share->part->partition, share->from, share->part->next, share->part->end };
+			share->part->partition, share->from, share->part->next, share->part->end, 0 };
 	}
 	for (int w = 0; w < loop->settings->workers; w++) {
 		const struct tide_worker *worker = tide_crew_worker(loop->crew, w);
+		int first, some;
+		tide_crew_slice(count, loop->settings->workers, w, &first, &some);
+		for (int i = first; i < first + some; i++)
+			finished->parts[i].worker = w;
 		note->state_rows += tide_shards_rows(worker->shards);
 		note->state_bytes += tide_shards_bytes(worker->shards);
 	}
@@ -380,20 +385,32 @@ static bool anything_read(const struct loop *loop)
 	return false;
 }
 
+/* Where a test build can be made to die or to fail. */
+static int pass(const char *place, struct tide_error *err)
+{
+	return tide_failpoint(place) == 0
+	               ? TIDE_OK
+	               : tide_fail(err, TIDE_ERR_IO, "made to fail at %s", place);
+}
+
 static int run_epoch(struct loop *loop, struct tide_error *err)
 {
 	int64_t began = tide_clock_mono_us();
 	loop->work.now_us = tide_clock_us();
 	loop->work.epoch = loop->meta.epoch + 1;
 	atomic_store(&loop->work.cut, false);
-	int rc = tide_crew_run(loop->crew, err);
+	int rc = pass("run", err);
+	if (rc == TIDE_OK)
+		rc = tide_crew_run(loop->crew, err);
 	if (rc == TIDE_OK)
 		rc = tide_commit_wait(loop->commit, err);
 	if (rc != TIDE_OK)
 		return rc;
 	if (!anything_read(loop))
 		return mend_lost(loop, err);
-	rc = tide_crew_fold(loop->crew, err);
+	rc = pass("barrier", err);
+	if (rc == TIDE_OK)
+		rc = tide_crew_fold(loop->crew, err);
 	struct tide_finished *finished = NULL;
 	if (rc == TIDE_OK) {
 		finished = tide_finished_new(&loop->meta, loop->settings->workers,
@@ -445,6 +462,7 @@ static int rest(struct loop *loop, bool waiting_for_trigger, struct tide_error *
 	int rc = TIDE_OK;
 	explain_idle(loop, waiting_for_trigger);
 	tick(loop);
+	(void)tide_failpoint("idle");
 	if (!loop->settled && now - loop->busy_us > SETTLE_US) {
 		rc = tide_commit_settle(loop->commit, err);
 		loop->settled = true;
