@@ -88,15 +88,16 @@
 		const rate = last.length ? last.reduce((a, b) => a + b, 0) / last.length : data.inputRowsPerSecond || 0;
 		figure("rate", count(rate));
 		text("rate-sub", number(data.processedRowsPerSecond)
-			? "can do " + count(data.processedRowsPerSecond) : "");
-		line("rate-line", rates, points_max);
+			? "capacity " + count(data.processedRowsPerSecond) : "");
+		line("rate-line", rates, 30);
 
 		const history = Array.isArray(data.history) ? data.history : [];
 		if (number(data.batchDurationMs)) figure("duration", ...duration(data.batchDurationMs));
 		const phases = data.durationMs && typeof data.durationMs === "object" ? data.durationMs : null;
 		text("duration-sub", phases && number(phases.run)
 			? ["run", "decide", "publish"].filter((p) => number(phases[p]))
-				.map((p) => p + " " + duration(phases[p]).join(" ")).join(" · ")
+				.map((p) => p + " " + (phases[p] < 10 ? phases[p].toFixed(1) : whole.format(phases[p])))
+				.join(" · ") + " ms"
 			: number(data.numInputRows) ? count(data.numInputRows) + " records" : "");
 		line("duration-line", history.map((h) => h.durationMs || 0), 60);
 
@@ -170,11 +171,6 @@
 			add(String(part.topic), "");
 			for (const field of ["partition", "next", "end", "lag"])
 				add(number(part[field]) ? whole.format(part[field]) : "–", "number");
-			const bar = document.createElement("progress");
-			bar.max = Math.max(1, part.end || 0);
-			bar.value = Math.min(bar.max, Math.max(0, (part.end || 0) > 0 ? part.next || 0 : 1));
-			bar.title = "read";
-			add(bar, "bar");
 			return tr;
 		}));
 	};
