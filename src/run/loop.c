@@ -11,8 +11,10 @@
 #include "run/loop.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -98,6 +100,20 @@ static int adopt_checkpoint(struct loop *loop, struct tide_error *err)
 	return rc;
 }
 
+/* The folders above a job's checkpoint, as far as that can be done: opening it
+ * says what is wrong. */
+static void make_parents(const char *dir)
+{
+	char path[4096];
+	if ((size_t)snprintf(path, sizeof path, "%s", dir) >= sizeof path)
+		return;
+	for (char *at = path + 1; (at = strchr(at, '/')) != NULL; at++) {
+		*at = '\0';
+		mkdir(path, 0777);
+		*at = '/';
+	}
+}
+
 static int open_checkpoint(struct loop *loop, struct tide_error *err)
 {
 	const struct tide_plan *plan = loop->plan;
@@ -118,6 +134,7 @@ static int open_checkpoint(struct loop *loop, struct tide_error *err)
 	struct tide_checkpoint_options options = {
 		.memory_max = (size_t)loop->settings->memory_bytes / 4,
 	};
+	make_parents(loop->settings->checkpoint_dir);
 	int rc = tide_checkpoint_open(loop->settings->checkpoint_dir, &options,
 	                              &loop->checkpoint, err);
 	if (rc == TIDE_OK)
