@@ -3,7 +3,8 @@
 -- compare; stop when a run finishes unharmed.
 local h = require "harness"
 
-local points = { "run", "barrier", "decide", "decided", "publish", "published", "release" }
+local points = { "run", "barrier", "decide", "decided", "anchor", "publish", "published",
+                 "release" }
 local actions = { "kill", "exit", "io" }
 local partitions = { 150, 90 }
 

@@ -70,7 +70,7 @@ describe("golden", function()
       broker = h.start { "broker", "--partitions", 1 }
       h.brokers = h.eventually("the broker's address", function()
          return (broker:out() .. broker:err()):match("127%.0%.0%.1:%d+")
-      end)
+      end, broker)
    end)
 
    for _, path in ipairs(golden_files()) do

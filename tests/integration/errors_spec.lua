@@ -31,23 +31,25 @@ describe("bad input:", function()
       h.job(good_job)
    end)
 
-   it("broker down", function()
-      local address = "127.0.0.1:" .. h.process.free_ports(1)[1]
-      refused(h.start { "wordcount", "-b", address, "--no-ui", "--until-end",
-                        "--checkpoint-dir", h.path "cp" },
-              7, address, "nc -zv " .. address:gsub(":", " "))
-   end)
-
-   it("a port where nobody speaks Kafka", function()
+   -- Each takes its time to give up, so they do it together.
+   it("brokers that are down, mute, unknown, or those of a profile", function()
       local port, close = h.process.silent_listener()
       h.at_end(close)
-      refused(h.start { "wordcount", "-b", "127.0.0.1:" .. port, "--no-ui", "--until-end",
-                        "--checkpoint-dir", h.path "cp" }, 7, "127.0.0.1:" .. port)
-   end)
-
-   it("wrong host", function()
-      refused(h.start { "wordcount", "-b", "no-such-host.invalid:9092", "--no-ui", "--until-end",
-                        "--checkpoint-dir", h.path "cp" }, 7, "no-such-host.invalid:9092")
+      local down = "127.0.0.1:" .. h.process.free_ports(1)[1]
+      local mute = "127.0.0.1:" .. port
+      local unknown = "no-such-host.invalid:9092"
+      local function start(number, env, ...)
+         return h.start({ "wordcount", "--no-ui", "--until-end",
+                          "--checkpoint-dir", h.path("cp" .. number), ... }, { env = env })
+      end
+      local jobs = { start(1, nil, "-b", down), start(2, nil, "-b", mute),
+                     start(3, nil, "-b", unknown),
+                     -- Nothing listens on this profile's port in a test.
+                     start(4, { KAFSCALE_SETUP_PROFILE = "local-lb" }) }
+      refused(jobs[1], 7, down, "nc -zv " .. down:gsub(":", " "))
+      refused(jobs[2], 7, mute)
+      refused(jobs[3], 7, unknown)
+      refused(jobs[4], 7, "localhost:59092", "local-lb")
    end)
 
    it("wrong profile", function()
@@ -55,29 +57,26 @@ describe("bad input:", function()
               2, "clutser", "default", "cluster", "local-lb")
    end)
 
-   it("a profile's broker is named when it is down", function()
-      -- 59092 is the local-lb profile's; nothing listens there in a test.
-      refused(h.start({ "wordcount", "--no-ui", "--until-end", "--checkpoint-dir", h.path "cp" },
-                      { env = { KAFSCALE_SETUP_PROFILE = "local-lb" } }),
-              7, "localhost:59092", "local-lb")
-   end)
-
    it("no topic: it says which and waits", function()
       local topic = h.topic_name()
       local args = run_args(topic)
       table.remove(args, 7) -- --until-end
       local job = h.start(args)
-      h.eventually("the topic's name", function() return job:err():find(topic, 1, true) end)
+      h.eventually("the topic's name", function()
+         return job:err():find(topic, 1, true)
+      end, job)
       h.create_topic(topic, 1)
       h.produce_counts(topic, { 3 })
-      h.eventually("its records", function() return job:out():find('"count":3', 1, true) end)
+      h.eventually("its records", function()
+         return job:out():find('"count":3', 1, true)
+      end, job)
       job:kill "TERM"
       h.expect_exit(job, 0)
    end)
 
    it("a checkpoint directory that cannot be made", function()
       local file = h.write_file(h.path "file", "")
-      refused(h.start(run_args(h.topic(1), "--checkpoint-dir", file .. "/cp")), 5, file)
+      refused(h.start(run_args(h.topic(1), "--checkpoint-dir", file .. "/cp")), 1, file)
    end)
 
    it("a checkpoint of Spark", function()

@@ -22,7 +22,6 @@ local limit_s = M.sanitized and 180 or 60
 local scratch = os.getenv "TIDE_SCRATCH" or "/tmp"
 local running = {}  -- processes of this test
 local endings = {}  -- what else is undone before the next
-local test_number = 0
 
 -- --- Files -------------------------------------------------------------------
 
@@ -51,16 +50,19 @@ function M.finish()
    running, endings = {}, {}
 end
 
-require("busted").subscribe({ "suite", "end" }, function()
-   M.finish()
-   return nil, true
-end)
+-- busted gives every file its own copy of this module, so each cleans up when
+-- its file ends, and names come from the clock and not from a count.
+for _, what in ipairs { "file", "suite" } do
+   require("busted").subscribe({ what, "end" }, function()
+      M.finish()
+      return nil, true
+   end)
+end
 
 --- Call in before_each: a clean start and a new folder.
 function M.begin()
    M.finish()
-   test_number = test_number + 1
-   M.dir = M.make_dir(("%s/%d-%03d"):format(scratch, process.own_pid(), test_number))
+   M.dir = M.make_dir(scratch .. "/" .. process.unique())
    return M.dir
 end
 
@@ -88,11 +90,17 @@ end
 
 -- --- Waiting -----------------------------------------------------------------
 
---- Wait until `ask` answers; fails with `what` when it does not in time.
-function M.eventually(what, ask, limit)
-   local answer = process.poll_until(limit or limit_s, ask)
-   if not answer then
-      error("gave up waiting for " .. what, 2)
+--- Wait until `ask` answers; fails with `what` when it does not in time, or as
+--- soon as `job`, if given, has ended without it.
+function M.eventually(what, ask, job)
+   local ended
+   local answer = process.poll_until(limit_s, function()
+      ended = job and job:ended()
+      return ask() or ended
+   end)
+   answer = ask() or answer
+   if not answer or answer == ended then
+      error(("%s waiting for %s"):format(ended and job.name .. " ended" or "gave up", what), 2)
    end
    return answer
 end
@@ -172,12 +180,9 @@ function M.kadmin(...)
    return M.expect_exit(M.spawn(argv), 0):out()
 end
 
-local topics = 0
-
 --- A topic's name that nobody used before; not created.
 function M.topic_name(prefix)
-   topics = topics + 1
-   return ("%s-%d-%d"):format(prefix or "t", process.own_pid(), topics)
+   return (prefix or "t") .. "-" .. process.unique()
 end
 
 function M.create_topic(name, partitions)
@@ -235,15 +240,16 @@ function M.progress(name)
    return M.json_lines(process.file_text(M.path(name or "progress")))
 end
 
---- The kept epochs of a checkpoint: a list of { topic = { ["0"] = next } }.
-function M.offsets(checkpoint_dir)
-   return M.json_lines(M.run({ "offsets", "show", "--format", "json",
+--- The kept epochs of a job's checkpoint: a list of { topic = { ["0"] = next } }.
+--- The job is job.lua of the test's folder unless named.
+function M.offsets(checkpoint_dir, job)
+   return M.json_lines(M.run({ "offsets", "show", job or M.path "job.lua", "--format", "json",
                                "--checkpoint-dir", checkpoint_dir }):out())
 end
 
 --- The newest of them for one topic: { [0] = next, … }, or {} when none.
-function M.next_offsets(checkpoint_dir, topic)
-   local all = M.offsets(checkpoint_dir)
+function M.next_offsets(checkpoint_dir, topic, job)
+   local all = M.offsets(checkpoint_dir, job)
    local newest, list = all[#all] or {}, {}
    for partition, offset in pairs(newest[topic] or {}) do
       list[tonumber(partition)] = offset

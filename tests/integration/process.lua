@@ -86,6 +86,12 @@ function M.pause(ms)
    C.poll(nil, 0, ms)
 end
 
+--- A short text that no other call gives on this machine since it started.
+function M.unique()
+   C.clock_gettime(1, timespec)
+   return ("%d-%09d"):format(tonumber(timespec.sec), tonumber(timespec.nsec))
+end
+
 --- Seconds of "2024-01-01T12:00:00.250Z"; good for differences.
 ---@param text string
 function M.time_of(text)

@@ -105,7 +105,9 @@ describe("word count settings", function()
       local port = h.process.free_ports(1)[1]
       local job = start { KAFSCALE_BOOTSTRAP_SERVERS = h.brokers, KAFSCALE_TOPIC = topic,
                           KAFSCALE_SPARK_UI_PORT = port }
-      h.eventually("the page", function() return h.process.http_get(port, "/") == 200 end)
+      h.eventually("the page", function()
+         return h.process.http_get(port, "/") == 200
+      end, job)
       local status, body = h.process.http_get(port, "/api/v1/applications")
       assert.are.equal(200, status)
       assert.are.equal("[", body:match("%S"))
@@ -118,12 +120,12 @@ describe("word count settings", function()
                         "--listen", "127.0.0.1:0")
       local port = tonumber(h.eventually("the page's address", function()
          return job:err():match("http://127%.0%.0%.1:(%d+)")
-      end))
+      end, job))
       local function page_says(text)
          h.eventually("\"" .. text .. "\"", function()
             local _, body = h.process.http_get(port, "/api/v1/progress")
             return body and body:find(text, 1, true)
-         end)
+         end, job)
       end
       page_says "is empty"
       job:kill "TERM"
