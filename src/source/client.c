@@ -164,10 +164,23 @@ static bool is_new_reason(struct tide_client *client, const char *text)
 	return client->reason_count < REASONS_MAX;
 }
 
+/* Warnings of librdkafka's that ask nothing of anybody. */
+static bool is_harmless(const char *text)
+{
+	static const char *const known[] = {
+		"allow.auto.create.topics=false not supported", /* the embedded broker */
+		"Coordinator load in progress", /* a broker that has just started */
+	};
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+		if (strstr(text, known[i]) != NULL)
+			return true;
+	return false;
+}
+
 static void say_once(struct tide_client *client, const char *text)
 {
 	pthread_mutex_lock(&client->lock);
-	bool first = is_new_reason(client, text);
+	bool first = !is_harmless(text) && is_new_reason(client, text);
 	pthread_mutex_unlock(&client->lock);
 	tide_log(first ? TIDE_WARN : TIDE_DEBUG, "Kafka: %s%s", text,
 	         first ? " (said once)" : "");

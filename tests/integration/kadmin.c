@@ -5,6 +5,7 @@
  *   kadmin [-b BROKERS] [-X key=value]… COMMAND
  *     create TOPIC PARTITIONS [config=value]…
  *     delete TOPIC
+ *     grow TOPIC PARTITIONS
  *     trim TOPIC PARTITION OFFSET          records below OFFSET are gone
  *     offsets TOPIC                        a line per partition
  *     consume TOPIC PARTITION FROM TO      FROM and TO as offsets; TO -1: the end
@@ -130,6 +131,26 @@ static void delete(char **argv)
 	rd_kafka_event_destroy(event);
 	rd_kafka_AdminOptions_destroy(opts);
 	rd_kafka_DeleteTopic_destroy(topic);
+}
+
+static void grow(char **argv)
+{
+	char why[256];
+	size_t count;
+	rd_kafka_AdminOptions_t *opts;
+	rd_kafka_queue_t *queue = admin_queue(RD_KAFKA_ADMIN_OP_CREATEPARTITIONS, &opts);
+	rd_kafka_NewPartitions_t *parts =
+		rd_kafka_NewPartitions_new(argv[0], (size_t)number(argv[1]), why, sizeof why);
+	if (parts == NULL)
+		die("%s", why);
+	rd_kafka_CreatePartitions(rk, &parts, 1, opts, queue);
+	rd_kafka_event_t *event = admin_wait(queue);
+	const rd_kafka_topic_result_t **results = rd_kafka_CreatePartitions_result_topics(
+		rd_kafka_event_CreatePartitions_result(event), &count);
+	check_topics(results, count);
+	rd_kafka_event_destroy(event);
+	rd_kafka_AdminOptions_destroy(opts);
+	rd_kafka_NewPartitions_destroy(parts);
 }
 
 static void trim(char **argv)
@@ -384,6 +405,8 @@ static void run(int argc, char **argv)
 		create(argc, argv);
 	else if (strcmp(command, "delete") == 0 && argc == 1)
 		delete(argv);
+	else if (strcmp(command, "grow") == 0 && argc == 2)
+		grow(argv);
 	else if (strcmp(command, "trim") == 0 && argc == 3)
 		trim(argv);
 	else if (strcmp(command, "offsets") == 0 && argc == 1)
