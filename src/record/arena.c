@@ -14,13 +14,12 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#ifdef __SANITIZE_ADDRESS__
+/* Does nothing unless the build has ASan, whichever compiler it is. */
+#if __has_include(<sanitizer/asan_interface.h>)
 #include <sanitizer/asan_interface.h>
-#define POISON(p, size)   ASAN_POISON_MEMORY_REGION(p, size)
-#define UNPOISON(p, size) ASAN_UNPOISON_MEMORY_REGION(p, size)
 #else
-#define POISON(p, size)   ((void)(p), (void)(size))
-#define UNPOISON(p, size) ((void)(p), (void)(size))
+#define ASAN_POISON_MEMORY_REGION(p, size)   ((void)(p), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(p, size) ((void)(p), (void)(size))
 #endif
 
 enum {
@@ -71,7 +70,7 @@ static bool lane_grow(struct lane *lane, size_t size)
 	void *data = mmap(NULL, want, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (data == MAP_FAILED)
 		return false;
-	POISON(data, want);
+	ASAN_POISON_MEMORY_REGION(data, want);
 	chunks[lane->count++] = (struct chunk){ .data = data, .size = want };
 	return true;
 }
@@ -79,7 +78,7 @@ static bool lane_grow(struct lane *lane, size_t size)
 static void lane_fini(struct lane *lane)
 {
 	for (size_t i = 0; i < lane->count; i++) {
-		UNPOISON(lane->chunks[i].data, lane->chunks[i].size);
+		ASAN_UNPOISON_MEMORY_REGION(lane->chunks[i].data, lane->chunks[i].size);
 		munmap(lane->chunks[i].data, lane->chunks[i].size);
 	}
 	free(lane->chunks);
@@ -102,14 +101,14 @@ static void lane_reset(struct lane *lane, bool zero)
 	lane->chunks[lane->at].used = (size_t)(lane->p - lane->chunks[lane->at].data);
 	for (size_t i = 0; i <= lane->at; i++) {
 		struct chunk *chunk = &lane->chunks[i];
-		UNPOISON(chunk->data, chunk->size);
+		ASAN_UNPOISON_MEMORY_REGION(chunk->data, chunk->size);
 		bool keep = kept + chunk->size <= KEEP_MAX;
 		if (keep)
 			kept += chunk->size;
 		if (keep ? zero : madvise(chunk->data, chunk->size, MADV_DONTNEED) != 0)
 			memset(chunk->data, 0, chunk->used);
 		chunk->used = 0;
-		POISON(chunk->data, chunk->size);
+		ASAN_POISON_MEMORY_REGION(chunk->data, chunk->size);
 	}
 	lane_enter(lane, 0);
 }
@@ -138,7 +137,7 @@ static inline char *lane_alloc(struct lane *lane, size_t size)
 		p = lane_alloc_next(lane, size);
 	}
 	if (p != NULL)
-		UNPOISON(p, size + SLACK);
+		ASAN_UNPOISON_MEMORY_REGION(p, size + SLACK);
 	return p;
 }
 
@@ -195,7 +194,7 @@ void tide_arena_trim(struct tide_arena *arena, void *end)
 		assert(at >= lane->newest && at <= lane->p);
 		at = lane->newest + (((size_t)(at - lane->newest) + 7) & ~(size_t)7);
 	}
-	POISON(at + SLACK, (size_t)(lane->p - at));
+	ASAN_POISON_MEMORY_REGION(at + SLACK, (size_t)(lane->p - at));
 	lane->p = at;
 }
 
