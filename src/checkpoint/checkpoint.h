@@ -20,7 +20,7 @@ struct tide_checkpoint;
 struct tide_position {
 	char *topic;
 	int32_t partition;
-	int64_t from, next;  /* the epoch read [from, next) */
+	int64_t from, next;                       /* the epoch read [from, next) */
 	int64_t print_offset, print_timestamp_ms; /* of the last record delivered */
 	uint64_t print_hash;
 };
@@ -36,14 +36,16 @@ struct tide_sink_mark {
 struct tide_meta {
 	uint32_t format;
 	uint64_t checkpoint_id;
-	int64_t epoch;          /* -1: nothing decided yet */
+	uint64_t decision; /* counts decisions, those that repeat an epoch too; decide sets it */
+	int64_t epoch;     /* -1: nothing decided yet */
 	int64_t decided_us, now_us; /* wall clock at the decision; the epoch's now */
 	uint64_t job_hash;
-	char *job;              /* name */
-	char *plan;             /* fingerprint text, see run/plan.c */
-	char *cluster;          /* Kafka's cluster id */
-	int64_t watermark_us;   /* INT64_MIN: unset */
-	uint64_t rows_in, rows_out, rows_filtered, rows_failed, rows_late, rows_lost; /* ledger, running totals */
+	char *job;            /* name */
+	char *plan;           /* fingerprint text, see run/plan.c */
+	char *cluster;        /* Kafka's cluster id */
+	int64_t watermark_us; /* INT64_MIN: unset */
+	uint64_t rows_in, rows_out, rows_filtered, rows_failed, rows_late,
+		rows_lost; /* ledger, running totals */
 	int position_count, sink_count;
 	struct tide_position *positions;
 	struct tide_sink_mark *sinks;
@@ -61,8 +63,11 @@ struct tide_sink_mark *tide_meta_sink(struct tide_meta *meta, const char *name);
 struct tide_sink_mark *tide_meta_sink_add(struct tide_meta *meta, const char *name);
 
 struct tide_checkpoint_options {
-	bool read_only;      /* look, take no lock, change nothing */
-	size_t memory_max;   /* for RocksDB */
+	/* Look, take no lock, change nothing. While a job runs this sees what was
+	 * decided when it opened, and reads may fail once the job's compactions
+	 * have removed the files of that moment: then open again. */
+	bool read_only;
+	size_t memory_max; /* for RocksDB */
 };
 
 /* Opens or makes the directory: takes the lock, reads the anchor and the meta,
@@ -84,7 +89,12 @@ struct tide_outbox_entry {
 
 /* One epoch, all or nothing: state writes, outbox, meta and the epoch's record
  * in the history; outbox entries up to each sink's acked are released in the
- * same step. Writes the anchor after. On error the process must stop. */
+ * same step. Writes the anchor after. On error the process must stop.
+ *
+ * meta->epoch is the newest epoch or the one after it. Deciding the newest again
+ * changes what is on record about it (marks, positions); with an epoch of its
+ * own and no state this is also how offsets are reset. A sink that is missing
+ * from meta is forgotten; with unpublished entries that is refused. */
 int tide_checkpoint_decide(struct tide_checkpoint *cp, const struct tide_meta *meta,
                            struct tide_writes *const *state, int state_count,
                            const struct tide_outbox_entry *outbox, int outbox_count,
@@ -100,8 +110,8 @@ int tide_checkpoint_history(struct tide_checkpoint *cp,
                             struct tide_error *err);
 
 /* Keys of state: op is the operator's number in this checkpoint. */
-void tide_state_key(struct tide_buf *out, uint16_t op, uint32_t shard,
-                    const char *key, size_t key_len);
+void tide_state_key(struct tide_buf *out, uint16_t op, uint32_t shard, const char *key,
+                    size_t key_len);
 /* Stable number of an operator name; a new name gets the next one, which the
  * next decide makes true. */
 int tide_checkpoint_op(struct tide_checkpoint *cp, const char *name, uint16_t *op,

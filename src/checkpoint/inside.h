@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An open checkpoint, as the files of this room see it. */
+#ifndef TIDE_CHECKPOINT_INSIDE_H
+#define TIDE_CHECKPOINT_INSIDE_H
+
+#include "checkpoint/anchor.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/outbox.h"
+
+/* An operator's number. A new one is true with the next decision. */
+struct tide_op {
+	char *name;
+	uint16_t number;
+	bool decided;
+};
+
+struct tide_checkpoint {
+	char *dir;
+	int lock_fd; /* -1: only looking */
+	bool read_only;
+	bool broken; /* a decision failed: the process must stop */
+	struct tide_rocks *rocks;
+	struct tide_anchor *anchor;
+	struct tide_meta meta;
+	struct tide_outbox outbox;
+	struct tide_op *ops;
+	int op_count;
+};
+
+/* From a key of RocksDB "n" + name and its value. */
+int tide_ops_load(struct tide_checkpoint *cp, struct tide_error *err);
+/* Puts those that are not decided yet. */
+bool tide_ops_write(const struct tide_checkpoint *cp, struct tide_writes *writes);
+void tide_ops_decided(struct tide_checkpoint *cp);
+
+void tide_history_key(struct tide_buf *out, int64_t epoch);
+
+#endif

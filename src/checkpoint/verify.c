@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Verifying: every record and every segment file is read and checked. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "checkpoint/dir.h"
+#include "checkpoint/inside.h"
+#include "state/keys.h"
+
+enum { TRIES = 5 };
+
+static int fail_key(const struct tide_checkpoint *cp, const char *what, struct tide_slice key,
+                    struct tide_error *err)
+{
+	char hex[65] = "";
+	for (size_t i = 0; i < key.len && i < 32; i++) {
+		static const char digits[] = "0123456789abcdef";
+		hex[2 * i] = digits[(uint8_t)key.p[i] >> 4];
+		hex[2 * i + 1] = digits[(uint8_t)key.p[i] & 15];
+		hex[2 * i + 2] = '\0';
+	}
+	return tide_fail(err, TIDE_ERR_CHECKPOINT, "checkpoint %s/db: %s: key %s%s", cp->dir, what,
+	                 hex, key.len > 32 ? "…" : "");
+}
+
+static int check_state(const struct tide_checkpoint *cp, struct tide_slice key,
+                       struct tide_error *err)
+{
+	if (key.len < 5)
+		return fail_key(cp, "a state's key is too short", key, err);
+	int number = (uint8_t)key.p[1] << 8 | (uint8_t)key.p[2];
+	uint8_t shard = (uint8_t)key.p[3];
+	if (shard != tide_key_shard(key.p + 4, key.len - 4))
+		return fail_key(cp, "a state is in a shard that is not its key's", key, err);
+	for (int i = 0; i < cp->op_count; i++)
+		if (cp->ops[i].number == number)
+			return TIDE_OK;
+	return fail_key(cp, "a state belongs to no operator", key, err);
+}
+
+static int check_epoch(const struct tide_checkpoint *cp, struct tide_slice key,
+                       struct tide_slice value, struct tide_error *err)
+{
+	struct tide_meta meta;
+	struct tide_buf want = { 0 };
+	int rc = tide_meta_decode(value, &meta, err);
+	if (rc != TIDE_OK)
+		return tide_fail_within(err, "checkpoint %s/db, history", cp->dir);
+	tide_history_key(&want, meta.epoch);
+	if (want.failed)
+		rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory to verify");
+	else if (want.len != key.len || memcmp(want.p, key.p, key.len) != 0 ||
+	         meta.checkpoint_id != cp->meta.checkpoint_id)
+		rc = fail_key(cp, "an epoch's record is another epoch's", key, err);
+	tide_buf_fini(&want);
+	tide_meta_fini(&meta);
+	return rc;
+}
+
+static int check_record(const struct tide_checkpoint *cp, struct tide_slice key,
+                        struct tide_slice value, struct tide_buf *rows,
+                        struct tide_verify_report *report, struct tide_error *err)
+{
+	report->bytes += key.len + value.len;
+	switch (key.p[0]) {
+	case 's': report->state_rows++; return check_state(cp, key, err);
+	case 'h': report->epochs++; return check_epoch(cp, key, value, err);
+	case 'o':
+		report->outbox_rows++;
+		if (tide_outbox_rows(cp->dir, value, rows, err) != TIDE_OK)
+			return err != NULL ? err->status : TIDE_ERR_CHECKPOINT;
+		if (rows->len >= TIDE_SEGMENT_BYTES_MIN)
+			report->bytes += rows->len;
+		return TIDE_OK;
+	case 'm': /* opening read and checked these */
+	case 'n': return TIDE_OK;
+	default: return fail_key(cp, "a key of no known kind", key, err);
+	}
+}
+
+static int verify_once(const char *dir, struct tide_verify_report *report, struct tide_error *err)
+{
+	struct tide_checkpoint_options options = { .read_only = true };
+	struct tide_checkpoint *cp = NULL;
+	struct tide_slice key, value;
+	struct tide_buf rows = { 0 };
+	*report = (struct tide_verify_report){ 0 };
+	int rc = tide_checkpoint_open(dir, &options, &cp, err);
+	if (rc != TIDE_OK)
+		return rc;
+	struct tide_rocks_iter *it = tide_rocks_iter_new(cp->rocks, (struct tide_slice){ "", 0 },
+	                                                 (struct tide_slice){ "\xff", 1 });
+	while (rc == TIDE_OK && it != NULL && tide_rocks_iter_next(it, &key, &value))
+		rc = check_record(cp, key, value, &rows, report, err);
+	int end = tide_rocks_iter_end(it, rc == TIDE_OK ? err : NULL);
+	tide_buf_fini(&rows);
+	tide_checkpoint_close(cp);
+	return rc != TIDE_OK ? rc : end;
+}
+
+/* Does a job hold the lock now? */
+static bool in_use(const char *dir)
+{
+	char *path = tide_dir_path(dir, "lock");
+	int fd = path != NULL ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	bool used = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+	if (fd >= 0)
+		close(fd);
+	free(path);
+	return used;
+}
+
+int tide_checkpoint_verify(const char *dir, struct tide_verify_report *report,
+                           struct tide_error *err)
+{
+	int rc = TIDE_ERR_FAILED;
+	bool used = false;
+	/* A running job removes files that this reader still has on its list; what
+	 * is really damaged is damaged the next time, too. */
+	for (int i = 0; rc != TIDE_OK && i < TRIES; i++) {
+		rc = verify_once(dir, report, err);
+		used = in_use(dir);
+		if (!used)
+			break;
+	}
+	if (rc != TIDE_OK && used && err != NULL)
+		tide_fail_within(err, "a job is using this checkpoint; stop it and verify again");
+	return rc;
+}
