@@ -1,0 +1,258 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Runs a checked program: compiles its generated loops once, then one call per
+-- batch. A bad row ends the loop, is undone and reported, and the loop goes on
+-- behind it.
+local ffi = require "ffi"
+local cells = require "tidemark.cells"
+local errors = require "tidemark.errors"
+local generate = require "tidemark.generate"
+local native = require "tidemark.native"
+local record = require "tidemark.record"
+local rows = require "tidemark.rows"
+local schema = require "tidemark.schema"
+
+local C, ctx = native.C, native.ctx
+local cast = ffi.cast
+
+local M = {}
+
+local stage_p = ffi.typeof "struct tide_stage *"
+local result_p = ffi.typeof "struct tide_run_result *"
+local pairs_p = ffi.typeof "const struct tide_pair *"
+local cells_p = ffi.typeof "const struct tide_cell *"
+local states_p = ffi.typeof "const uint64_t *"
+local MALFORMED = 1 -- TIDE_SCAN_MALFORMED
+
+-- An error that no on_error policy may swallow, even when a job's pcall did.
+local fatal
+
+local function no_memory()
+   fatal = "out of memory for the rows and states of this epoch"
+   error(fatal, 0)
+end
+
+-- What the generated text reaches by name.
+local F = {
+   cast = cast, u64 = ffi.typeof "uint64_t", bytes = ffi.typeof "char *",
+   rec_ct = record.rec_ct, no_memory = no_memory,
+}
+for name, fn in pairs(cells) do
+   F[name] = fn
+end
+
+-- Constants of a program ------------------------------------------------------
+
+local function json_constants(K, step)
+   local columns = step.schema.columns
+   local fields = ffi.new("struct tide_field[?]", #columns)
+   for i, column in ipairs(columns) do
+      local field = fields[i - 1]
+      field.path = column.path
+      field.path_len = #column.path
+      field.type = schema.types[column.type]
+      field.nullable = column.nullable and 1 or 0
+   end
+   local spec = C.tide_ffi_json_new(fields, #columns)
+   if spec == nil then
+      error("out of memory for a list of JSON fields", 0)
+   end
+   local why = ffi.new "struct tide_scan_error"
+   local out, count = K["stage" .. step.index], #columns
+   K["spec" .. step.index] = ffi.gc(spec, C.tide_ffi_json_free)
+   K["why" .. step.index] = why
+   K["failed" .. step.index] = function(code)
+      if code == MALFORMED then
+         ctx.malformed = ctx.malformed + 1
+         if step.malformed_null then
+            for i = 0, count - 1 do
+               out.c[i].len = -1
+            end
+            return
+         end
+      end
+      local message = ffi.string(why.text)
+      if code == MALFORMED then
+         message = ('%s (at byte %d of the value); malformed = "null" in :json makes a row of ' ..
+                    'nulls of it'):format(message, why.at)
+      elseif why.field >= 0 then
+         local column = columns[why.field + 1]
+         message = ('column "%s": %s'):format(column.name, message)
+         if code ~= 4 then
+            message = ('%s; declare it "%s:%s?" to take that as null'):format(message,
+               column.name, column.type)
+         end
+      end
+      errors.at(step.path, step.line, "%s", message)
+   end
+end
+
+local function aggregate_constants(K, step)
+   for i, aggregate in ipairs(step.aggregates) do
+      local id, spec = ("%d_%d"):format(step.index, i), aggregate.spec
+      K["add" .. id] = aggregate.columns[1] and spec.add_cell or spec.add
+      K["merge" .. id], K["result" .. id] = spec.merge, spec.result
+      K["pointer" .. id], K["object" .. id] = spec.pointer, spec.object
+      K["guard" .. id] = spec.guard
+   end
+end
+
+local function constants(program)
+   local K, anchors = {}, {}
+   for _, step in ipairs(program.steps) do
+      local stage = ffi.new "struct tide_stage"
+      anchors[step.index] = stage
+      local pointer = cast(stage_p, stage)
+      K["stage" .. step.index] = pointer
+      K["user" .. step.index] = step.fact.fn
+      K["row" .. step.index] = function(getters)
+         return rows.make(step, pointer, getters)
+      end
+      if step.kind == "json" then
+         json_constants(K, step)
+      elseif step.kind == "aggregate" then
+         aggregate_constants(K, step)
+      end
+   end
+   return K, anchors
+end
+
+-- Compiling --------------------------------------------------------------------
+
+local function compile(runner, name, made)
+   if os.getenv "TIDEMARK_DUMP" == "1" then
+      io.stderr:write("-- ", name, "\n", made.text, "\n")
+   end
+   local chunk = assert(loadstring(made.text, "=tidemark " .. name))
+   made.loop = chunk(runner.K, ctx, C, F)
+   return made
+end
+
+--- A runner of a program; its loops are compiled when it is made, so that a
+--- mistake in them shows at load.
+function M.new(program)
+   local runner = { program = program, inputs = {}, merges = {}, finishes = {} }
+   runner.K, runner.anchors = constants(program)
+   for i, input in ipairs(program.inputs) do
+      runner.inputs[i] = compile(runner, "input " .. i, generate.input(input))
+   end
+   for k, keyed in ipairs(program.keyed) do
+      runner.merges[k] = compile(runner, "merge " .. k, generate.merge(keyed))
+      runner.finishes[k] = { [0] = compile(runner, "finish " .. k, generate.finish(keyed)) }
+   end
+   return runner
+end
+
+--- The generated text: of input `i`, for specs and people.
+function M.text(runner, i)
+   return runner.inputs[i or 1].text
+end
+
+-- Running ----------------------------------------------------------------------
+
+local function memory_message(e)
+   if type(e) == "string" and e:find("not enough memory", 1, true) then
+      collectgarbage()
+      return ("the script needs more than the %d MiB its Lua state may use (memory_max); " ..
+              "keep less in tables that live between records, or give it more memory")
+         :format(ctx.memory_mib)
+   end
+   return nil
+end
+
+local function describe(e)
+   local batch = ctx.batch
+   return ('%s[%d]@%d: %s; on_error = "skip" in tide.job goes on without such records'):format(
+      ffi.string(batch.topic, batch.topic_len), batch.partition,
+      tonumber(batch.recs[ctx.row].offset_), memory_message(e) or errors.line(e))
+end
+
+local function undo(loop)
+   for _, number in ipairs(loop.keyed) do
+      ctx.ops.rollback(ctx.tables[number])
+   end
+   for _, number in ipairs(loop.outputs) do
+      local start = ctx.starts[number]
+      if ctx.counts[number] ~= start then
+         C.tide_ffi_rows_truncate(ctx.rows[number], start)
+         ctx.counts[number] = start
+      end
+   end
+end
+
+local function begin(outputs)
+   fatal = nil
+   for _, number in ipairs(outputs) do
+      local count = C.tide_ffi_rows_count(ctx.rows[number])
+      ctx.counts[number], ctx.starts[number] = count, count
+   end
+end
+
+-- Undo the row and tell whoever decides; true when the batch goes on.
+local function bad_row(loop, e)
+   local message = describe(e)
+   undo(loop)
+   if fatal or ctx.bad_row == nil or
+      not ctx.bad_row(ctx.arg, ctx.batch, ctx.row, message) then
+      return false, fatal or message
+   end
+   return true
+end
+
+--- One batch. Returns nil, or the message that stops the job.
+function M.run(runner, input, result)
+   local loop = runner.inputs[input + 1]
+   local count, first, failed = ctx.batch.count, 0, 0
+   record.turn()
+   begin(loop.outputs)
+   while first < count do
+      ctx.row = first
+      local ok, e = xpcall(loop.loop, errors.handler, first, count)
+      if ok and not fatal then
+         break
+      end
+      failed = failed + 1
+      local goes_on, message = bad_row(loop, e)
+      if not goes_on then
+         return message
+      end
+      first = ctx.row + 1
+   end
+   result = cast(result_p, result)
+   result.rows_in, result.rows_failed = count, failed
+   result.rows_filtered, result.rows_malformed = ctx.filtered, ctx.malformed
+   return nil
+end
+
+local function whole(loop, ...)
+   fatal = nil
+   local ok, e = xpcall(loop.loop, errors.handler, ...)
+   if ok and not fatal then
+      return nil
+   end
+   return fatal or memory_message(e) or errors.line(e)
+end
+
+--- Fold states. Returns nil or a message.
+function M.merge(runner, keyed, pairs_list, count)
+   local message = whole(runner.merges[keyed + 1], cast(pairs_p, pairs_list), count)
+   return message and ("merging states of %s: %s")
+      :format(runner.program.keyed[keyed + 1].name, message)
+end
+
+--- Finish states into rows. Returns nil or a message.
+function M.finish(runner, keyed, output, keys, stride, states, count)
+   local finishes = runner.finishes[keyed + 1]
+   local number = output < 0 and 0 or output + 1
+   local loop = finishes[number]
+   if not loop then
+      loop = compile(runner, ("finish %d for output %d"):format(keyed + 1, number),
+                     generate.finish(runner.program.keyed[keyed + 1], number))
+      finishes[number] = loop
+   end
+   begin(loop.outputs)
+   local message = whole(loop, cast(cells_p, keys), stride, cast(states_p, states), count)
+   return message and ("finishing states of %s: %s")
+      :format(runner.program.keyed[keyed + 1].name, message)
+end
+
+return M

@@ -1,0 +1,112 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Errors as people read them: the job's file and line, what, and what to do.
+local M = {}
+
+-- Chunk names of the running job's files: path and lines.
+local sources = {}
+
+--- A job file or module is about to be compiled.
+function M.source(path, text)
+   local lines = {}
+   for line in (text .. "\n"):gmatch("(.-)\r?\n") do
+      lines[#lines + 1] = line
+   end
+   sources["@" .. path] = { path = path, lines = lines }
+   return "@" .. path
+end
+
+function M.forget()
+   sources = {}
+end
+
+--- The line of text that a job file has there.
+function M.line_text(path, line)
+   local source = sources["@" .. path]
+   return source and source.lines[line]
+end
+
+--- Path and line of the job code that called into us, if any did.
+function M.here(level)
+   level = (level or 1) + 1
+   while true do
+      local info = debug.getinfo(level, "Sl")
+      if not info then
+         return nil, 0
+      elseif sources[info.source] then
+         return sources[info.source].path, info.currentline
+      end
+      level = level + 1
+   end
+end
+
+-- A position that Lua already put before the message: in a job file it is
+-- better than ours, in our own wrappers it helps nobody.
+local function split_position(message)
+   local short, line, rest = message:match("^(.-):(%d+): (.*)$")
+   if not short then
+      return message
+   elseif short:match("tidemark/sandbox%.lua$") then
+      return rest
+   end
+   for _, source in pairs(sources) do
+      if source.path == short or
+         (short:sub(1, 3) == "..." and source.path:sub(-#short + 3) == short:sub(4)) then
+         return rest, source.path, tonumber(line)
+      end
+   end
+   return message
+end
+
+local function text_of(value)
+   if type(value) == "string" then
+      return value
+   end
+   local ok, text = pcall(tostring, value)
+   return "an error that is a " .. type(value) .. (ok and ": " .. tostring(text) or "")
+end
+
+--- For xpcall: an error object with message, path and line.
+function M.handler(value)
+   if type(value) == "table" and value.tidemark then
+      return value
+   end
+   local message, path, line = split_position(text_of(value))
+   if not path then
+      path, line = M.here(2)
+   end
+   return { tidemark = true, message = message, path = path, line = line }
+end
+
+--- Raise an error at a place that the job's code left some time ago.
+function M.at(path, line, message, ...)
+   if select("#", ...) > 0 then
+      message = message:format(...)
+   end
+   error({ tidemark = true, message = message, path = path, line = line }, 0)
+end
+
+--- An error object (or what pcall gave instead of one) for load errors: with
+--- the line of source under it.
+function M.show(e)
+   if type(e) ~= "table" then
+      return text_of(e)
+   elseif not e.path then
+      return e.message
+   end
+   local text = e.line > 0 and M.line_text(e.path, e.line)
+   local head = e.line > 0 and ("%s:%d: %s"):format(e.path, e.line, e.message)
+      or ("%s: %s"):format(e.path, e.message)
+   return text and ("%s\n%6d | %s"):format(head, e.line, text) or head
+end
+
+--- The same on one line, for a record.
+function M.line(e)
+   if type(e) ~= "table" then
+      return text_of(e)
+   elseif not e.path then
+      return e.message
+   end
+   return ("%s:%d: %s"):format(e.path, e.line, e.message)
+end
+
+return M

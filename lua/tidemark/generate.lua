@@ -1,0 +1,443 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Source text of the loops: one function per step, each calling the next, so
+-- that the JIT sees a batch as one loop with the job's functions inlined in it.
+--
+-- Rules of the text, each measured: nothing is allocated per record; a step
+-- reaches its constants through upvalues that are never assigned again; every
+-- function that stored a Lua string in a cell returns that string, which keeps
+-- it referenced until the rows behind it are written.
+local cells = require "tidemark.cells"
+local rows = require "tidemark.rows"
+
+local M = {}
+
+local HEAD = [[
+local K, ctx, C, F = ...
+local cast, u64, bytes, rec_ct = F.cast, F.u64, F.bytes, F.rec_ct
+local put_int, put_double, put_bool = F.put_int, F.put_double, F.put_bool
+local put_string, put_timestamp = F.put_string, F.put_timestamp
+local exact, text_of, copy = F.exact, F.text_of, F.copy
+local too_many, stale, no_memory = F.too_many, F.stale, F.no_memory
+]]
+
+local function add(out, text, ...)
+   if select("#", ...) > 0 then
+      text = text:format(...)
+   end
+   out[#out + 1] = text
+end
+
+local takes_row = { filter = true, map = true, flat_map = true, ["with"] = true }
+
+local function children_of(step, only)
+   local list = {}
+   for _, child in ipairs(step.children) do
+      if only[child] then
+         list[#list + 1] = child
+      end
+   end
+   return list
+end
+
+local function any_takes_row(list)
+   for _, child in ipairs(list) do
+      if takes_row[child.kind] then
+         return true
+      end
+   end
+   return false
+end
+
+-- The step whose cells hold the row that leaves `step`.
+local function stage_of(step)
+   while step.kind == "filter" or step.kind == "group_by" do
+      step = step.parent
+   end
+   return step
+end
+M.stage_of = stage_of
+
+-- The line that makes a step's row objects, if any step after it takes one.
+local function row_maker(out, step, only)
+   local list = children_of(step, only)
+   if any_takes_row(list) then
+      add(out, "   local new_row = K.row%d {\n%s   }\n", step.index, rows.getters_text(step, "out"))
+   end
+end
+
+local function calls(out, list, row, indent)
+   for _, child in ipairs(list) do
+      add(out, "%sstep%d(%s)\n", indent, child.index, takes_row[child.kind] and row or "")
+   end
+end
+
+-- After a step has written its cells: a new row for whoever takes one.
+local function next_steps(out, step, only, indent)
+   local list = children_of(step, only)
+   if any_takes_row(list) then
+      add(out, "%slocal serial = out.serial + 1\n%sout.serial = serial\n", indent, indent)
+      add(out, "%slocal row = new_row(serial)\n", indent)
+   end
+   calls(out, list, "row", indent)
+end
+
+local function puts(out, columns, first, values, indent)
+   for i, column in ipairs(columns) do
+      local cell = ("out.c[%d]"):format(first + i - 1)
+      local put = ("%s(%s, %s, %q)"):format(cells.put[column.type], cell, values[i], column.name)
+      if column.nullable then
+         add(out, "%sif %s == nil then %s.len = -1 else %s end\n", indent, values[i], cell, put)
+      else
+         add(out, "%s%s\n", indent, put)
+      end
+   end
+end
+
+-- The strings among the values, for the return that keeps them.
+local function held(columns, values)
+   local list = {}
+   for i, column in ipairs(columns) do
+      if column.type == "string" or column.type == "bytes" then
+         list[#list + 1] = values[i]
+      end
+   end
+   return #list > 0 and "return " .. table.concat(list, ", ") or "return"
+end
+
+local function value_names(count)
+   local list = {}
+   for i = 1, count do
+      list[i] = "v" .. i
+   end
+   return list
+end
+
+-- A record has no cells until a step asks for them.
+local function fill_record(out, step, indent)
+   if stage_of(step.parent).kind == "input" then
+      add(out, "%sC.tide_ffi_record_cells(ctx.batch, ctx.batch.recs + ctx.row, from.c)\n", indent)
+   end
+end
+
+local emitters = {}
+
+function emitters.json(out, step, only)
+   add(out, "   local out, spec = K.stage%d, K.spec%d\n", step.index, step.index)
+   add(out, "   local why, failed = K.why%d, K.failed%d\n", step.index, step.index)
+   row_maker(out, step, only)
+   add(out, [[
+   return function()
+      local code = C.tide_ffi_json_scan(ctx, spec, ctx.batch.recs + ctx.row, out.c, why)
+      if code ~= 0 then failed(code) end
+]])
+   next_steps(out, step, only, "      ")
+   add(out, "   end\n")
+end
+
+function emitters.filter(out, step, only)
+   add(out, [[
+   local user = K.user%d
+   return function(row)
+      if user(row) then
+]], step.index)
+   calls(out, children_of(step, only), "row", "         ")
+   add(out, [[
+      else
+         ctx.filtered = ctx.filtered + 1
+      end
+   end
+]])
+end
+
+function emitters.map(out, step, only)
+   local columns = step.schema.columns
+   local values = value_names(#columns)
+   add(out, "   local out, user = K.stage%d, K.user%d\n", step.index, step.index)
+   row_maker(out, step, only)
+   add(out, [[
+   return function(from)
+      local %s, more = user(from)
+      if more ~= nil then too_many(":map", %d) end
+]], table.concat(values, ", "), #columns)
+   puts(out, columns, 0, values, "      ")
+   next_steps(out, step, only, "      ")
+   add(out, "      %s\n   end\n", held(columns, values))
+end
+
+function emitters.flat_map(out, step, only)
+   local columns = step.schema.columns
+   local values = value_names(#columns)
+   add(out, "   local out, user = K.stage%d, K.user%d\n", step.index, step.index)
+   row_maker(out, step, only)
+   add(out, [[
+   local function emit(%s, more)
+      if more ~= nil then too_many("emit", %d) end
+]], table.concat(values, ", "), #columns)
+   puts(out, columns, 0, values, "      ")
+   next_steps(out, step, only, "      ")
+   add(out, [[
+      %s
+   end
+   return function(from)
+      user(from, emit)
+   end
+]], held(columns, values))
+end
+
+emitters["with"] = function(out, step, only)
+   local columns = step.schema.columns
+   local last = columns[#columns]
+   add(out, "   local out, from, user = K.stage%d, K.stage%d, K.user%d\n", step.index,
+       stage_of(step.parent).index, step.index)
+   row_maker(out, step, only)
+   add(out, "   return function(before)\n      local v1 = user(before)\n")
+   fill_record(out, step, "      ")
+   if #columns > 1 then
+      add(out, "      copy(out.c, from.c, %d)\n", #columns - 1)
+   end
+   puts(out, { last }, #columns - 1, { "v1" }, "      ")
+   next_steps(out, step, only, "      ")
+   add(out, "      %s\n   end\n", held({ last }, { "v1" }))
+end
+
+function emitters.select(out, step, only)
+   add(out, "   local out, from = K.stage%d, K.stage%d\n", step.index,
+       stage_of(step.parent).index)
+   row_maker(out, step, only)
+   add(out, "   return function()\n")
+   fill_record(out, step, "      ")
+   for i, column in ipairs(step.from) do
+      add(out, "      out.c[%d].i = from.c[%d].i\n      out.c[%d].len = from.c[%d].len\n",
+          i - 1, column - 1, i - 1, column - 1)
+   end
+   next_steps(out, step, only, "      ")
+   add(out, "   end\n")
+end
+
+function emitters.group_by(out, step, only)
+   add(out, "   return function()\n")
+   calls(out, children_of(step, only), "", "      ")
+   add(out, "   end\n")
+end
+
+-- Text of a function each that adds to, merges or finishes one aggregate. ----
+
+local function built_in_text(out, step, i, what, body)
+   add(out, "   local %s%d, pointer%d = K.%s%d_%d, K.pointer%d_%d\n", what, i, i, what,
+       step.index, i, step.index, i)
+   add(out, body)
+end
+
+local function user_text(out, step, i, what)
+   add(out, "   local %s%d, object%d, guard%d = K.%s%d_%d, K.object%d_%d, K.guard%d_%d\n", what, i,
+       i, i, what, step.index, i, step.index, i, step.index, i)
+end
+
+local function user_begin(i)
+   return ("      local serial%d = guard%d.serial + 1\n      guard%d.serial = serial%d\n")
+      :format(i, i, i, i)
+end
+
+local function object_text(i, base, offset)
+   return ("object%d(serial%d, cast(u64, %s + %d))"):format(i, i, base, offset)
+end
+
+-- Lua values of the cells that a job's own aggregate is of.
+local function readers_text(out, step, i, aggregate)
+   local list = {}
+   for n, column in ipairs(aggregate.columns) do
+      local declared = step.group.schema.columns[column]
+      list[n] = ("value%d_%d()"):format(i, n)
+      add(out, [[
+   local function value%d_%d()
+      local cell = from.c[%d]
+      if cell.len < 0 then return nil end
+      return %s
+   end
+]], i, n, column - 1, cells.get[declared.type]:format("cell", declared.name))
+   end
+   return list
+end
+
+function emitters.aggregate(out, step)
+   local number, body = step.keyed - 1, {}
+   add(out, "   local from = K.stage%d\n", stage_of(step.group).index)
+   for i, aggregate in ipairs(step.aggregates) do
+      if aggregate.spec.built_in then
+         local cell = aggregate.columns[1]
+         built_in_text(out, step, i, "add", "")
+         add(body, "      add%d(cast(pointer%d, state + %d)%s)\n", i, i, aggregate.offset,
+             cell and (", from.c[%d]"):format(cell - 1) or "")
+      else
+         user_text(out, step, i, "add")
+         local values = readers_text(out, step, i, aggregate)
+         add(body, user_begin(i))
+         add(body, "      add%d(%s)\n", i, table.concat({ object_text(i, "state",
+             aggregate.offset), unpack(values) }, ", "))
+      end
+   end
+   add(out, "   return function()\n")
+   fill_record(out, step.group, "      ")
+   add(out, [[
+      local slot = ctx.ops.slot(ctx.tables[%d], from.c)
+      if slot == nil then no_memory() end
+      local state = cast(bytes, slot)
+]], number)
+   out[#out + 1] = table.concat(body)
+   add(out, "   end\n")
+end
+
+function emitters.output(out, step)
+   add(out, "   local from = K.stage%d\n   return function()\n", stage_of(step.parent).index)
+   fill_record(out, step, "      ")
+   add(out, [[
+      if not C.tide_ffi_rows_append(ctx.rows[%d], from.c) then no_memory() end
+      ctx.counts[%d] = ctx.counts[%d] + 1
+   end
+]], step.output - 1, step.output - 1, step.output - 1)
+end
+
+-- Whole loops ----------------------------------------------------------------
+
+-- Steps after their children, so that each function finds the next ones.
+local function step_text(out, step, only)
+   for _, child in ipairs(children_of(step, only)) do
+      step_text(out, child, only)
+   end
+   add(out, "\n-- %s  [%s:%d]\n", (step.text:gsub("[%c]", " ")), step.path, step.line)
+   add(out, "local step%d = (function()\n", step.index)
+   emitters[step.kind](out, step, only)
+   add(out, "end)()\n")
+end
+
+-- The steps between a root and the next keyed operators and sinks.
+local function reach(step, only, found)
+   for _, child in ipairs(step.children) do
+      if not only or only(child) then
+         found[child] = true
+         if child.kind ~= "aggregate" then
+            reach(child, only, found)
+         end
+      end
+   end
+   return found
+end
+
+local function sorted_ends(found, kind, field)
+   local list = {}
+   for step in pairs(found) do
+      if step.kind == kind then
+         list[#list + 1] = step[field] - 1
+      end
+   end
+   table.sort(list)
+   return list
+end
+
+--- The loop of an input: its text, and the numbers (from 0) of the keyed
+--- operators and outputs that it writes to.
+function M.input(input)
+   local found = reach(input, nil, {})
+   local keyed = sorted_ends(found, "aggregate", "keyed")
+   local outputs = sorted_ends(found, "output", "output")
+   local out = { ("-- %s\n"):format(input.text), HEAD }
+   for _, child in ipairs(children_of(input, found)) do
+      step_text(out, child, found)
+   end
+   add(out, "\nreturn function(first, count)\n   local recs, gen = ctx.batch.recs, ctx.gen\n")
+   add(out, "   for i = first, count - 1 do\n      ctx.row = i\n      ctx.calls = 0\n")
+   for _, number in ipairs(keyed) do
+      add(out, "      ctx.ops.mark(ctx.tables[%d])\n", number)
+   end
+   for _, number in ipairs(outputs) do
+      add(out, "      ctx.starts[%d] = ctx.counts[%d]\n", number, number)
+   end
+   local list = children_of(input, found)
+   if any_takes_row(list) then
+      add(out, "      local rec = rec_ct(cast(u64, recs + i), gen)\n")
+   end
+   calls(out, list, "rec", "      ")
+   add(out, "   end\nend\n")
+   return { text = table.concat(out), keyed = keyed, outputs = outputs }
+end
+
+--- Folds states: into = merge(into, from).
+function M.merge(keyed)
+   local out, body = { ("-- merge %s\n"):format(keyed.name), HEAD, "return (function()\n" }, {}
+   for i, aggregate in ipairs(keyed.aggregates) do
+      if aggregate.spec.built_in then
+         built_in_text(out, keyed, i, "merge", "")
+         add(body, "      merge%d(cast(pointer%d, into + %d), cast(pointer%d, from + %d))\n", i, i,
+             aggregate.offset, i, aggregate.offset)
+      else
+         user_text(out, keyed, i, "merge")
+         add(body, user_begin(i))
+         add(body, "      merge%d(%s, %s)\n", i, object_text(i, "into", aggregate.offset),
+             object_text(i, "from", aggregate.offset))
+      end
+   end
+   add(out, [[
+   return function(list, count)
+      for i = 0, count - 1 do
+         local into, from = cast(bytes, list[i].into), cast(bytes, list[i].from)
+]])
+   out[#out + 1] = table.concat(body)
+   add(out, "      end\n   end\nend)()\n")
+   return { text = table.concat(out) }
+end
+
+local function result_text(out, body, keyed, i)
+   local aggregate = keyed.aggregates[i]
+   local cell = #keyed.group.keys + i - 1
+   if aggregate.spec.built_in then
+      built_in_text(out, keyed, i, "result", "")
+      add(body, "      result%d(cast(pointer%d, state + %d), out.c[%d])\n", i, i,
+          aggregate.offset, cell)
+      return
+   end
+   user_text(out, keyed, i, "result")
+   add(body, user_begin(i))
+   add(body, "      local v%d = result%d(%s)\n", i, i, object_text(i, "state", aggregate.offset))
+   puts(body, { keyed.schema.columns[cell + 1] }, cell, { "v" .. i }, "      ")
+end
+
+--- From states to the rows of one output (from 1), or of all when it is nil.
+function M.finish(keyed, output)
+   local wanted = {}
+   local function leads(step)
+      if wanted[step] == nil then
+         wanted[step] = step.kind == "output" and (not output or step.output == output)
+         for _, child in ipairs(step.children) do
+            wanted[step] = leads(child) or wanted[step]
+         end
+      end
+      return wanted[step]
+   end
+   local found = reach(keyed, leads, {})
+   local out = { ("-- finish %s\n"):format(keyed.name), HEAD }
+   for _, child in ipairs(children_of(keyed, found)) do
+      step_text(out, child, found)
+   end
+   add(out, "\nreturn (function()\n   local out = K.stage%d\n", keyed.index)
+   row_maker(out, keyed, found)
+   local body = {}
+   for i = 1, #keyed.aggregates do
+      result_text(out, body, keyed, i)
+   end
+   add(out, [[
+   return function(keys, stride, states, count)
+      for i = 0, count - 1 do
+         ctx.row = i
+         ctx.calls = 0
+         local key, state = keys + i * stride, cast(bytes, states[i])
+]])
+   for i = 0, #keyed.group.keys - 1 do
+      add(out, "      out.c[%d].i = key[%d].i\n      out.c[%d].len = key[%d].len\n", i, i, i, i)
+   end
+   out[#out + 1] = table.concat(body)
+   next_steps(out, keyed, found, "      ")
+   add(out, "      end\n   end\nend)()\n")
+   return { text = table.concat(out), outputs = sorted_ends(found, "output", "output") }
+end
+
+return M

@@ -1,0 +1,107 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Options of sources, sinks, steps and the job: known names, checked values,
+-- all of them text in the end.
+local names = require "tidemark.names"
+local time = require "tidemark.time"
+
+local M = {}
+
+local checks = {}
+
+function checks.text(value)
+   return type(value) == "string" and value ~= "" and value, 'text like "a"'
+end
+
+function checks.count(value)
+   local ok = type(value) == "number" and value >= 1 and value % 1 == 0
+   return ok and ("%d"):format(value), "a whole number from 1 on"
+end
+
+function checks.flag(value)
+   return type(value) == "boolean" and tostring(value), "true or false"
+end
+
+function checks.span(value)
+   local ok, ms = pcall(time.ms, value)
+   return ok and ms >= 0 and tostring(value), 'a time span like "10s"'
+end
+
+function checks.truncate(value)
+   if type(value) == "boolean" then
+      return tostring(value)
+   end
+   return (checks.count(value)), "true, false or a number of characters"
+end
+
+function checks.topics(value)
+   if type(value) == "string" then
+      return value ~= "" and value, 'a topic, a list of topics or "^pattern"'
+   end
+   local ok = type(value) == "table" and #value > 0
+   for _, topic in ipairs(ok and value or {}) do
+      ok = ok and type(topic) == "string" and topic ~= "" and not topic:find ","
+   end
+   return ok and table.concat(value, ","), 'a topic, a list of topics or "^pattern"'
+end
+
+function checks.start(value)
+   local wanted = '"earliest", "latest", or a time like "2024-01-01T00:00:00Z"'
+   if type(value) == "number" and value >= 0 and value % 1 == 0 then
+      return ("%d"):format(value), wanted
+   end
+   local ok = value == "earliest" or value == "latest" or
+      (type(value) == "string" and time.parse(value) ~= nil)
+   return ok and value, wanted
+end
+
+local function one_of(...)
+   local list = { ... }
+   return function(value)
+      for _, known in ipairs(list) do
+         if value == known then
+            return value
+         end
+      end
+      local near = type(value) == "string" and names.nearest(value, list)
+      return false, (near and ('"%s" or another of "%s"'):format(near, table.concat(list, '", "'))
+         or ('one of "%s"'):format(table.concat(list, '", "')))
+   end
+end
+checks.mode = one_of("append", "update", "complete")
+checks.malformed = one_of("error", "null")
+checks.on_error = one_of("fail", "skip")
+
+M.kinds = {
+   kafka = { topic = "topics", topics = "topics", start = "start", brokers = "text",
+             group = "text" },
+   console = { mode = "mode", rows = "count", truncate = "truncate", name = "text" },
+   json = { malformed = "malformed" },
+   group_by = { name = "text" },
+   job = { name = "text", trigger = "span", max_records_per_batch = "count",
+           max_records_per_second = "count", workers = "count", on_error = "on_error",
+           fail_on_data_loss = "flag" },
+}
+
+--- Checked options as a table of text. `title` leads the messages.
+function M.check(kind, title, given)
+   local known, result = M.kinds[kind], {}
+   if type(given) ~= "table" then
+      error(("%s wants a table of options, got a %s"):format(title, type(given)), 0)
+   end
+   for _, key in ipairs(names.sorted(given)) do
+      local check = known[key]
+      if not check then
+         error(('%s: no option "%s"%s'):format(title, tostring(key),
+            names.hint(key, names.sorted(known), "options are")), 0)
+      end
+      local value, wanted = checks[check](given[key])
+      if not value then
+         error(("%s: %s must be %s, not %s"):format(title, key, wanted,
+            type(given[key]) == "string" and ('"%s"'):format(given[key]) or tostring(given[key])), 0)
+      end
+      result[key] = value
+   end
+   return result
+end
+
+return M

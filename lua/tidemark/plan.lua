@@ -1,0 +1,364 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The plan: what a job returned, checked step by step, as a tree of steps that
+-- the driver compiles and C reads. Nothing here touches a record.
+local aggregates = require "tidemark.aggregates"
+local errors = require "tidemark.errors"
+local options = require "tidemark.options"
+local schema = require "tidemark.schema"
+local stream = require "tidemark.stream"
+
+local M = {}
+
+-- What one generated function can hold: Lua allows 200 locals, 60 upvalues.
+local VALUES_MAX, AGGREGATES_MAX, STEPS_MAX = 100, 16, 150
+
+-- Errors of a check belong to the line where its step was built.
+local function at(fact, check, ...)
+   local results = { pcall(check, ...) }
+   if results[1] then
+      return unpack(results, 2, 4)
+   elseif type(results[2]) == "table" then
+      error(results[2], 0)
+   end
+   errors.at(fact.path, fact.line, results[2])
+end
+
+--- The name a job gave to a function, as well as the source tells.
+local function function_name(fn)
+   local info = debug.getinfo(fn, "S")
+   local path = info.source:sub(2)
+   local text = errors.line_text(path, info.linedefined) or ""
+   return text:match("function%s+([%w_.:]+)%s*%(") or text:match("([%w_]+)%s*=%s*function")
+      or ("function:%d"):format(info.linedefined)
+end
+
+local function step_new(program, fact, parent, kind, row)
+   local step = { kind = kind, fact = fact, parent = parent, schema = row, children = {},
+                  index = #program.steps + 1, path = fact.path, line = fact.line }
+   if parent then
+      step.input, step.keyed = parent.input, parent.keyed
+      parent.children[#parent.children + 1] = step
+   end
+   program.steps[step.index] = step
+   if step.index > STEPS_MAX then
+      error(("a job has at most %d steps"):format(STEPS_MAX), 0)
+   end
+   return step
+end
+
+-- Steps --------------------------------------------------------------------
+
+local visit
+
+local checks = {}
+
+function checks.input(program, fact)
+   local given = options.check("kafka", "tide.kafka", fact.source.options)
+   if given.topic and given.topics then
+      error("tide.kafka: give topic or topics, not both", 0)
+   end
+   given.topics, given.topic = given.topic or given.topics, nil
+   if not given.topics then
+      error('tide.kafka wants a topic: tide.kafka { topic = "events" }', 0)
+   end
+   local step = step_new(program, fact, nil, "input", schema.record())
+   program.inputs[#program.inputs + 1] = step
+   step.input, step.options = #program.inputs, given
+   step.text = ("kafka(topics=%s, start=%s)"):format(given.topics, given.start or "earliest")
+   return step
+end
+
+-- "user_id=user.id:int" reads a nested field under a name of its own.
+local function json_columns(list)
+   if type(list) ~= "table" or #list == 0 then
+      error(':json wants a list of columns like { "id:int", "source:string?" }', 0)
+   end
+   local columns = {}
+   for i, text in ipairs(list) do
+      local name, rest = tostring(text):match("^%s*([%w_]+)%s*=%s*(.+)$")
+      columns[i] = schema.column(rest or text)
+      columns[i].name = name or columns[i].name:gsub("%.", "_")
+   end
+   return schema.of(columns)
+end
+
+function checks.json(program, fact, parent)
+   if not parent.schema.record then
+      error(":json reads the value of a record: it comes first, right after tide.from", 0)
+   end
+   local given = options.check("json", ":json", fact.options)
+   local row = json_columns(fact.columns)
+   if given.malformed == "null" then
+      for _, column in ipairs(row.columns) do
+         if not column.nullable then
+            error((':json: malformed = "null" makes a row of nulls, but column "%s" may not be ' ..
+               'null; write "%s:%s?"'):format(column.name, column.name, column.type), 0)
+         end
+      end
+   end
+   local step = step_new(program, fact, parent, "json", row)
+   step.malformed_null = given.malformed == "null"
+   step.text = ("json -> %s"):format(schema.text(row))
+   return step
+end
+
+function checks.filter(program, fact, parent)
+   local step = step_new(program, fact, parent, "filter", parent.schema)
+   step.text = ("filter(%s)"):format(function_name(fact.fn))
+   return step
+end
+
+local function check_map(program, fact, parent)
+   local row = schema.parse(fact.columns, "string", ":" .. fact.kind)
+   if #row.columns > VALUES_MAX then
+      error((":%s gives at most %d columns, not %d"):format(fact.kind, VALUES_MAX, #row.columns), 0)
+   end
+   local step = step_new(program, fact, parent, fact.kind, row)
+   step.text = ("%s(%s) -> %s"):format(fact.kind, function_name(fact.fn), schema.text(row))
+   return step
+end
+checks.map, checks.flat_map = check_map, check_map
+
+checks["with"] = function(program, fact, parent)
+   local column = schema.column(fact.column)
+   local columns = { unpack(parent.schema.columns) }
+   columns[#columns + 1] = column
+   local step = step_new(program, fact, parent, "with", schema.of(columns))
+   step.text = ("with(%s) -> %s"):format(schema.column_text(column), schema.text(step.schema))
+   return step
+end
+
+function checks.select(program, fact, parent)
+   local columns, from = {}, {}
+   if #fact.columns == 0 then
+      error(':select wants columns: :select { "id", "value" }', 0)
+   end
+   for i, name in ipairs(fact.columns) do
+      columns[i], from[i] = schema.find(parent.schema, name, ":select")
+   end
+   local step = step_new(program, fact, parent, "select", schema.of(columns))
+   step.from = from
+   step.text = ("select -> %s"):format(schema.text(step.schema))
+   return step
+end
+
+function checks.group_by(program, fact, parent)
+   if parent.keyed then
+      error(":group_by: these rows are already aggregated, and this version of tidemark runs one " ..
+         "grouping per stream; group the stream before it in a second output instead", 0)
+   elseif #fact.columns == 0 then
+      error(':group_by wants columns: :group_by("id")', 0)
+   elseif #fact.columns > 16 then
+      error((":group_by takes at most 16 columns, not %d"):format(#fact.columns), 0)
+   end
+   local keys, seen = {}, {}
+   for i, name in ipairs(fact.columns) do
+      local _, column = schema.find(parent.schema, name, ":group_by")
+      if seen[column] then
+         error((':group_by: column "%s" is there twice'):format(name), 0)
+      end
+      keys[i], seen[column] = column, true
+   end
+   local step = step_new(program, fact, parent, "group_by", parent.schema)
+   step.keys = keys
+   step.name = options.check("group_by", ":group_by", fact.options).name
+   step.text = ("group_by(%s)"):format(table.concat(fact.columns, ", "))
+   return step
+end
+
+-- Text that changes when the meaning of the state does: key types, and for each
+-- aggregate its name, what it is of, and its columns.
+local function layout_text(step, key_columns)
+   local parts = {}
+   for i, column in ipairs(key_columns) do
+      parts[i] = column.name .. ":" .. column.type
+   end
+   local text = { "key " .. table.concat(parts, ",") }
+   for _, aggregate in ipairs(step.aggregates) do
+      local state = {}
+      for i, column in ipairs(aggregate.spec.state) do
+         state[i] = column[1] .. ":" .. column[2]
+      end
+      text[#text + 1] = ("%s=%s{%s}"):format(aggregate.as, aggregate.text,
+                                             table.concat(state, ","))
+   end
+   return table.concat(text, "; ")
+end
+
+function checks.aggregate(program, fact, group)
+   local row, columns, key_names = group.schema, {}, {}
+   for i, key in ipairs(group.keys) do
+      columns[i] = row.columns[key]
+      key_names[i] = columns[i].name
+   end
+   local key_columns = { unpack(columns) }
+   if #fact.list > AGGREGATES_MAX then
+      error((":aggregate takes at most %d aggregates, not %d"):format(AGGREGATES_MAX, #fact.list), 0)
+   end
+   local list, offset, kinds = {}, 0, {}
+   for i, aggregate in ipairs(fact.list) do
+      local settled = at(aggregates.facts(aggregate), aggregates.settle, aggregate, row)
+      settled.offset = offset
+      offset = offset + 8 * #settled.spec.state
+      columns[#columns + 1] = schema.column(("%s:%s%s"):format(settled.as,
+         settled.spec.result_type, settled.spec.nullable and "?" or ""))
+      list[i], kinds[i] = settled, settled.as
+   end
+   local step = step_new(program, fact, group, "aggregate", schema.of(columns))
+   step.aggregates, step.group, step.state_size = list, group, offset
+   step.name = group.name or ("%s(%s)"):format(table.concat(kinds, "+"),
+                                               table.concat(key_names, ","))
+   step.layout = layout_text(step, key_columns)
+   program.keyed[#program.keyed + 1] = step
+   step.keyed = #program.keyed
+   step.text = ("aggregate(%s) -> %s"):format(table.concat(kinds, ", "), schema.text(step.schema))
+   return step
+end
+
+-- Outputs ------------------------------------------------------------------
+
+local function check_mode(sink, parent)
+   local mode = sink.mode or (parent.keyed and "update" or "append")
+   if parent.keyed and mode == "append" then
+      error('mode = "append" puts out rows that are final, and a count without a window never is; ' ..
+         'use mode = "update" (rows that changed) or group by a window as well', 0)
+   elseif not parent.keyed and mode ~= "append" then
+      error(('mode = "%s" is for aggregated rows, and these are not: each row is new; use ' ..
+         'mode = "append", or :group_by(…) and an aggregate before :to'):format(mode), 0)
+   end
+   sink.mode = mode
+end
+
+local function source_name(program, parent)
+   if parent.keyed then
+      return program.keyed[parent.keyed].name
+   end
+   return program.inputs[parent.input].options.topics
+end
+
+local function sink_step(program, fact, parent, sink)
+   if sink.endpoint ~= "console" then
+      error(("tide.%s: this version of tidemark does not have this sink; it has tide.console")
+         :format(sink.endpoint), 0)
+   end
+   local given = options.check("console", "tide.console", sink.options)
+   check_mode(given, parent)
+   local step = step_new(program, fact, parent, "output", parent.schema)
+   program.outputs[#program.outputs + 1] = step
+   step.output, step.sink = #program.outputs, "console"
+   step.name = given.name or ("console:%s"):format(source_name(program, parent))
+   given.name = nil
+   step.options = given
+   step.text = ("console(mode=%s)"):format(given.mode)
+   step.path, step.line = sink.path or fact.path, sink.line or fact.line
+   return step
+end
+
+function visit(program, fact)
+   local step = program.visited[fact]
+   if step then
+      return step
+   end
+   local parent = fact.parent and visit(program, fact.parent)
+   step = at(fact, checks[fact.kind], program, fact, parent)
+   program.visited[fact] = step
+   return step
+end
+
+local function add_output(program, fact)
+   local parent = visit(program, fact.parent)
+   for _, sink in ipairs(fact.sinks) do
+      local given = stream.facts(sink)
+      at(given.path and given or fact, sink_step, program, fact, parent, given)
+   end
+end
+
+-- The whole ----------------------------------------------------------------
+
+local function is_output(node)
+   local fact = stream.facts(node)
+   return fact and fact.kind == "output"
+end
+
+-- What the job file returned, as a list of outputs and the job's options.
+local function returned(value, path)
+   local job = {}
+   local fact = stream.facts(value)
+   if fact and fact.endpoint == "job" then
+      for key, option in pairs(fact.options) do
+         job[key] = option
+      end
+      value, job.outputs = job.outputs, nil
+      at(fact, function() job = options.check("job", "tide.job", job) end)
+   end
+   if is_output(value) then
+      value = { value }
+   end
+   if stream.facts(value) then
+      local given = stream.facts(value)
+      errors.at(given.path or path, given.line or 0,
+         'this stream goes nowhere: end it with :to(tide.console { mode = "append" })')
+   elseif type(value) ~= "table" or #value == 0 then
+      errors.at(path, 0, "the job returns %s: return what :to() gives, or a list of it",
+         value == nil and "nothing" or (type(value) == "table" and "an empty list")
+            or "a " .. type(value))
+   end
+   for i, node in ipairs(value) do
+      if not is_output(node) then
+         local given = stream.facts(node)
+         errors.at(given and given.path or path, given and given.line or 0,
+            given and 'item %d of what the job returns is a stream that goes nowhere: end it with :to(…)'
+               or "item %d of what the job returns is not an output: end a stream with :to(…)", i)
+      end
+   end
+   return value, job
+end
+
+local function check_all_returned(list)
+   local seen = {}
+   for _, node in ipairs(list) do
+      seen[node] = true
+   end
+   for _, node in ipairs(stream.outputs()) do
+      if not seen[node] then
+         local fact = stream.facts(node)
+         errors.at(fact.path, fact.line,
+            "this output is built but not returned, so it would never run: return it, or remove it")
+      end
+   end
+end
+
+local function check_names(list, what)
+   local seen = {}
+   for _, step in ipairs(list) do
+      local other = seen[step.name]
+      if other then
+         errors.at(step.path, step.line, '%s "%s" is there twice (also in line %d): the checkpoint ' ..
+            'knows it by this name; set name = "…" on one of them', what, step.name, other.line)
+      end
+      seen[step.name] = step
+   end
+end
+
+--- The checked program of what a job file returned.
+function M.make(value, path)
+   local list, job = returned(value, path)
+   local program = { path = path, steps = {}, inputs = {}, keyed = {}, outputs = {}, visited = {},
+                     job = job }
+   program.name = job.name or path:match("([^/]+)%.lua$") or path:match("([^/]+)$")
+   check_all_returned(list)
+   local seen = {}
+   for _, node in ipairs(list) do
+      if seen[node] then
+         local fact = stream.facts(node)
+         errors.at(fact.path, fact.line, "this output is returned twice")
+      end
+      seen[node] = true
+      add_output(program, stream.facts(node))
+   end
+   check_names(program.keyed, "the grouping")
+   check_names(program.outputs, "the sink")
+   return program
+end
+
+return M

@@ -1,0 +1,88 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- A checked program written down for C (src/record/plan.h).
+local names = require "tidemark.names"
+local native = require "tidemark.native"
+local schema = require "tidemark.schema"
+
+local C = native.C
+local M = {}
+
+local function check(ok)
+   if ok == false or ok == -1 then
+      error("out of memory for the plan", 0)
+   end
+   return ok
+end
+
+local function write_options(plan, add, options)
+   for _, key in ipairs(names.sorted(options)) do
+      check(add(plan, key, options[key]))
+   end
+end
+
+local function write_input(plan, step)
+   check(C.tide_ffi_plan_input(plan, "kafka", step.line))
+   write_options(plan, C.tide_ffi_plan_input_option, step.options)
+end
+
+local function write_keyed(plan, step)
+   local row, group = step.group.schema, step.group
+   check(C.tide_ffi_plan_keyed(plan, step.name, step.input - 1, step.layout, step.line))
+   check(C.tide_ffi_plan_keyed_sizes(plan, #row.columns, #group.keys, step.state_size / 8))
+   for i, column in ipairs(row.columns) do
+      C.tide_ffi_plan_keyed_row(plan, i - 1, column.name, schema.types[column.type],
+                                column.nullable)
+   end
+   for i, key in ipairs(group.keys) do
+      C.tide_ffi_plan_keyed_key(plan, i - 1, key - 1)
+   end
+   local at = 0
+   for _, aggregate in ipairs(step.aggregates) do
+      for _, column in ipairs(aggregate.spec.state) do
+         local name = (aggregate.as .. "." .. column[1]):sub(1, 63)
+         C.tide_ffi_plan_keyed_state(plan, at, name, schema.types[column[2]])
+         at = at + 1
+      end
+   end
+end
+
+local function write_output(plan, step)
+   local input, keyed = (step.input or 0) - 1, (step.keyed or 0) - 1
+   if keyed >= 0 then
+      input = -1
+   end
+   check(C.tide_ffi_plan_output(plan, input, keyed, step.sink, step.name, step.line))
+   check(C.tide_ffi_plan_output_size(plan, #step.schema.columns))
+   for i, column in ipairs(step.schema.columns) do
+      C.tide_ffi_plan_output_row(plan, i - 1, column.name, schema.types[column.type],
+                                 column.nullable)
+   end
+   write_options(plan, C.tide_ffi_plan_output_option, step.options)
+end
+
+--- Fill `plan` (a struct tide_plan *). `files` are the sources that the job
+--- consists of, in a stable order.
+function M.write(plan, program, files)
+   check(C.tide_ffi_plan_job(plan, program.name, program.path))
+   for _, source in ipairs(files) do
+      C.tide_ffi_plan_hash(plan, source, #source)
+   end
+   write_options(plan, C.tide_ffi_plan_setting, program.job)
+   for _, step in ipairs(program.inputs) do
+      write_input(plan, step)
+   end
+   for _, step in ipairs(program.keyed) do
+      write_keyed(plan, step)
+   end
+   for _, step in ipairs(program.outputs) do
+      write_output(plan, step)
+   end
+   for _, step in ipairs(program.steps) do
+      local kind = step.kind == "input" and "kafka" or step.kind == "output" and step.sink
+         or step.kind
+      check(C.tide_ffi_plan_step(plan, step.parent and step.parent.index - 1 or -1, kind,
+                                 step.text, step.line))
+   end
+end
+
+return M

@@ -1,0 +1,169 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- A Kafka record as scripts see it: rec.key, rec.value, rec:headers() and so on.
+--
+-- The object holds the record's address and its generation. It costs nothing
+-- while it stays in a loop, and a kept one is noticed before it is read.
+--
+-- Here and wherever records pass, results are put in parentheses: a tail call
+-- counts against the JIT's limit of unrolled loops, and a loop over records
+-- that meets fifteen of them is never compiled.
+local ffi = require "ffi"
+local native = require "tidemark.native"
+local names = require "tidemark.names"
+local text = require "tidemark.text"
+local json = require "tidemark.json"
+
+local C, ctx = native.C, native.ctx
+local cast, istype = ffi.cast, ffi.istype
+
+local M = {}
+
+ffi.cdef "struct tide_lua_rec { const uint64_t addr_; const uint32_t gen_; };"
+local rec_ct = ffi.typeof "struct tide_lua_rec"
+local rec_p = ffi.typeof "struct tide_rec *"
+local u64 = ffi.typeof "uint64_t"
+local view_ct, word_ct, word_p = text.view_ct, text.word_ct, text.word_p
+
+M.rec_ct = rec_ct
+
+local topic -- of the running batch
+
+--- A batch begins.
+function M.turn()
+   local batch = ctx.batch
+   topic = ffi.string(batch.topic, batch.topic_len)
+end
+
+--- The record object of the row that runs.
+function M.current()
+   return (rec_ct(cast(u64, ctx.batch.recs + ctx.row), ctx.gen))
+end
+
+function M.is_record(v)
+   return istype(rec_ct, v)
+end
+
+local function facts(rec)
+   if rec.gen_ ~= ctx.gen then
+      error("this record belonged to a batch that is over: keep its fields, not the record", 0)
+   end
+   return (cast(rec_p, rec.addr_))
+end
+
+local function view(v)
+   if v.len_ < 0 then
+      return nil
+   end
+   return (view_ct(v.addr_, v.len_, v.gen_))
+end
+
+local getters = {}
+
+function getters.key(rec)
+   return (view(facts(rec).key_))
+end
+
+function getters.value(rec)
+   return (view(facts(rec).value_))
+end
+
+function getters.header_count(rec)
+   return facts(rec).header_count
+end
+
+function getters.topic(rec)
+   facts(rec)
+   return topic
+end
+
+function getters.partition(rec)
+   facts(rec)
+   return ctx.batch.partition
+end
+
+function getters.offset(rec)
+   return (tonumber(facts(rec).offset_))
+end
+
+function getters.timestamp(rec)
+   local ms = tonumber(facts(rec).timestamp_ms_)
+   if ms < 0 then
+      return nil
+   end
+   return ms
+end
+
+local function next_header(_, name)
+   if not istype(word_ct, name) then
+      error("this iterator belongs to a for loop", 0)
+   end
+   local following = cast(word_p, name) + 2
+   if following[0].len_ < 0 then
+      return nil
+   end
+   local value = view(following[1])
+   return following[0], value
+end
+
+local methods = {}
+
+--- Iterates over name and value; the value is nil when it is null.
+function methods.headers(rec)
+   local list = C.tide_ffi_headers(ctx, facts(rec))
+   if list == nil then
+      error("out of memory for the headers of this record", 0)
+   end
+   return next_header, nil, list[0]
+end
+
+--- The value of the last header of that name, or nil.
+function methods.header(rec, name)
+   local found
+   for n, value in methods.headers(rec) do
+      if n == name then
+         found = value
+      end
+   end
+   return found
+end
+
+--- The value read as JSON: tables, strings, numbers, booleans; null is absent.
+function methods.decode(rec)
+   local value = getters.value(rec)
+   if value == nil then
+      return nil
+   end
+   return json.decode(tostring(value))
+end
+
+local function known()
+   local list = names.sorted(getters)
+   for _, name in ipairs(names.sorted(methods)) do
+      list[#list + 1] = name .. "()"
+   end
+   return list
+end
+
+local function index(rec, key)
+   local getter = getters[key]
+   if getter then
+      return (getter(rec))
+   end
+   local method = methods[key]
+   if method then
+      return method
+   end
+   error(('a record has no "%s"'):format(tostring(key)) ..
+         names.hint(key, known(), "it has"), 0)
+end
+
+ffi.metatype(rec_ct, {
+   __index = index,
+   __newindex = function() error("a record cannot be changed", 0) end,
+   __tostring = function(rec)
+      return ("record %s[%d]@%d"):format(getters.topic(rec), getters.partition(rec),
+                                         getters.offset(rec))
+   end,
+})
+
+return M

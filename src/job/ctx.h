@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a running script stands in: the batch, the row, where rows go.
+ *
+ * C and the Lua runtime share it (ffi.cdef reads this file as it reads abi.h);
+ * scripts never see it. There is one per VM and it stays where it is. */
+#ifndef TIDE_JOB_CTX_H
+#define TIDE_JOB_CTX_H
+#include "record/abi.h"
+#include "record/plan.h"
+
+struct tide_arena;
+struct tide_options;
+struct tide_pool;
+struct tide_ring;
+struct tide_rows;
+
+/* A view in pool memory, which holds nothing but these, so that a list of
+ * words can be walked by address. Laid out as struct tide_view. */
+struct tide_word {
+	tide_ro uint64_t addr_;
+	tide_ro int32_t len_;
+	tide_ro uint32_t gen_;
+};
+
+/* The cells that a step writes, and the number of the row that is in them. */
+struct tide_stage {
+	double serial;
+	struct tide_cell c[256]; /* TIDE_COLUMNS_MAX */
+};
+
+struct tide_ctx {
+	uint32_t gen;   /* of the text that is being made; never 0 while a script runs */
+	uint32_t row;   /* of the batch, or of the states to finish */
+	uint32_t calls; /* of tide.random for this row */
+	uint32_t memory_mib; /* that the Lua state may use */
+	uint32_t filtered;
+	uint32_t malformed;
+	struct tide_batch *batch; /* NULL while none runs */
+	struct tide_arena *arena; /* where new text goes */
+	void **tables;
+	struct tide_rows **rows;
+	struct tide_ring *ring;
+	bool (*bad_row)(void *arg, const struct tide_batch *batch, uint32_t row,
+	                const char *message);
+	void *arg;
+	int64_t now_us;
+	int64_t epoch;
+	struct tide_state_ops ops;
+	uint32_t counts[256]; /* rows in each output … */
+	uint32_t starts[256]; /* … and when the row began */
+	/* Of C alone. */
+	struct tide_pool *pool;
+	struct tide_arena *scratch; /* text made while no batch runs */
+	uint32_t scratch_gen;
+	uint32_t spare2;
+	const struct tide_options *set;
+};
+#endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every entry that Lua calls. Read by C and, like abi.h, by ffi.cdef. */
+#ifndef TIDE_JOB_FFI_H
+#define TIDE_JOB_FFI_H
+#include "job/ctx.h"
+
+struct tide_json_spec;
+struct tide_lookup;
+struct tide_plan;
+
+/* This file, ctx.h and abi.h, as one text. */
+const char *tide_ffi_abi(void);
+
+/* Contexts: the VM makes its own, specs make one here. NULL without memory. */
+struct tide_ctx *tide_ffi_ctx_new(void);
+void tide_ffi_ctx_free(struct tide_ctx *ctx);
+/* A batch begins: new text belongs to it. */
+void tide_ffi_ctx_batch(struct tide_ctx *ctx, struct tide_batch *batch);
+/* No batch: new text lives until the next of these two calls. */
+void tide_ffi_ctx_scratch(struct tide_ctx *ctx);
+
+/* Text. Addresses come from views that were found alive. */
+bool tide_ffi_alive(const struct tide_ctx *ctx, uint32_t gen);
+/* Lists: one unused place, the items, and one whose len_ is -1. NULL without
+ * memory. */
+struct tide_word *tide_ffi_words(struct tide_ctx *ctx, uint64_t addr, int32_t len);
+struct tide_word *tide_ffi_words_text(struct tide_ctx *ctx, const char *text, size_t len);
+struct tide_word *tide_ffi_split(struct tide_ctx *ctx, uint64_t addr, int32_t len,
+                                 uint32_t gen, const char *by, size_t by_len);
+/* Two unused places, then a name and a value in turn. */
+struct tide_word *tide_ffi_headers(struct tide_ctx *ctx, const struct tide_rec *rec);
+/* A copy in lower or upper case (ASCII); 0 without memory. */
+uint64_t tide_ffi_case(struct tide_ctx *ctx, uint64_t addr, int32_t len, bool upper);
+int tide_ffi_compare(uint64_t a, int32_t a_len, uint64_t b, int32_t b_len);
+int tide_ffi_compare_text(uint64_t a, int32_t a_len, const char *b, size_t b_len);
+/* Where `what` begins in the text from `from` on, or -1. */
+int32_t tide_ffi_find(uint64_t addr, int32_t len, int32_t from, const char *what,
+                      size_t what_len);
+
+/* Sets and maps of text: each key has a number from 0 on. */
+struct tide_lookup *tide_ffi_lookup_new(void);
+void tide_ffi_lookup_free(struct tide_lookup *lookup);
+int32_t tide_ffi_lookup_add(struct tide_lookup *lookup, const char *key, size_t len);
+int32_t tide_ffi_lookup_find(const struct tide_lookup *lookup, uint64_t addr, int32_t len);
+int32_t tide_ffi_lookup_find_text(const struct tide_lookup *lookup, const char *key,
+                                  size_t len);
+
+/* Records. */
+struct tide_json_spec *tide_ffi_json_new(const struct tide_field *fields, int count);
+void tide_ffi_json_free(struct tide_json_spec *spec);
+int tide_ffi_json_scan(struct tide_ctx *ctx, const struct tide_json_spec *spec,
+                       const struct tide_rec *rec, struct tide_cell *cells,
+                       struct tide_scan_error *why);
+/* topic, partition, offset, timestamp, key, value. */
+void tide_ffi_record_cells(const struct tide_batch *batch, const struct tide_rec *rec,
+                           struct tide_cell *cells);
+
+/* Rows. */
+bool tide_ffi_rows_append(struct tide_rows *rows, const struct tide_cell *cells);
+uint32_t tide_ffi_rows_count(const struct tide_rows *rows);
+void tide_ffi_rows_truncate(struct tide_rows *rows, uint32_t count);
+
+/* Time, chance, settings, the log. */
+double tide_ffi_random(struct tide_ctx *ctx);
+double tide_ffi_span_ms(const char *text);
+bool tide_ffi_parse_us(const char *text, size_t len, int64_t *us);
+void tide_ffi_format_ms(int64_t ms, char *out, size_t size);
+const char *tide_ffi_setting(const struct tide_ctx *ctx, const char *key);
+void tide_ffi_log(int level, const char *text);
+
+/* The plan. Each adds to what was added last; false or -1 without memory. */
+bool tide_ffi_plan_job(struct tide_plan *plan, const char *name, const char *path);
+void tide_ffi_plan_hash(struct tide_plan *plan, const char *source, size_t len);
+bool tide_ffi_plan_setting(struct tide_plan *plan, const char *key, const char *value);
+int tide_ffi_plan_input(struct tide_plan *plan, const char *kind, int line);
+bool tide_ffi_plan_input_option(struct tide_plan *plan, const char *key, const char *value);
+int tide_ffi_plan_keyed(struct tide_plan *plan, const char *name, int input,
+                        const char *layout, int line);
+/* Schemas of the newest keyed operator: first their sizes, then their columns. */
+bool tide_ffi_plan_keyed_sizes(struct tide_plan *plan, int row, int keys, int state);
+void tide_ffi_plan_keyed_row(struct tide_plan *plan, int i, const char *name, int type,
+                             bool nullable);
+void tide_ffi_plan_keyed_key(struct tide_plan *plan, int i, int column);
+void tide_ffi_plan_keyed_state(struct tide_plan *plan, int i, const char *name, int type);
+int tide_ffi_plan_output(struct tide_plan *plan, int input, int keyed, const char *sink,
+                         const char *name, int line);
+bool tide_ffi_plan_output_size(struct tide_plan *plan, int row);
+void tide_ffi_plan_output_row(struct tide_plan *plan, int i, const char *name, int type,
+                              bool nullable);
+bool tide_ffi_plan_output_option(struct tide_plan *plan, const char *key, const char *value);
+int tide_ffi_plan_step(struct tide_plan *plan, int parent, const char *kind,
+                       const char *text, int line);
+#endif

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How lua/tidemark/plan.lua writes down a checked plan. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "job/ffi.h"
+#include "record/plan.h"
+
+static bool text_set(char **field, const char *text)
+{
+	free(*field);
+	*field = strdup(text);
+	return *field != NULL;
+}
+
+bool tide_ffi_plan_job(struct tide_plan *plan, const char *name, const char *path)
+{
+	assert(plan != NULL);
+	return text_set(&plan->job, name) && text_set(&plan->path, path);
+}
+
+void tide_ffi_plan_hash(struct tide_plan *plan, const char *source, size_t len)
+{
+	plan->hash = tide_hash(source, len, plan->hash);
+}
+
+bool tide_ffi_plan_setting(struct tide_plan *plan, const char *key, const char *value)
+{
+	return tide_option_set(&plan->settings, key, value);
+}
+
+int tide_ffi_plan_input(struct tide_plan *plan, const char *kind, int line)
+{
+	int i = tide_plan_add_input(plan);
+	if (i < 0 || !text_set(&plan->inputs[i].kind, kind))
+		return -1;
+	plan->inputs[i].line = line;
+	return i;
+}
+
+bool tide_ffi_plan_input_option(struct tide_plan *plan, const char *key, const char *value)
+{
+	assert(plan->input_count > 0);
+	return tide_option_set(&plan->inputs[plan->input_count - 1].options, key, value);
+}
+
+int tide_ffi_plan_keyed(struct tide_plan *plan, const char *name, int input,
+                        const char *layout, int line)
+{
+	assert(input >= 0 && input < plan->input_count);
+	int i = tide_plan_add_keyed(plan);
+	if (i < 0)
+		return -1;
+	struct tide_plan_keyed *keyed = &plan->keyed[i];
+	keyed->input = input;
+	keyed->line = line;
+	return text_set(&keyed->name, name) && text_set(&keyed->layout, layout) ? i : -1;
+}
+
+static struct tide_plan_keyed *keyed_last(struct tide_plan *plan)
+{
+	assert(plan->keyed_count > 0);
+	return &plan->keyed[plan->keyed_count - 1];
+}
+
+bool tide_ffi_plan_keyed_sizes(struct tide_plan *plan, int row, int keys, int state)
+{
+	struct tide_plan_keyed *keyed = keyed_last(plan);
+	keyed->row = tide_schema_new(row);
+	keyed->state = tide_schema_new(state);
+	keyed->keys = calloc((size_t)keys, sizeof *keyed->keys);
+	if (keyed->row == NULL || keyed->state == NULL || keyed->keys == NULL)
+		return false;
+	keyed->key_count = keys;
+	return true;
+}
+
+static void column_set(struct tide_schema *schema, int i, const char *name, int type,
+                       bool nullable)
+{
+	assert(i >= 0 && i < schema->count);
+	assert(strlen(name) < TIDE_NAME_MAX);
+	struct tide_column *column = &schema->columns[i];
+	strcpy(column->name, name);
+	column->type = (enum tide_type)type;
+	column->nullable = nullable;
+}
+
+void tide_ffi_plan_keyed_row(struct tide_plan *plan, int i, const char *name, int type,
+                             bool nullable)
+{
+	column_set(keyed_last(plan)->row, i, name, type, nullable);
+}
+
+void tide_ffi_plan_keyed_key(struct tide_plan *plan, int i, int column)
+{
+	struct tide_plan_keyed *keyed = keyed_last(plan);
+	assert(i >= 0 && i < keyed->key_count);
+	keyed->keys[i] = column;
+}
+
+void tide_ffi_plan_keyed_state(struct tide_plan *plan, int i, const char *name, int type)
+{
+	column_set(keyed_last(plan)->state, i, name, type, false);
+}
+
+int tide_ffi_plan_output(struct tide_plan *plan, int input, int keyed, const char *sink,
+                         const char *name, int line)
+{
+	assert((input < 0) != (keyed < 0));
+	int i = tide_plan_add_output(plan);
+	if (i < 0)
+		return -1;
+	struct tide_plan_output *output = &plan->outputs[i];
+	output->input = input;
+	output->keyed = keyed;
+	output->line = line;
+	return text_set(&output->sink, sink) && text_set(&output->name, name) ? i : -1;
+}
+
+static struct tide_plan_output *output_last(struct tide_plan *plan)
+{
+	assert(plan->output_count > 0);
+	return &plan->outputs[plan->output_count - 1];
+}
+
+bool tide_ffi_plan_output_size(struct tide_plan *plan, int row)
+{
+	struct tide_plan_output *output = output_last(plan);
+	output->row = tide_schema_new(row);
+	return output->row != NULL;
+}
+
+void tide_ffi_plan_output_row(struct tide_plan *plan, int i, const char *name, int type,
+                              bool nullable)
+{
+	column_set(output_last(plan)->row, i, name, type, nullable);
+}
+
+bool tide_ffi_plan_output_option(struct tide_plan *plan, const char *key, const char *value)
+{
+	return tide_option_set(&output_last(plan)->options, key, value);
+}
+
+int tide_ffi_plan_step(struct tide_plan *plan, int parent, const char *kind,
+                       const char *text, int line)
+{
+	assert(parent < plan->step_count);
+	int i = tide_plan_add_step(plan);
+	if (i < 0)
+		return -1;
+	struct tide_plan_step *step = &plan->steps[i];
+	step->parent = parent;
+	step->line = line;
+	return text_set(&step->kind, kind) && text_set(&step->text, text) ? i : -1;
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See heap.h. Small blocks come from lists by size and return to them; chunks
+ * go back to the system with the state. Larger blocks are malloc's. */
+#include "job/heap.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef __SANITIZE_ADDRESS__
+enum { SMALL_MAX = 0 }; /* every block on its own, so that misuse shows */
+#else
+enum { SMALL_MAX = TIDE_HEAP_STEP * TIDE_HEAP_CLASSES };
+#endif
+
+static size_t class_of(size_t size)
+{
+	return (size - 1) / TIDE_HEAP_STEP;
+}
+
+static void *chunk_carve(struct tide_heap *heap, size_t size)
+{
+	if ((size_t)(heap->end - heap->at) < size) {
+		char *chunk = malloc(TIDE_HEAP_CHUNK_BYTES);
+		if (chunk == NULL)
+			return NULL;
+		memcpy(chunk, &heap->chunks, sizeof heap->chunks);
+		heap->chunks = chunk;
+		heap->at = chunk + TIDE_HEAP_STEP;
+		heap->end = chunk + TIDE_HEAP_CHUNK_BYTES;
+	}
+	char *p = heap->at;
+	heap->at += size;
+	return p;
+}
+
+static void *block_take(struct tide_heap *heap, size_t size)
+{
+	if (size > SMALL_MAX)
+		return malloc(size);
+	size_t class = class_of(size);
+	void *p = heap->free[class];
+	if (p == NULL)
+		return chunk_carve(heap, (class + 1) * TIDE_HEAP_STEP);
+	memcpy(&heap->free[class], p, sizeof p);
+	return p;
+}
+
+static void block_give(struct tide_heap *heap, void *p, size_t size)
+{
+	if (size > SMALL_MAX) {
+		free(p);
+		return;
+	}
+	size_t class = class_of(size);
+	memcpy(p, &heap->free[class], sizeof p);
+	heap->free[class] = p;
+}
+
+static void *block_move(struct tide_heap *heap, void *p, size_t old, size_t size)
+{
+	if (old > SMALL_MAX && size > SMALL_MAX)
+		return realloc(p, size);
+	if (old <= SMALL_MAX && size <= SMALL_MAX && class_of(old) == class_of(size))
+		return p;
+	void *to = block_take(heap, size);
+	if (to == NULL)
+		return NULL;
+	memcpy(to, p, old < size ? old : size);
+	block_give(heap, p, old);
+	return to;
+}
+
+void *tide_heap_alloc(void *ud, void *p, size_t old, size_t size)
+{
+	struct tide_heap *heap = ud;
+	if (p == NULL)
+		old = 0;
+	assert(old <= heap->used);
+	if (size == 0) {
+		if (old > 0)
+			block_give(heap, p, old);
+		heap->used -= old;
+		return NULL;
+	}
+	if (size > old && size - old > heap->max - heap->used) {
+		heap->hit = true;
+		return NULL;
+	}
+	void *to = old == 0 ? block_take(heap, size) : block_move(heap, p, old, size);
+	if (to == NULL)
+		return size <= old ? p : NULL;
+	heap->used += size - old;
+	return to;
+}
+
+void tide_heap_fini(struct tide_heap *heap)
+{
+	while (heap->chunks != NULL) {
+		void *chunk = heap->chunks;
+		memcpy(&heap->chunks, chunk, sizeof heap->chunks);
+		free(chunk);
+	}
+	memset(heap, 0, sizeof *heap);
+}

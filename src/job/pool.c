@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See pool.h. Two queues of segments: in use, oldest first, and resting. */
+#include "job/pool.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct segment {
+	struct segment *next;
+	uint32_t gen;
+	uint32_t size, used;
+	struct tide_word views[];
+};
+
+struct queue {
+	struct segment *first, **end;
+	uint32_t count;
+};
+
+struct tide_pool {
+	struct queue busy, resting;
+	struct segment *now; /* the last of busy, or NULL: a new one is due */
+	uint32_t gen;
+};
+
+_Static_assert(sizeof(struct tide_word) == sizeof(struct tide_view), "a word is a view");
+
+static void queue_push(struct queue *queue, struct segment *segment)
+{
+	segment->next = NULL;
+	*queue->end = segment;
+	queue->end = &segment->next;
+	queue->count++;
+}
+
+static struct segment *queue_pop(struct queue *queue)
+{
+	struct segment *segment = queue->first;
+	queue->first = segment->next;
+	if (queue->first == NULL)
+		queue->end = &queue->first;
+	queue->count--;
+	return segment;
+}
+
+struct tide_pool *tide_pool_new(void)
+{
+	struct tide_pool *pool = calloc(1, sizeof *pool);
+	if (pool == NULL)
+		return NULL;
+	pool->busy.end = &pool->busy.first;
+	pool->resting.end = &pool->resting.first;
+	return pool;
+}
+
+void tide_pool_free(struct tide_pool *pool)
+{
+	if (pool == NULL)
+		return;
+	while (pool->busy.first != NULL)
+		free(queue_pop(&pool->busy));
+	while (pool->resting.first != NULL)
+		free(queue_pop(&pool->resting));
+	free(pool);
+}
+
+void tide_pool_turn(struct tide_pool *pool, uint32_t gen,
+                    bool (*alive)(const struct tide_ctx *ctx, uint32_t gen),
+                    const struct tide_ctx *ctx)
+{
+	assert(gen != 0);
+	pool->gen = gen;
+	pool->now = NULL;
+	for (uint32_t n = pool->busy.count; n > 0; n--) {
+		struct segment *segment = queue_pop(&pool->busy);
+		if (alive(ctx, segment->gen)) {
+			queue_push(&pool->busy, segment);
+			continue;
+		}
+		memset(segment->views, 0, segment->used * sizeof segment->views[0]);
+		segment->used = 0;
+		queue_push(&pool->resting, segment);
+	}
+}
+
+/* Two ends of a list close every segment, so that a walk in steps of one or
+ * two that has lost its own end stops inside. */
+static struct segment *segment_new(uint32_t size)
+{
+	struct segment *segment = calloc(1, sizeof *segment +
+	                                 (size + 2) * sizeof segment->views[0]);
+	if (segment == NULL)
+		return NULL;
+	const struct tide_word end = { .len_ = -1 };
+	memcpy(&segment->views[size], &end, sizeof end);
+	memcpy(&segment->views[size + 1], &end, sizeof end);
+	segment->size = size;
+	return segment;
+}
+
+/* One that rested long enough, or a new one. Long lists look through all that
+ * rest, or each of them would grow the pool for ever. */
+static struct segment *segment_take(struct tide_pool *pool, uint32_t count)
+{
+	struct queue *resting = &pool->resting;
+	uint32_t most = resting->count > TIDE_POOL_RESTING_MIN || count > TIDE_POOL_SEGMENT
+		? resting->count : 0;
+	for (uint32_t n = most; n > 0; n--) {
+		struct segment *segment = queue_pop(resting);
+		if (segment->size >= count)
+			return segment;
+		queue_push(resting, segment);
+	}
+	return segment_new(count > TIDE_POOL_SEGMENT ? count : TIDE_POOL_SEGMENT);
+}
+
+struct tide_word *tide_pool_take(struct tide_pool *pool, uint32_t count)
+{
+	assert(pool->gen != 0);
+	struct segment *now = pool->now;
+	if (now == NULL || now->size - now->used < count) {
+		now = segment_take(pool, count);
+		if (now == NULL)
+			return NULL;
+		now->gen = pool->gen;
+		queue_push(&pool->busy, now);
+		pool->now = now;
+	}
+	struct tide_word *views = &now->views[now->used];
+	now->used += count;
+	return views;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Memory for lists of views that scripts walk and may keep too long.
+ *
+ * A script holds such a view by address. So this memory never goes back to the
+ * system while the VM lives and never holds anything but views: a kept address
+ * always reads as a view, and as one of generation 0 once its batch is over. A
+ * segment rests for a while before it is used again, which is how long such a
+ * mistake is sure to be noticed. */
+#ifndef TIDE_JOB_POOL_H
+#define TIDE_JOB_POOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "job/ctx.h"
+
+enum {
+	TIDE_POOL_SEGMENT = 4096,  /* views: 64 KiB */
+	TIDE_POOL_RESTING_MIN = 32 /* segments: 2 MiB */
+};
+
+struct tide_pool *tide_pool_new(void);
+void tide_pool_free(struct tide_pool *pool);
+/* From now on what is taken belongs to `gen`; segments of generations that
+ * `alive` denies are poisoned. */
+void tide_pool_turn(struct tide_pool *pool, uint32_t gen,
+                    bool (*alive)(const struct tide_ctx *ctx, uint32_t gen),
+                    const struct tide_ctx *ctx);
+/* Adjacent places; NULL without memory. */
+struct tide_word *tide_pool_take(struct tide_pool *pool, uint32_t count);
+
+#endif

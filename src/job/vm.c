@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See vm.h. The Lua side is lua/tidemark/boot.lua, whose five functions are
+ * called here; each returns nothing, or the message of what went wrong. */
+#include "job/vm.h"
+
+#include <assert.h>
+#include <lauxlib.h>
+#include <lua.h>
+#include <luajit.h>
+#include <lualib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "job/ffi.h"
+#include "job/heap.h"
+#include "record/rows.h"
+
+enum {
+	MEMORY_MAX_DEFAULT = 512 * 1024 * 1024,
+	GROWTH_MAX = 64 * 1024 * 1024 /* of a heap before it is collected */
+};
+
+enum entry { LOAD, BIND, RUN, MERGE, FINISH, ENTRIES };
+static const char *const entry_names[ENTRIES] = { "load", "bind", "run", "merge", "finish" };
+
+struct tide_vm {
+	lua_State *lua;
+	struct tide_ctx *ctx;
+	struct tide_heap heap;
+	int entries[ENTRIES]; /* in the registry */
+};
+
+/* Names the limit: "not enough memory" alone sends people to look at the machine. */
+static int vm_fail(struct tide_vm *vm, struct tide_error *err, const char *message)
+{
+	if (!vm->heap.hit || strstr(message, "not enough memory") == NULL)
+		return tide_fail(err, TIDE_ERR_SCRIPT, "%s", message);
+	vm->heap.hit = false;
+	return tide_fail(err, TIDE_ERR_SCRIPT,
+	                 "%s: the script's Lua state may use %zu MiB (memory_max) and asked for more; "
+	                 "keep less in tables that live between records, or give it more memory",
+	                 message, vm->heap.max / (1024 * 1024));
+}
+
+/* A loop makes two small objects a record, and a collection costs as much as
+ * what lives: while that is little the heap may triple before the next one (more
+ * would leave the cache), and less the nearer the limit is. */
+static void vm_pace(struct tide_vm *vm)
+{
+	size_t room = vm->heap.max / 4 < GROWTH_MAX ? vm->heap.max / 4 : GROWTH_MAX;
+	size_t percent = room / (vm->heap.used / 100 + 1);
+	int pause = percent > 300 ? 300 : percent < 120 ? 120 : (int)percent;
+	lua_gc(vm->lua, LUA_GCSETPAUSE, pause);
+}
+
+/* Call the entry below `args` arguments on the stack. */
+static int vm_call(struct tide_vm *vm, int args, struct tide_error *err)
+{
+	lua_State *lua = vm->lua;
+	int rc = TIDE_OK;
+	if (lua_pcall(lua, args, 1, 0) != 0 || !lua_isnil(lua, -1)) {
+		const char *message = lua_tostring(lua, -1);
+		rc = vm_fail(vm, err, message != NULL ? message : "an error that is not text");
+	}
+	lua_settop(lua, 0);
+	return rc;
+}
+
+static void vm_entry(struct tide_vm *vm, enum entry entry)
+{
+	assert(lua_gettop(vm->lua) == 0);
+	lua_rawgeti(vm->lua, LUA_REGISTRYINDEX, vm->entries[entry]);
+}
+
+static void vm_push(struct tide_vm *vm, const void *p)
+{
+	if (p == NULL)
+		lua_pushnil(vm->lua);
+	else
+		lua_pushlightuserdata(vm->lua, (void *)(uintptr_t)p);
+}
+
+/* Runs protected: open the libraries and the runtime, keep its entries. */
+static int vm_boot(lua_State *lua)
+{
+	struct tide_vm *vm = lua_touserdata(lua, 1);
+	const struct tide_vm_options *options = lua_touserdata(lua, 2);
+	luaL_openlibs(lua);
+	if (options->jit_off)
+		luaJIT_setmode(lua, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
+	lua_getglobal(lua, "package");
+	lua_pushfstring(lua, "%s/?.lua;%s/?/init.lua", options->lua_dir, options->lua_dir);
+	lua_setfield(lua, -2, "path");
+	lua_getfield(lua, -1, "loaded");
+	lua_pushlightuserdata(lua, vm->ctx);
+	lua_setfield(lua, -2, "tidemark.ctx");
+	lua_getglobal(lua, "require");
+	lua_pushliteral(lua, "tidemark.boot");
+	lua_call(lua, 1, 1);
+	for (int i = 0; i < ENTRIES; i++) {
+		lua_getfield(lua, -1, entry_names[i]);
+		luaL_checktype(lua, -1, LUA_TFUNCTION);
+		vm->entries[i] = luaL_ref(lua, LUA_REGISTRYINDEX);
+	}
+	return 0;
+}
+
+int tide_vm_new(const struct tide_vm_options *options, struct tide_vm **out,
+                struct tide_error *err)
+{
+	assert(options->lua_dir != NULL);
+	struct tide_vm *vm = calloc(1, sizeof *vm);
+	int rc = TIDE_OK;
+	if (vm == NULL)
+		return tide_fail(err, TIDE_ERR_NOMEM, "a Lua state");
+	vm->heap.max = options->memory_max != 0 ? options->memory_max : MEMORY_MAX_DEFAULT;
+	vm->ctx = tide_ffi_ctx_new();
+	if (vm->ctx != NULL)
+		vm->lua = lua_newstate(tide_heap_alloc, &vm->heap);
+	if (vm->lua == NULL) {
+		rc = tide_fail(err, TIDE_ERR_NOMEM, "a Lua state of %zu bytes at most", vm->heap.max);
+		goto out;
+	}
+	vm->ctx->set = options->set;
+	vm->ctx->memory_mib = (uint32_t)(vm->heap.max / (1024 * 1024));
+	lua_pushcfunction(vm->lua, vm_boot);
+	lua_pushlightuserdata(vm->lua, vm);
+	lua_pushlightuserdata(vm->lua, (void *)(uintptr_t)options);
+	if (lua_pcall(vm->lua, 2, 0, 0) != 0) {
+		const char *message = lua_tostring(vm->lua, -1);
+		rc = vm_fail(vm, err, message != NULL ? message : "an error that is not text");
+		tide_fail_within(err, "the Lua library in %s does not start", options->lua_dir);
+		goto out;
+	}
+	lua_settop(vm->lua, 0);
+	*out = vm;
+	vm = NULL;
+out:
+	tide_vm_free(vm);
+	return rc;
+}
+
+void tide_vm_free(struct tide_vm *vm)
+{
+	if (vm == NULL)
+		return;
+	if (vm->lua != NULL)
+		lua_close(vm->lua);
+	tide_heap_fini(&vm->heap);
+	tide_ffi_ctx_free(vm->ctx);
+	free(vm);
+}
+
+int tide_vm_load(struct tide_vm *vm, const char *path, struct tide_plan *plan,
+                 struct tide_error *err)
+{
+	assert(path != NULL);
+	tide_ffi_ctx_scratch(vm->ctx);
+	vm_entry(vm, LOAD);
+	lua_pushstring(vm->lua, path);
+	vm_push(vm, plan);
+	return vm_call(vm, 2, err);
+}
+
+int tide_vm_bind(struct tide_vm *vm, const struct tide_vm_bind *bind, struct tide_error *err)
+{
+	struct tide_ctx *ctx = vm->ctx;
+	memset(&ctx->ops, 0, sizeof ctx->ops);
+	if (bind->state_ops != NULL)
+		ctx->ops = *bind->state_ops;
+	ctx->tables = bind->tables;
+	ctx->rows = bind->rows;
+	ctx->ring = bind->ring;
+	ctx->bad_row = bind->bad_row;
+	ctx->arg = bind->arg;
+	ctx->now_us = bind->now_us;
+	ctx->epoch = bind->epoch;
+	vm_entry(vm, BIND);
+	return vm_call(vm, 0, err);
+}
+
+int tide_vm_run(struct tide_vm *vm, int input, const struct tide_batch *batch,
+                struct tide_run_result *result, struct tide_error *err)
+{
+	assert(batch != NULL && result != NULL);
+	tide_ffi_ctx_batch(vm->ctx, (struct tide_batch *)(uintptr_t)batch);
+	memset(result, 0, sizeof *result);
+	vm_pace(vm);
+	vm_entry(vm, RUN);
+	lua_pushinteger(vm->lua, input);
+	vm_push(vm, result);
+	return vm_call(vm, 2, err);
+}
+
+int tide_vm_merge(struct tide_vm *vm, int keyed, const struct tide_pair *pairs, size_t count,
+                  struct tide_error *err)
+{
+	if (count == 0)
+		return TIDE_OK;
+	tide_ffi_ctx_scratch(vm->ctx);
+	vm_entry(vm, MERGE);
+	lua_pushinteger(vm->lua, keyed);
+	vm_push(vm, pairs);
+	lua_pushnumber(vm->lua, (lua_Number)count);
+	return vm_call(vm, 3, err);
+}
+
+int tide_vm_finish(struct tide_vm *vm, int keyed, int output, const struct tide_cell *cells,
+                   int stride, const uint64_t *states, size_t count, struct tide_error *err)
+{
+	if (count == 0)
+		return TIDE_OK;
+	tide_ffi_ctx_scratch(vm->ctx);
+	vm_entry(vm, FINISH);
+	lua_pushinteger(vm->lua, keyed);
+	lua_pushinteger(vm->lua, output);
+	vm_push(vm, cells);
+	lua_pushinteger(vm->lua, stride);
+	vm_push(vm, states);
+	lua_pushnumber(vm->lua, (lua_Number)count);
+	return vm_call(vm, 6, err);
+}
+
+size_t tide_vm_memory(const struct tide_vm *vm)
+{
+	return vm->heap.used;
+}
