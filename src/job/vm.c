@@ -225,3 +225,8 @@ size_t tide_vm_memory(const struct tide_vm *vm)
 {
 	return vm->heap.used;
 }
+
+const char *tide_vm_version(void)
+{
+	return LUAJIT_VERSION;
+}

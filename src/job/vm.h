@@ -68,4 +68,7 @@ int tide_vm_finish(struct tide_vm *vm, int keyed, int output, const struct tide_
 
 size_t tide_vm_memory(const struct tide_vm *vm);
 
+/* Of the LuaJIT that is linked. */
+const char *tide_vm_version(void);
+
 #endif

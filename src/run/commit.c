@@ -126,7 +126,6 @@ static int decide(struct tide_commit *commit, struct tide_finished *finished,
 		if (finished->rows[o] == NULL || bytes[o].failed)
 			rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for the outbox");
 		mark->due = finished->meta.epoch;
-		finished->meta.rows_out += tide_rows_count(finished->rows[o]);
 		outbox[entries++] = (struct tide_outbox_entry){
 			outlet->name, { bytes[o].p, bytes[o].len }
 		};

@@ -372,6 +372,9 @@ static int finish_epoch(struct loop *loop, struct tide_finished *finished,
 		rc = collect_rows(loop, finished, err);
 	if (rc != TIDE_OK)
 		return rc;
+	for (int o = 0; o < finished->output_count; o++)
+		if (finished->rows[o] != NULL)
+			meta->rows_out += tide_rows_count(finished->rows[o]);
 	/* The next epoch builds on this record. */
 	tide_meta_fini(&loop->meta);
 	memset(&loop->meta, 0, sizeof loop->meta);

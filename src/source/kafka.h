@@ -22,4 +22,7 @@
 int tide_kafka_open(const struct tide_options *options, struct tide_source **out,
                     struct tide_error *err);
 
+/* Of the librdkafka that is linked. */
+const char *tide_kafka_version(void);
+
 #endif

@@ -7,9 +7,10 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "source/kafka.h"
 
 enum {
-	PREFETCH_KBYTES = 32 * 1024,     /* over all partitions */
+	PREFETCH_KBYTES = 32 * 1024, /* over all partitions */
 	PREFETCH_PART_KBYTES_MIN = 1024,
 	PREFETCH_PART_KBYTES_MAX = 16 * 1024,
 	SECRET_LEN_MAX = 1024 * 1024,
@@ -133,8 +134,8 @@ static int conf_table(rd_kafka_conf_t *conf, const struct setting *table, size_t
 }
 
 /* With a queue to each partition librdkafka's limit is one per partition. */
-static int conf_prefetch(rd_kafka_conf_t *conf, const struct tide_options *options,
-                         int partitions, struct tide_error *err)
+static int conf_prefetch(rd_kafka_conf_t *conf, const struct tide_options *options, int partitions,
+                         struct tide_error *err)
 {
 	const char *given = tide_option_get(options, "prefetch_kbytes");
 	char *rest = NULL;
@@ -152,9 +153,8 @@ static int conf_prefetch(rd_kafka_conf_t *conf, const struct tide_options *optio
 	return conf_set(conf, "queued.max.messages.kbytes", text, err);
 }
 
-int tide_kafka_conf(const struct tide_options *options, enum tide_kafka_role role,
-                    int partitions, rd_kafka_conf_t **out, struct tide_secrets *secrets,
-                    struct tide_error *err)
+int tide_kafka_conf(const struct tide_options *options, enum tide_kafka_role role, int partitions,
+                    rd_kafka_conf_t **out, struct tide_secrets *secrets, struct tide_error *err)
 {
 	assert(options != NULL && out != NULL && secrets != NULL);
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
@@ -190,8 +190,8 @@ int tide_kafka_conf(const struct tide_options *options, enum tide_kafka_role rol
 
 static bool is_secret(const char *key)
 {
-	static const char *const marks[] = { "password", "secret", "key.pem", "sasl.jaas",
-	                                     "oauthbearer.config", "token" };
+	static const char *const marks[] = { "password",           "secret", "key.pem", "sasl.jaas",
+		                             "oauthbearer.config", "token" };
 	for (size_t i = 0; i < COUNT(marks); i++)
 		if (strstr(key, marks[i]) != NULL)
 			return true;
@@ -223,11 +223,19 @@ static void warn_ignored(enum tide_kafka_role role, const char *key, const char 
 		tide_log(TIDE_WARN, "-X %s is ignored: %s", key, why);
 }
 
-static const char *const consumer_only[] = { "fetch.", "queued.", "isolation.level", "check.crcs",
-                                             "max.poll", "session.timeout", "heartbeat",
-                                             "partition.assignment", "group.",
-                                             "enable.partition.eof", "auto.offset.reset",
-                                             "enable.auto", "auto.commit" };
+static const char *const consumer_only[] = { "fetch.",
+	                                     "queued.",
+	                                     "isolation.level",
+	                                     "check.crcs",
+	                                     "max.poll",
+	                                     "session.timeout",
+	                                     "heartbeat",
+	                                     "partition.assignment",
+	                                     "group.",
+	                                     "enable.partition.eof",
+	                                     "auto.offset.reset",
+	                                     "enable.auto",
+	                                     "auto.commit" };
 
 static bool is_for(enum tide_kafka_role role, const char *key)
 {
@@ -254,8 +262,9 @@ static int conf_one(rd_kafka_conf_t *conf, enum tide_kafka_role role, const char
 	}
 	if (rd_kafka_conf_set(conf, key, value, why, sizeof why) != RD_KAFKA_CONF_OK)
 		rc = tide_fail(err, TIDE_ERR_USAGE, "-X %s: %s", key,
-		               hidden && strstr(why, value) != NULL && *value != '\0' ?
-		                       "librdkafka does not take this value" : why);
+		               hidden && strstr(why, value) != NULL && *value != '\0'
+		                       ? "librdkafka does not take this value"
+		                       : why);
 	if (hidden && rc == TIDE_OK)
 		return secret_add(secrets, value, err);
 	free(value);
@@ -274,7 +283,8 @@ static int conf_user(rd_kafka_conf_t *conf, const struct tide_options *options,
 			continue;
 		key += sizeof prefix - 1;
 		if (is_ours(key))
-			warn_ignored(role, key, "Tidemark sets it (brokers and group have their "
+			warn_ignored(role, key,
+			             "Tidemark sets it (brokers and group have their "
 			             "own settings, offsets are the checkpoint's)");
 		else if (is_for(role, key))
 			rc = conf_one(conf, role, key, options->items[i].value, secrets, err);
@@ -336,4 +346,9 @@ void tide_kafka_conf_print(rd_kafka_conf_t *conf, const struct tide_secrets *sec
 	rd_kafka_conf_dump_free(now, count);
 	rd_kafka_conf_dump_free(was, default_count);
 	rd_kafka_conf_destroy(plain);
+}
+
+const char *tide_kafka_version(void)
+{
+	return rd_kafka_version_str();
 }

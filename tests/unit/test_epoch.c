@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shares of the backlog, and the rate limit. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#include "run/epoch.h"
+
+static void split_is_proportional_to_the_backlog(void **state)
+{
+	(void)state;
+	int64_t backlog[] = { 6000, 3000, 1000 }, take[3];
+	tide_epoch_split(backlog, 3, 1000, take);
+	assert_int_equal(take[0], 600);
+	assert_int_equal(take[1], 300);
+	assert_int_equal(take[2], 100);
+}
+
+static void split_takes_everything_when_it_fits(void **state)
+{
+	(void)state;
+	int64_t backlog[] = { 5, 0, 7 }, take[3];
+	tide_epoch_split(backlog, 3, 12, take);
+	assert_int_equal(take[0], 5);
+	assert_int_equal(take[1], 0);
+	assert_int_equal(take[2], 7);
+}
+
+static void split_is_exact_in_total_and_never_more_than_there_is(void **state)
+{
+	(void)state;
+	unsigned seed = 20240101;
+	for (int round = 0; round < 20000; round++) {
+		int count = 1 + rand_r(&seed) % 12;
+		int64_t backlog[12], take[12], total = 0, given = 0;
+		for (int i = 0; i < count; i++) {
+			backlog[i] = rand_r(&seed) % 3 == 0 ? 0 : rand_r(&seed) % 100000;
+			total += backlog[i];
+		}
+		int64_t limit = rand_r(&seed) % 120000;
+		tide_epoch_split(backlog, count, limit, take);
+		for (int i = 0; i < count; i++) {
+			assert_true(take[i] >= 0 && take[i] <= backlog[i]);
+			given += take[i];
+		}
+		assert_int_equal(given, total < limit ? total : limit);
+	}
+}
+
+static void split_does_not_overflow(void **state)
+{
+	(void)state;
+	int64_t backlog[] = { INT64_MAX / 4, INT64_MAX / 4 }, take[2];
+	tide_epoch_split(backlog, 2, INT64_MAX / 4, take);
+	assert_int_equal(take[0] + take[1], INT64_MAX / 4);
+	assert_true(llabs(take[0] - take[1]) <= 1);
+}
+
+static void rate_never_gives_more_than_its_second(void **state)
+{
+	(void)state;
+	struct tide_rate rate;
+	int64_t now = 1000000, given[3] = { 0 };
+	tide_rate_init(&rate, 5000, now);
+	for (int second = 0; second < 3; second++) {
+		for (int ms = 0; ms < 1000; ms++, now += 1000) {
+			int64_t allowed = tide_rate_allow(&rate, 1000000, now);
+			tide_rate_take(&rate, allowed);
+			given[second] += allowed;
+		}
+		assert_true(given[second] <= 5500 && given[second] >= 4500);
+	}
+}
+
+static void rate_lets_a_small_backlog_through_at_once(void **state)
+{
+	(void)state;
+	struct tide_rate rate;
+	tide_rate_init(&rate, 5000, 0);
+	assert_int_equal(tide_rate_allow(&rate, 1, 1000), 1);
+	tide_rate_init(&rate, 0, 0);
+	assert_int_equal(tide_rate_allow(&rate, 123456, 1), 123456);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(split_is_proportional_to_the_backlog),
+		cmocka_unit_test(split_takes_everything_when_it_fits),
+		cmocka_unit_test(split_is_exact_in_total_and_never_more_than_there_is),
+		cmocka_unit_test(split_does_not_overflow),
+		cmocka_unit_test(rate_never_gives_more_than_its_second),
+		cmocka_unit_test(rate_lets_a_small_backlog_through_at_once),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
