@@ -223,6 +223,9 @@ static int load(struct tide_checkpoint *cp, const struct tide_checkpoint_options
 		rc = begin(cp, found, err);
 	if (rc == TIDE_OK && !cp->read_only)
 		rc = tide_anchor_open(cp->dir, &cp->anchor, err);
+	/* It may be behind after a kill, or have lost its newest slot. */
+	if (rc == TIDE_OK && anchored && !cp->read_only && anchor.decision < meta.decision)
+		rc = tide_anchor_write(cp->anchor, &meta, err);
 	if (rc == TIDE_OK)
 		rc = tide_ops_load(cp, err);
 	if (rc == TIDE_OK)

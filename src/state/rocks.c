@@ -83,11 +83,11 @@ struct tide_rocks_iter {
 /* What RocksDB says, as ours. Frees `text`. */
 static int fail_rocks(struct tide_error *err, const char *path, const char *doing, char *text)
 {
-	static const char *const outside[] = { "No space left", "Permission denied",
+	static const char *const outside[] = { "No space left",       "Permission denied",
 		                               "Too many open files", "Read-only file system",
-		                               "lock " };
+		                               "lock file",           "lock hold" };
 	int status = TIDE_ERR_CHECKPOINT;
-	const char *advice = "; `tidemark checkpoint verify` names every damaged file";
+	const char *advice = "; `tidemark checkpoint verify` reads and checks all of it";
 	for (size_t i = 0; i < sizeof outside / sizeof *outside; i++)
 		if (strstr(text, outside[i]) != NULL) {
 			status = TIDE_ERR_IO;

@@ -12,9 +12,9 @@
 struct tide_rocks;
 
 struct tide_rocks_options {
-	bool create;        /* make it if it is not there */
-	bool read_only;     /* for show, verify and get while a job runs */
-	size_t memory_max;  /* block cache, memtables, filters; 0: 64 MiB */
+	bool create;       /* make it if it is not there */
+	bool read_only;    /* for show, verify and get while a job runs */
+	size_t memory_max; /* block cache, memtables, filters; 0: 64 MiB */
 };
 
 int tide_rocks_open(const char *path, const struct tide_rocks_options *options,

@@ -212,6 +212,7 @@ static inline void assert_verified(const char *dir)
 static inline void shell(const char *command, const char *a, const char *b)
 {
 	char line[512];
+	/* The command is one of the test's own; both arguments are used or extra. */
 	snprintf(line, sizeof line, command, a, b);
 	if (system(line) != 0)
 		fail_msg("%s", line);
