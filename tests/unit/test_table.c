@@ -138,6 +138,40 @@ static void counts_equal_a_plain_model(void **state)
 	}
 }
 
+/* Among so many keys some ten pairs have one 32-bit hash: what tells them apart
+ * is the comparison, of each part and of both halves of a short text. */
+static void keys_with_one_hash_are_told_apart(void **state)
+{
+	(void)state;
+	enum { MANY = 300000 };
+	const struct tide_keyspec *specs[] = { &one_text,  &one_text,  &one_text,
+		                               &two_texts, &two_texts, &mixed };
+	for (int s = 0; s < 6; s++) {
+		struct tide_table *table = tide_table_new(specs[s], 8);
+		for (int i = 0; i < MANY; i++) {
+			char vary[32], same[] = "same";
+			/* Differing in the first 8 bytes, the second, and beyond 16. */
+			snprintf(vary, sizeof vary,
+			         s == 1   ? "prefix__%08d"
+			         : s == 2 ? "prefix__prefix__%08d"
+			                  : "%08d",
+			         i);
+			struct tide_cell row[3] = { text(vary), text(same), text(same) };
+			if (s == 4) { /* the second column is the first part of the key */
+				row[0] = text(same);
+				row[1] = text(vary);
+			} else if (s == 5) {
+				row[0] = (struct tide_cell){ .i = i };
+				row[1] = (struct tide_cell){ .d = 1 };
+			}
+			tide_table_mark(table);
+			++*(int64_t *)tide_table_slot(table, row);
+		}
+		assert_int_equal(tide_table_count(table), MANY);
+		tide_table_free(table);
+	}
+}
+
 static void entries_stay_put_while_the_table_grows(void **state)
 {
 	(void)state;
@@ -361,6 +395,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(counts_equal_a_plain_model),
+		cmocka_unit_test(keys_with_one_hash_are_told_apart),
 		cmocka_unit_test(entries_stay_put_while_the_table_grows),
 		cmocka_unit_test(rollback_puts_back_what_the_row_touched),
 		cmocka_unit_test(rolled_back_entry_is_not_dirty),
