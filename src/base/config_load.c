@@ -319,7 +319,8 @@ int tide_config_job_value(struct tide_config *config, const char *name, const ch
 	snprintf(dashed, sizeof dashed, "%s", name);
 	for (char *p = dashed; *p != '\0'; p++)
 		*p = *p == '_' ? '-' : *p;
-	snprintf(origin, sizeof origin, "job %s", file);
+	const char *slash = strrchr(file, '/'); /* the folder says nothing in a table */
+	snprintf(origin, sizeof origin, "job %s", slash != NULL ? slash + 1 : file);
 	struct place place = { tide_setting_find(dashed), TIDE_LAYER_JOB, NULL, origin };
 	if (place.setting != NULL)
 		return tide_config_put(config, &place, value, err);

@@ -581,7 +581,7 @@ static void a_secret_is_not_in_an_error_either(void **state)
 static void job_settings_may_be_spelt_with_underscores(void **state)
 {
 	assert_int_equal(
-		tide_config_job_value(*state, "max_records_per_batch", "10000", "a.lua", &err),
+		tide_config_job_value(*state, "max_records_per_batch", "10000", "/x/a.lua", &err),
 		TIDE_OK);
 	assert_from(*state, "max-records-per-batch", "10000", "job a.lua");
 	assert_int_equal(tide_config_job_value(*state, "no_such", "1", "a.lua", &err),
