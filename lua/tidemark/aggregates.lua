@@ -62,7 +62,7 @@ end
 
 local counter = define {
    state = { { "n", "int" } },
-   result_type = "int",
+   result_type = "int", infallible = true,
    add = function(s) s.n = s.n + 1 end,
    add_cell = function(s, cell)
       if cell.len >= 0 then
@@ -117,6 +117,7 @@ local function compensated(s, value)
 end
 
 local double_sum = define {
+   infallible = true,
    state = { { "hi", "double" }, { "lo", "double" }, { "n", "int" } },
    result_type = "double", nullable = true,
    add_cell = function(s, cell)

@@ -21,6 +21,8 @@ local result_p = ffi.typeof "struct tide_run_result *"
 local pairs_p = ffi.typeof "const struct tide_pair *"
 local cells_p = ffi.typeof "const struct tide_cell *"
 local states_p = ffi.typeof "const uint64_t *"
+local bytes_p = ffi.typeof "char *"
+local waiting = ffi.new "uint32_t[1]"
 local MALFORMED = 1 -- TIDE_SCAN_MALFORMED
 
 -- An error that no on_error policy may swallow, even when a job's pcall did.
@@ -34,7 +36,7 @@ end
 -- What the generated text reaches by name.
 local F = {
    cast = cast, u64 = ffi.typeof "uint64_t", bytes = ffi.typeof "char *",
-   rec_ct = record.rec_ct, no_memory = no_memory,
+   rec_ct = record.rec_ct, no_memory = no_memory, copy_bytes = ffi.copy,
 }
 for name, fn in pairs(cells) do
    F[name] = fn
@@ -130,12 +132,16 @@ end
 --- A runner of a program; its loops are compiled when it is made, so that a
 --- mistake in them shows at load.
 function M.new(program)
-   local runner = { program = program, inputs = {}, merges = {}, finishes = {} }
+   local runner = { program = program, inputs = {}, adds = {}, merges = {}, finishes = {} }
    runner.K, runner.anchors = constants(program)
    for i, input in ipairs(program.inputs) do
       runner.inputs[i] = compile(runner, "input " .. i, generate.input(input))
+      runner.inputs[i].added = {} -- per keyed operator, how much of the row it has
    end
    for k, keyed in ipairs(program.keyed) do
+      local careful = runner.inputs[keyed.input].strict or generate.fallible(keyed)
+      runner.adds[k] = compile(runner, "add " .. k, generate.add(keyed, careful))
+      runner.adds[k].size, runner.adds[k].room = keyed.state_size, 0
       runner.merges[k] = compile(runner, "merge " .. k, generate.merge(keyed))
       runner.finishes[k] = { [0] = compile(runner, "finish " .. k, generate.finish(keyed)) }
    end
@@ -166,10 +172,8 @@ local function describe(e)
       tonumber(batch.recs[ctx.row].offset_), memory_message(e) or errors.line(e))
 end
 
-local function undo(loop)
-   for _, number in ipairs(loop.keyed) do
-      ctx.ops.rollback(ctx.tables[number])
-   end
+-- Rows that the running row has put out.
+local function undo_rows(loop)
    for _, number in ipairs(loop.outputs) do
       local start = ctx.starts[number]
       if ctx.counts[number] ~= start then
@@ -177,6 +181,14 @@ local function undo(loop)
          ctx.counts[number] = start
       end
    end
+end
+
+-- The row failed in the loop: nothing of it has reached a state yet.
+local function undo(loop)
+   for _, number in ipairs(loop.keyed) do
+      ctx.ops.drop(ctx.queues[number], ctx.marks[number])
+   end
+   undo_rows(loop)
 end
 
 local function begin(outputs)
@@ -187,15 +199,103 @@ local function begin(outputs)
    end
 end
 
--- Undo the row and tell whoever decides; true when the batch goes on.
-local function bad_row(loop, e)
-   local message = describe(e)
-   undo(loop)
-   if fatal or ctx.bad_row == nil or
-      not ctx.bad_row(ctx.arg, ctx.batch, ctx.row, message) then
-      return false, fatal or message
+--- Tells whoever decides of a bad row; true when the batch goes on. (A field
+--- of the module so that specs can listen.)
+function M.report(message)
+   return ctx.bad_row ~= nil and ctx.bad_row(ctx.arg, ctx.batch, ctx.row, message)
+end
+
+-- nil when the batch goes on behind the row, else the message that stops it.
+local function refused(message)
+   if fatal or not M.report(message) then
+      return fatal or message
    end
-   return true
+   return nil
+end
+
+-- Put back the states that adds [first, at] changed, newest first.
+local function unadd(adder, queue, first, at)
+   for i = at, first, -1 do
+      ffi.copy(cast(bytes_p, queue.states[i]), adder.before + i * adder.size, adder.size)
+   end
+end
+
+-- Room for what careful adding keeps of `count` states.
+local function make_room(adder, count)
+   if adder.careful and count > adder.room then
+      adder.room = math.max(count, 2 * adder.room)
+      adder.anchor = ffi.new("char[?]", adder.room * adder.size)
+      adder.before = cast(bytes_p, adder.anchor)
+   end
+end
+
+-- A row failed while it was added: take it back, and find the first add of the
+-- next row. In a strict loop it is the only row, and all of it goes.
+local function take_back(runner, loop, adder, queue, count)
+   local at = ctx.at
+   local row, first = queue.rows[at], at
+   while first > 0 and queue.rows[first - 1] == row do
+      first = first - 1
+   end
+   unadd(adder, queue, first, at)
+   if loop.strict then
+      for i = 1, loop.done do
+         local other = loop.keyed[i]
+         unadd(runner.adds[other + 1], ctx.queues[other], 0, loop.added[i] - 1)
+      end
+      undo_rows(loop)
+   end
+   ctx.row = row
+   at = at + 1
+   while at < count and queue.rows[at] == row do
+      at = at + 1
+   end
+   return at
+end
+
+-- One operator's waiting keys get their states, and these what waits with them.
+-- Returns how many rows failed, and the message that stops the job.
+local function add_waiting(runner, loop, number)
+   local adder, queue = runner.adds[number + 1], ctx.queues[number]
+   if not ctx.ops.resolve(queue, waiting) then
+      return 0, "out of memory for the states of this epoch"
+   end
+   local first, count, failed = 0, waiting[0], 0
+   make_room(adder, count)
+   while first < count do
+      local ok, e = xpcall(adder.loop, errors.handler, queue, first, count, adder.before)
+      if ok and not fatal then
+         break
+      end
+      first = take_back(runner, loop, adder, queue, count)
+      failed = failed + 1
+      local message = refused(describe(e))
+      if message then
+         return failed, message
+      end
+   end
+   return failed, nil, count
+end
+
+local function add_all(runner, loop)
+   local failed = 0
+   for n, number in ipairs(loop.keyed) do
+      loop.done, loop.added[n] = n - 1, 0
+      if ctx.queues[number].count > 0 then
+         local some, message, count = add_waiting(runner, loop, number)
+         loop.added[n] = count
+         failed = failed + some
+         if message then
+            return failed, message
+         elseif some > 0 and loop.strict then
+            for rest = n + 1, #loop.keyed do
+               ctx.ops.drop(ctx.queues[loop.keyed[rest]], 0)
+            end
+            break
+         end
+      end
+   end
+   return failed, nil
 end
 
 --- One batch. Returns nil, or the message that stops the job.
@@ -208,14 +308,22 @@ function M.run(runner, input, result)
       ctx.row = first
       local ok, e = xpcall(loop.loop, errors.handler, first, count)
       if ok and not fatal then
-         break
+         first = e
+      else
+         local message = describe(e)
+         undo(loop)
+         failed = failed + 1
+         message = refused(message)
+         if message then
+            return message
+         end
+         first = ctx.row + 1
       end
-      failed = failed + 1
-      local goes_on, message = bad_row(loop, e)
-      if not goes_on then
+      local some, message = add_all(runner, loop)
+      failed = failed + some
+      if message then
          return message
       end
-      first = ctx.row + 1
    end
    result = cast(result_p, result)
    result.rows_in, result.rows_failed = count, failed

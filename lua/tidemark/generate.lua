@@ -11,13 +11,18 @@ local rows = require "tidemark.rows"
 
 local M = {}
 
+-- Keys that wait before the loop stops for them to be added. Where a row goes to
+-- several places and adding it to one may fail, it is one row at a time, so that
+-- it can be taken back from all of them.
+local WAITING_MAX = 1024
+
 local HEAD = [[
 local K, ctx, C, F = ...
 local cast, u64, bytes, rec_ct = F.cast, F.u64, F.bytes, F.rec_ct
 local put_int, put_double, put_bool = F.put_int, F.put_double, F.put_bool
 local put_string, put_timestamp = F.put_string, F.put_timestamp
 local exact, text_of, copy = F.exact, F.text_of, F.copy
-local too_many, stale, no_memory = F.too_many, F.stale, F.no_memory
+local too_many, stale, no_memory, copy_bytes = F.too_many, F.stale, F.no_memory, F.copy_bytes
 ]]
 
 local function add(out, text, ...)
@@ -222,10 +227,9 @@ end
 
 -- Text of a function each that adds to, merges or finishes one aggregate. ----
 
-local function built_in_text(out, step, i, what, body)
+local function built_in_text(out, step, i, what)
    add(out, "   local %s%d, pointer%d = K.%s%d_%d, K.pointer%d_%d\n", what, i, i, what,
        step.index, i, step.index, i)
-   add(out, body)
 end
 
 local function user_text(out, step, i, what)
@@ -242,49 +246,31 @@ local function object_text(i, base, offset)
    return ("object%d(serial%d, cast(u64, %s + %d))"):format(i, i, base, offset)
 end
 
--- Lua values of the cells that a job's own aggregate is of.
-local function readers_text(out, step, i, aggregate)
+-- Lua values of the cells that a job's own aggregate is of; the first of them
+-- is argument number `base`.
+local function readers_text(out, step, i, aggregate, base)
    local list = {}
    for n, column in ipairs(aggregate.columns) do
       local declared = step.group.schema.columns[column]
-      list[n] = ("value%d_%d()"):format(i, n)
+      list[n] = ("value%d_%d(args[j + %d])"):format(i, n, base + n - 1)
       add(out, [[
-   local function value%d_%d()
-      local cell = from.c[%d]
+   local function value%d_%d(cell)
       if cell.len < 0 then return nil end
       return %s
    end
-]], i, n, column - 1, cells.get[declared.type]:format("cell", declared.name))
+]], i, n, cells.get[declared.type]:format("cell", declared.name))
    end
    return list
 end
 
+-- The row's key waits until many can be looked up together.
 function emitters.aggregate(out, step)
-   local number, body = step.keyed - 1, {}
-   add(out, "   local from = K.stage%d\n", stage_of(step.group).index)
-   for i, aggregate in ipairs(step.aggregates) do
-      if aggregate.spec.built_in then
-         local cell = aggregate.columns[1]
-         built_in_text(out, step, i, "add", "")
-         add(body, "      add%d(cast(pointer%d, state + %d)%s)\n", i, i, aggregate.offset,
-             cell and (", from.c[%d]"):format(cell - 1) or "")
-      else
-         user_text(out, step, i, "add")
-         local values = readers_text(out, step, i, aggregate)
-         add(body, user_begin(i))
-         add(body, "      add%d(%s)\n", i, table.concat({ object_text(i, "state",
-             aggregate.offset), unpack(values) }, ", "))
-      end
-   end
-   add(out, "   return function()\n")
+   add(out, "   local from = K.stage%d\n   return function()\n", stage_of(step.group).index)
    fill_record(out, step.group, "      ")
    add(out, [[
-      local slot = ctx.ops.slot(ctx.tables[%d], from.c)
-      if slot == nil then no_memory() end
-      local state = cast(bytes, slot)
-]], number)
-   out[#out + 1] = table.concat(body)
-   add(out, "   end\n")
+      if not ctx.ops.push(ctx.queues[%d], from.c, ctx.row) then no_memory() end
+   end
+]], step.keyed - 1)
 end
 
 function emitters.output(out, step)
@@ -334,21 +320,41 @@ local function sorted_ends(found, kind, field)
    return list
 end
 
---- The loop of an input: its text, and the numbers (from 0) of the keyed
---- operators and outputs that it writes to.
+-- Whether adding can fail: counting cannot.
+function M.fallible(keyed)
+   for _, aggregate in ipairs(keyed.aggregates) do
+      if not aggregate.spec.infallible then
+         return true
+      end
+   end
+   return false
+end
+
+--- The loop of an input: its text, the numbers (from 0) of the keyed operators
+--- and outputs that it writes to, and whether it is strict (see WAITING_MAX).
 function M.input(input)
    local found = reach(input, nil, {})
    local keyed = sorted_ends(found, "aggregate", "keyed")
    local outputs = sorted_ends(found, "output", "output")
+   local strict, waiting_max = false, WAITING_MAX
+   for step in pairs(found) do
+      strict = strict or step.kind == "aggregate" and #keyed + #outputs > 1 and M.fallible(step)
+   end
+   if strict then
+      waiting_max = 0
+   end
    local out = { ("-- %s\n"):format(input.text), HEAD }
    for _, child in ipairs(children_of(input, found)) do
       step_text(out, child, found)
    end
    add(out, "\nreturn function(first, count)\n   local recs, gen = ctx.batch.recs, ctx.gen\n")
-   add(out, "   for i = first, count - 1 do\n      ctx.row = i\n      ctx.calls = 0\n")
+   add(out, "   for i = first, count - 1 do\n")
    for _, number in ipairs(keyed) do
-      add(out, "      ctx.ops.mark(ctx.tables[%d])\n", number)
+      add(out, "      local waiting%d = ctx.queues[%d].count\n", number, number)
+      add(out, "      if waiting%d > %d then return i end\n", number, waiting_max)
+      add(out, "      ctx.marks[%d] = waiting%d\n", number, number)
    end
+   add(out, "      ctx.row = i\n      ctx.calls = 0\n")
    for _, number in ipairs(outputs) do
       add(out, "      ctx.starts[%d] = ctx.counts[%d]\n", number, number)
    end
@@ -357,8 +363,44 @@ function M.input(input)
       add(out, "      local rec = rec_ct(cast(u64, recs + i), gen)\n")
    end
    calls(out, list, "rec", "      ")
-   add(out, "   end\nend\n")
-   return { text = table.concat(out), keyed = keyed, outputs = outputs }
+   add(out, "   end\n   return count\nend\n")
+   return { text = table.concat(out), keyed = keyed, outputs = outputs, strict = strict }
+end
+
+--- Adds what waits to the states that were found for it. A row that fails takes
+--- back all it has added, so `careful` text keeps each state in `before`.
+function M.add(keyed, careful)
+   local out, body = { ("-- add %s\n"):format(keyed.name), HEAD, "return (function()\n" }, {}
+   local base = 0
+   for i, aggregate in ipairs(keyed.aggregates) do
+      if aggregate.spec.built_in then
+         local cell = aggregate.columns[1]
+         built_in_text(out, keyed, i, "add")
+         add(body, "         add%d(cast(pointer%d, state + %d)%s)\n", i, i, aggregate.offset,
+             cell and (", args[j + %d]"):format(base) or "")
+      else
+         user_text(out, keyed, i, "add")
+         local values = readers_text(out, keyed, i, aggregate, base)
+         add(body, user_begin(i))
+         add(body, "         add%d(%s)\n", i, table.concat({ object_text(i, "state",
+             aggregate.offset), unpack(values) }, ", "))
+      end
+      base = base + #aggregate.columns
+   end
+   add(out, [[
+   return function(queue, first, count, before)
+      local states, args = queue.states, queue.args
+      for i = first, count - 1 do
+         ctx.at = i
+         local state, j = cast(bytes, states[i]), i * %d
+]], base)
+   if careful then
+      add(out, "         copy_bytes(before + i * %d, state, %d)\n", keyed.state_size,
+          keyed.state_size)
+   end
+   out[#out + 1] = table.concat(body)
+   add(out, "      end\n   end\nend)()\n")
+   return { text = table.concat(out), careful = careful }
 end
 
 --- Folds states: into = merge(into, from).
@@ -366,7 +408,7 @@ function M.merge(keyed)
    local out, body = { ("-- merge %s\n"):format(keyed.name), HEAD, "return (function()\n" }, {}
    for i, aggregate in ipairs(keyed.aggregates) do
       if aggregate.spec.built_in then
-         built_in_text(out, keyed, i, "merge", "")
+         built_in_text(out, keyed, i, "merge")
          add(body, "      merge%d(cast(pointer%d, into + %d), cast(pointer%d, from + %d))\n", i, i,
              aggregate.offset, i, aggregate.offset)
       else
@@ -390,7 +432,7 @@ local function result_text(out, body, keyed, i)
    local aggregate = keyed.aggregates[i]
    local cell = #keyed.group.keys + i - 1
    if aggregate.spec.built_in then
-      built_in_text(out, keyed, i, "result", "")
+      built_in_text(out, keyed, i, "result")
       add(body, "      result%d(cast(pointer%d, state + %d), out.c[%d])\n", i, i,
           aggregate.offset, cell)
       return

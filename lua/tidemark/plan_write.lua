@@ -28,7 +28,17 @@ end
 local function write_keyed(plan, step)
    local row, group = step.group.schema, step.group
    check(C.tide_ffi_plan_keyed(plan, step.name, step.input - 1, step.layout, step.line))
-   check(C.tide_ffi_plan_keyed_sizes(plan, #row.columns, #group.keys, step.state_size / 8))
+   local args = {}
+   for _, aggregate in ipairs(step.aggregates) do
+      for _, column in ipairs(aggregate.columns) do
+         args[#args + 1] = column - 1
+      end
+   end
+   check(C.tide_ffi_plan_keyed_sizes(plan, #row.columns, #group.keys, #args,
+                                     step.state_size / 8))
+   for i, column in ipairs(args) do
+      C.tide_ffi_plan_keyed_arg(plan, i - 1, column)
+   end
    for i, column in ipairs(row.columns) do
       C.tide_ffi_plan_keyed_row(plan, i - 1, column.name, schema.types[column.type],
                                 column.nullable)

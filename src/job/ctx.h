@@ -37,7 +37,7 @@ struct tide_ctx {
 	uint32_t malformed;
 	struct tide_batch *batch; /* NULL while none runs */
 	struct tide_arena *arena; /* where new text goes */
-	void **tables;
+	struct tide_queue **queues;
 	struct tide_rows **rows;
 	struct tide_ring *ring;
 	bool (*bad_row)(void *arg, const struct tide_batch *batch, uint32_t row,
@@ -48,6 +48,9 @@ struct tide_ctx {
 	struct tide_state_ops ops;
 	uint32_t counts[256]; /* rows in each output … */
 	uint32_t starts[256]; /* … and when the row began */
+	uint32_t marks[256];  /* keys that waited in each queue when the row began */
+	uint32_t at;          /* of the waiting keys, which one is being added */
+	uint32_t spare;
 	/* Of C alone. */
 	struct tide_pool *pool;
 	struct tide_arena *scratch; /* text made while no batch runs */

@@ -77,7 +77,8 @@ bool tide_ffi_plan_input_option(struct tide_plan *plan, const char *key, const c
 int tide_ffi_plan_keyed(struct tide_plan *plan, const char *name, int input,
                         const char *layout, int line);
 /* Schemas of the newest keyed operator: first their sizes, then their columns. */
-bool tide_ffi_plan_keyed_sizes(struct tide_plan *plan, int row, int keys, int state);
+bool tide_ffi_plan_keyed_sizes(struct tide_plan *plan, int row, int keys, int args, int state);
+void tide_ffi_plan_keyed_arg(struct tide_plan *plan, int i, int column);
 void tide_ffi_plan_keyed_row(struct tide_plan *plan, int i, const char *name, int type,
                              bool nullable);
 void tide_ffi_plan_keyed_key(struct tide_plan *plan, int i, int column);

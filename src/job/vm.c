@@ -168,7 +168,7 @@ int tide_vm_bind(struct tide_vm *vm, const struct tide_vm_bind *bind, struct tid
 	memset(&ctx->ops, 0, sizeof ctx->ops);
 	if (bind->state_ops != NULL)
 		ctx->ops = *bind->state_ops;
-	ctx->tables = bind->tables;
+	ctx->queues = bind->queues;
 	ctx->rows = bind->rows;
 	ctx->ring = bind->ring;
 	ctx->bad_row = bind->bad_row;

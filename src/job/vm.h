@@ -36,12 +36,12 @@ int tide_vm_load(struct tide_vm *vm, const char *path, struct tide_plan *plan,
 typedef bool tide_vm_bad_row(void *arg, const struct tide_batch *batch, uint32_t row,
                              const char *message);
 
-/* What a worker's loops write to. tables[k] serves keyed operator k (state_ops
+/* What a worker's loops write to. queues[k] serves keyed operator k (state_ops
  * reach it); rows[o] collects the rows of output o. All belong to the caller
  * and may be exchanged between runs by binding again. */
 struct tide_vm_bind {
 	const struct tide_state_ops *state_ops;
-	void **tables;
+	struct tide_queue **queues;
 	struct tide_rows **rows;
 	struct tide_ring *ring;
 	tide_vm_bad_row *bad_row;

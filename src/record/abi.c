@@ -61,9 +61,13 @@ AT(tide_pair, into, 0);
 AT(tide_pair, from, 8);
 
 SIZE_IS(tide_state_ops, 24);
-AT(tide_state_ops, slot, 0);
-AT(tide_state_ops, mark, 8);
-AT(tide_state_ops, rollback, 16);
+AT(tide_state_ops, push, 0);
+AT(tide_state_ops, drop, 8);
+AT(tide_state_ops, resolve, 16);
+SIZE_IS(tide_queue, 32);
+AT(tide_queue, states, 8);
+AT(tide_queue, args, 16);
+AT(tide_queue, rows, 24);
 
 SIZE_IS(tide_run_result, 16);
 AT(tide_run_result, rows_in, 0);

@@ -10,6 +10,7 @@
  * same facts through methods that check bounds and lifetime. */
 #ifndef TIDE_RECORD_ABI_H
 #define TIDE_RECORD_ABI_H
+#include <stdbool.h>
 #include <stdint.h>
 #define tide_ro
 
@@ -103,16 +104,23 @@ struct tide_pair {
 	uint64_t from;
 };
 
+/* Keys that wait for their states; what of it Lua reads. */
+struct tide_queue {
+	uint32_t count;         /* that wait */
+	uint32_t spare;
+	uint64_t *states;       /* after resolve: the address of each one's state, … */
+	struct tide_cell *args; /* … its arguments, … */
+	uint32_t *rows;         /* … and the row of the batch it came from */
+};
+
 /* How Lua reaches state without knowing whose it is; run/ fills it in. */
 struct tide_state_ops {
-	/* The state struct for the key in `row`, made zeroed if new. Its bytes
-	 * are journaled until the next mark, so a failing row can be undone.
-	 * NULL when memory is exhausted. */
-	void *(*slot)(void *table, const struct tide_cell *row);
-	/* A row begins: what came before is final. */
-	void (*mark)(void *table);
-	/* The row failed: put back every state it touched. */
-	void (*rollback)(void *table);
+	/* Queue the key and the arguments of a row. False without memory. */
+	bool (*push)(struct tide_queue *queue, const struct tide_cell *row, uint32_t number);
+	/* The row failed: back to the first `count`. */
+	void (*drop)(struct tide_queue *queue, uint32_t count);
+	/* Find or make the states of all that wait. False without memory. */
+	bool (*resolve)(struct tide_queue *queue, uint32_t *count);
 };
 
 /* What one stage's loop reports back for one batch. */

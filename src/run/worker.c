@@ -27,20 +27,35 @@ static bool bad_row(void *arg, const struct tide_batch *batch, uint32_t row,
 	return true;
 }
 
+static struct tide_queue *queue_new(struct tide_table *delta,
+                                    const struct tide_plan_keyed *keyed,
+                                    const struct tide_keyspec *spec)
+{
+	bool is_text[TIDE_COLUMNS_MAX];
+	for (int i = 0; i < keyed->arg_count; i++) {
+		enum tide_type type = keyed->row->columns[keyed->args[i]].type;
+		is_text[i] = type == TIDE_STRING || type == TIDE_BYTES;
+	}
+	return tide_queue_new(delta, spec, keyed->args, is_text, keyed->arg_count);
+}
+
 static int worker_tables(struct tide_worker *worker, struct tide_error *err)
 {
 	const struct tide_work *work = worker->work;
 	const struct tide_plan *plan = work->plan;
 	worker->deltas = calloc((size_t)plan->keyed_count + 1, sizeof *worker->deltas);
+	worker->queues = calloc((size_t)plan->keyed_count + 1, sizeof *worker->queues);
 	worker->rows = calloc((size_t)plan->output_count + 1, sizeof *worker->rows);
 	worker->ring = tide_ring_new();
 	worker->writes = tide_writes_new();
-	bool ok = worker->deltas != NULL && worker->rows != NULL && worker->ring != NULL &&
+	bool ok = worker->deltas != NULL && worker->queues != NULL && worker->rows != NULL && worker->ring != NULL &&
 	          worker->writes != NULL;
 	for (int k = 0; ok && k < plan->keyed_count; k++) {
 		worker->deltas[k] = tide_table_new(&work->specs[k],
 		                                   8 * (size_t)plan->keyed[k].state->count);
-		ok = worker->deltas[k] != NULL;
+		worker->queues[k] = worker->deltas[k] == NULL ? NULL
+			: queue_new(worker->deltas[k], &plan->keyed[k], &work->specs[k]);
+		ok = worker->queues[k] != NULL;
 	}
 	for (int o = 0; ok && o < plan->output_count; o++) {
 		worker->rows[o] = tide_rows_new(plan->outputs[o].row);
@@ -85,9 +100,12 @@ void tide_worker_fini(struct tide_worker *worker)
 	tide_vm_free(worker->vm);
 	for (int k = 0; worker->deltas != NULL && k < plan->keyed_count; k++)
 		tide_table_free(worker->deltas[k]);
+	for (int k = 0; worker->queues != NULL && k < plan->keyed_count; k++)
+		tide_queue_free(worker->queues[k]);
 	for (int o = 0; worker->rows != NULL && o < plan->output_count; o++)
 		tide_rows_free(worker->rows[o]);
 	free(worker->deltas);
+	free(worker->queues);
 	free(worker->rows);
 	free(worker->shares);
 	tide_ring_free(worker->ring);
@@ -215,29 +233,14 @@ static int run_shares(struct tide_worker *worker, struct tide_error *err)
 	return TIDE_OK;
 }
 
-static void *slot(void *table, const struct tide_cell *row)
-{
-	return tide_table_slot(table, row);
-}
-
-static void mark(void *table)
-{
-	tide_table_mark(table);
-}
-
-static void rollback(void *table)
-{
-	tide_table_rollback(table);
-}
-
 static int bind(struct tide_worker *worker, struct tide_error *err)
 {
 	static const struct tide_state_ops state_ops = {
-		.slot = slot, .mark = mark, .rollback = rollback,
+		.push = tide_queue_push, .drop = tide_queue_drop, .resolve = tide_queue_resolve,
 	};
 	struct tide_vm_bind bind = {
 		.state_ops = &state_ops,
-		.tables = (void **)worker->deltas,
+		.queues = worker->queues,
 		.rows = worker->rows,
 		.ring = worker->ring,
 		.bad_row = bad_row,

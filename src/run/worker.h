@@ -15,6 +15,7 @@
 #include "run/settings.h"
 #include "run/shards.h"
 #include "source/source.h"
+#include "state/queue.h"
 
 /* One partition's part in the running epoch. */
 struct tide_share {
@@ -52,6 +53,7 @@ struct tide_worker {
 	struct tide_vm *vm;
 	struct tide_ring *ring;
 	struct tide_table **deltas;    /* per keyed operator */
+	struct tide_queue **queues;    /* likewise: keys that wait for their delta */
 	struct tide_rows **rows;       /* per output: where the loops write */
 	struct tide_shards *shards;
 	struct tide_share **shares;    /* set by the crew between epochs */

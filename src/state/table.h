@@ -21,8 +21,7 @@ struct tide_table;
 enum tide_entry_flags {
 	TIDE_ENTRY_DIRTY = 1,  /* changed in the running epoch */
 	TIDE_ENTRY_PINNED = 2, /* in a write set that is not decided yet */
-	TIDE_ENTRY_USED = 4,   /* touched since the last eviction swept by */
-	TIDE_ENTRY_DEAD = 8    /* made by a row that failed; as if absent */
+	TIDE_ENTRY_USED = 4    /* touched since the last eviction swept by */
 };
 
 struct tide_entry {
@@ -41,17 +40,21 @@ void tide_table_clear(struct tide_table *table); /* empty; keeps a few MiB for t
 uint32_t tide_table_count(const struct tide_table *table);
 size_t tide_table_bytes(const struct tide_table *table); /* memory in use */
 
-/* By the key in a row's cells: the state, zeroed if new; NULL without memory.
- * Its previous bytes are journaled since the last mark, and it counts as dirty
- * and used. Hot: no allocation beyond the table's own growth, no call on a
- * hit. A rollback puts back the flags too. */
-void *tide_table_slot(struct tide_table *table, const struct tide_cell *row);
-void tide_table_mark(struct tide_table *table);
-void tide_table_rollback(struct tide_table *table);
+/* One of many keys to look up: where it is, and what the queue keeps with it. */
+struct tide_wanted {
+	uint32_t at, len; /* its bytes, with TIDE_KEY_SLACK readable ones behind them */
+	uint32_t row;     /* of the batch that asked */
+};
+
+enum { TIDE_KEY_SLACK = 32 };
+
+/* The addresses of the states of `count` keys, zeroed where new. False without
+ * memory. Hot: the misses of many keys are waited for together. */
+bool tide_table_resolve(struct tide_table *table, const char *keys,
+                        const struct tide_wanted *wanted, size_t count, uint64_t *states);
 
 /* By encoded key. find gives NULL when absent; put makes a zeroed entry, or NULL
- * without memory or when the bytes are no key. Both mark it used, not dirty, and
- * journal nothing: what the caller changes through them cannot be rolled back. */
+ * without memory or when the bytes are no key. Both mark it used, not dirty. */
 struct tide_entry *tide_table_find(struct tide_table *table, const char *key, uint32_t key_len);
 struct tide_entry *tide_table_put(struct tide_table *table, const char *key, uint32_t key_len);
 
@@ -66,7 +69,7 @@ struct tide_entry *tide_table_each(struct tide_table *table, uint64_t *at);
 
 /* Drop clean entries, the long unused first, until at most `bytes_max` are in
  * use or none are left that may go. Entries move, in place: no second copy is
- * ever held. Only right after a mark. Returns how many went. */
+ * ever held. Returns how many went. */
 uint32_t tide_table_evict(struct tide_table *table, size_t bytes_max);
 
 #endif

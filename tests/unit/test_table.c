@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table against a plain model, rollback, eviction, and the ends of pages. */
+/* The table against a plain model, and eviction. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -10,7 +10,6 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -18,7 +17,7 @@
 
 #include "state/table.h"
 
-enum { PAGE = 4096, MODEL_KEYS = 4000 };
+enum { MODEL_KEYS = 4000, KEY_MAX = 1024 };
 
 static const struct tide_keyspec one_text = { 1, { 0 }, { TIDE_STRING } };
 static const struct tide_keyspec two_texts = { 2, { 1, 0 }, { TIDE_STRING, TIDE_BYTES } };
@@ -44,17 +43,29 @@ static struct tide_cell text(const char *s)
 	return (struct tide_cell){ .p = s, .len = (int32_t)strlen(s) };
 }
 
-static int64_t *slot(struct tide_table *table, const char *word)
-{
-	struct tide_cell row = text(word);
-	int64_t *state = tide_table_slot(table, &row);
-	assert_non_null(state);
-	return state;
-}
-
 static uint32_t key_of(const struct tide_keyspec *spec, const struct tide_cell *row, char *out)
 {
 	return (uint32_t)(tide_key_encode(spec, row, out) - out);
+}
+
+/* As a queue would ask for one key; NULL without memory. */
+static int64_t *slot_of(struct tide_table *table, const struct tide_keyspec *spec,
+                        const struct tide_cell *row)
+{
+	char key[KEY_MAX + TIDE_KEY_SLACK] = { 0 };
+	uint64_t state;
+	struct tide_wanted wanted = { 0, key_of(spec, row, key), 0 };
+	assert_true(wanted.len <= KEY_MAX);
+	return tide_table_resolve(table, key, &wanted, 1, &state) ? (int64_t *)(uintptr_t)state
+	                                                          : NULL;
+}
+
+static int64_t *slot(struct tide_table *table, const char *word)
+{
+	struct tide_cell row = text(word);
+	int64_t *state = slot_of(table, &one_text, &row);
+	assert_non_null(state);
+	return state;
 }
 
 static int64_t *peek(struct tide_table *table, const char *word)
@@ -114,8 +125,7 @@ static void counts_equal_a_plain_model(void **state)
 				counts[at] = 0;
 				known++;
 			}
-			tide_table_mark(table);
-			int64_t *value = tide_table_slot(table, row);
+			int64_t *value = slot_of(table, specs[s], row);
 			assert_non_null(value);
 			assert_int_equal(*value, counts[at]);
 			counts[at] = ++*value;
@@ -164,8 +174,7 @@ static void keys_with_one_hash_are_told_apart(void **state)
 				row[0] = (struct tide_cell){ .i = i };
 				row[1] = (struct tide_cell){ .d = 1 };
 			}
-			tide_table_mark(table);
-			++*(int64_t *)tide_table_slot(table, row);
+			++*slot_of(table, specs[s], row);
 		}
 		assert_int_equal(tide_table_count(table), MANY);
 		tide_table_free(table);
@@ -182,7 +191,6 @@ static void entries_stay_put_while_the_table_grows(void **state)
 		char word[16];
 		snprintf(word, sizeof word, "w%d", i);
 		*slot(table, word) = i;
-		tide_table_mark(table);
 	}
 	assert_ptr_equal(slot(table, "first"), first);
 	assert_int_equal(*first, 7);
@@ -192,85 +200,6 @@ static void entries_stay_put_while_the_table_grows(void **state)
 	assert_null(peek(table, "first"));
 	assert_int_equal(*slot(table, "first"), 0);
 	tide_table_free(table);
-}
-
-static void rollback_puts_back_what_the_row_touched(void **state)
-{
-	(void)state;
-	struct tide_table *table = tide_table_new(&one_text, 24);
-	slot(table, "old")[2] = 5;
-	tide_table_mark(table);
-	slot(table, "old")[2] = 6;
-	slot(table, "old")[0] = 9;
-	slot(table, "new")[1] = 1;
-	for (int i = 0; i < 1000; i++) { /* more than the journal holds at first */
-		char word[16];
-		snprintf(word, sizeof word, "w%d", i);
-		*slot(table, word) = i;
-	}
-	tide_table_rollback(table);
-	assert_int_equal(tide_table_count(table), 1);
-	assert_int_equal(peek(table, "old")[2], 5);
-	assert_int_equal(peek(table, "old")[0], 0);
-	assert_null(peek(table, "new"));
-	uint64_t at = 0;
-	assert_non_null(tide_table_each(table, &at));
-	assert_null(tide_table_each(table, &at));
-	/* The next row may make the key again; it finds zeroes. */
-	assert_int_equal(slot(table, "new")[1], 0);
-	assert_int_equal(tide_table_count(table), 2);
-	tide_table_mark(table);
-	tide_table_rollback(table);
-	assert_int_equal(tide_table_count(table), 2);
-	tide_table_free(table);
-}
-
-static void rolled_back_entry_is_not_dirty(void **state)
-{
-	(void)state;
-	char key[16];
-	struct tide_table *table = tide_table_new(&one_text, 8);
-	struct tide_cell row = text("k");
-	struct tide_entry *entry = tide_table_put(table, key, key_of(&one_text, &row, key));
-	assert_int_equal(entry->flags, TIDE_ENTRY_USED);
-	slot(table, "k");
-	assert_int_equal(entry->flags, TIDE_ENTRY_USED | TIDE_ENTRY_DIRTY);
-	tide_table_rollback(table);
-	assert_int_equal(entry->flags, TIDE_ENTRY_USED);
-	tide_table_free(table);
-}
-
-/* A text that ends where the mapped memory ends: one byte more would fault. */
-static void text_may_end_at_the_end_of_memory(void **state)
-{
-	(void)state;
-	char *pages =
-		mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	assert_true(pages != MAP_FAILED);
-	assert_int_equal(mprotect(pages + PAGE, PAGE, PROT_NONE), 0);
-	const struct tide_keyspec *specs[] = { &one_text, &two_texts, &mixed };
-	for (int s = 0; s < 3; s++) {
-		struct tide_table *table = tide_table_new(specs[s], 8);
-		for (int32_t len = 0; len <= 40; len++) {
-			char far[64] = { 0 };
-			char *end = pages + PAGE - len;
-			memset(end, 'x', (size_t)len);
-			memset(far, 'x', (size_t)len);
-			struct tide_cell near[3] = { { .p = end, .len = len },
-				                     { .p = end, .len = len },
-				                     { .p = end, .len = len } };
-			struct tide_cell copy[3] = { { .p = far, .len = len },
-				                     { .p = far, .len = len },
-				                     { .p = far, .len = len } };
-			if (s == 2)
-				near[0].i = near[1].i = copy[0].i = copy[1].i = 3;
-			assert_ptr_equal(tide_table_slot(table, near),
-			                 tide_table_slot(table, copy));
-		}
-		assert_int_equal(tide_table_count(table), 41);
-		tide_table_free(table);
-	}
-	munmap(pages, 2 * PAGE);
 }
 
 static void bytes_that_are_no_key_are_refused(void **state)
@@ -292,7 +221,6 @@ static void fill(struct tide_table *table, int from, int to)
 		char word[16];
 		snprintf(word, sizeof word, "key%d", i);
 		*slot(table, word) = i;
-		tide_table_mark(table);
 	}
 }
 
@@ -309,8 +237,14 @@ static void eviction_takes_the_unused_first_and_keeps_the_changed(void **state)
 	struct tide_table *table = tide_table_new(&one_text, 8);
 	fill(table, 0, 40000);
 	flags_set(table, 0);
-	fill(table, 5000, 6000); /* dirty */
 	char key[16];
+	for (int i = 5000; i < 6000; i++) {
+		char word[16];
+		snprintf(word, sizeof word, "key%d", i);
+		struct tide_cell row = text(word);
+		tide_table_find(table, key, key_of(&one_text, &row, key))->flags =
+			TIDE_ENTRY_DIRTY;
+	}
 	for (int i = 0; i < 1000; i++) { /* used, and pinned */
 		struct tide_cell row;
 		char word[16];
@@ -379,9 +313,8 @@ static void scarce_addresses_end_in_null(void **state)
 			char word[16];
 			snprintf(word, sizeof word, "%d", i);
 			struct tide_cell row = text(word);
-			if (tide_table_slot(table, &row) == NULL)
+			if (slot_of(table, &one_text, &row) == NULL)
 				_exit(i > 10000 && tide_table_count(table) == (uint32_t)i ? 0 : 3);
-			tide_table_mark(table);
 		}
 		_exit(4);
 	}
@@ -397,9 +330,6 @@ int main(void)
 		cmocka_unit_test(counts_equal_a_plain_model),
 		cmocka_unit_test(keys_with_one_hash_are_told_apart),
 		cmocka_unit_test(entries_stay_put_while_the_table_grows),
-		cmocka_unit_test(rollback_puts_back_what_the_row_touched),
-		cmocka_unit_test(rolled_back_entry_is_not_dirty),
-		cmocka_unit_test(text_may_end_at_the_end_of_memory),
 		cmocka_unit_test(bytes_that_are_no_key_are_refused),
 		cmocka_unit_test(eviction_takes_the_unused_first_and_keeps_the_changed),
 		cmocka_unit_test(eviction_gives_memory_back),
