@@ -28,6 +28,6 @@ return tide.job {
          :flat_map(tokens, { "field", "word" })
          :group_by("field", "word")
          :count()
-         :to(tide.console { mode = "update" }),
+         :to(tide.console { mode = "update", rows = 100 }),
    },
 }

@@ -29,9 +29,9 @@ struct tide_stage {
 };
 
 struct tide_ctx {
-	uint32_t gen;   /* of the text that is being made; never 0 while a script runs */
-	uint32_t row;   /* of the batch, or of the states to finish */
-	uint32_t calls; /* of tide.random for this row */
+	uint32_t gen;        /* of the text that is being made; never 0 while a script runs */
+	uint32_t row;        /* of the batch, or of the states to finish */
+	uint32_t calls;      /* of tide.random for this row */
 	uint32_t memory_mib; /* that the Lua state may use */
 	uint32_t filtered;
 	uint32_t malformed;

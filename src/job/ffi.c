@@ -72,13 +72,14 @@ struct tide_word *tide_ffi_words_text(struct tide_ctx *ctx, const char *text, si
 	return words_keep(ctx, tide_words(ctx->arena, text, (int32_t)len, ctx->gen, 1));
 }
 
-struct tide_word *tide_ffi_split(struct tide_ctx *ctx, uint64_t addr, int32_t len,
-                                 uint32_t gen, const char *by, size_t by_len)
+struct tide_word *tide_ffi_split(struct tide_ctx *ctx, uint64_t addr, int32_t len, uint32_t gen,
+                                 const char *by, size_t by_len)
 {
 	assert(by_len > 0);
 	const char *at = text_at(addr), *end = at + len;
 	uint32_t count = 1;
-	for (const char *p = at; (p = memmem(p, (size_t)(end - p), by, by_len)) != NULL; p += by_len)
+	for (const char *p = at; (p = memmem(p, (size_t)(end - p), by, by_len)) != NULL;
+	     p += by_len)
 		count++;
 	struct tide_word *words = tide_pool_take(ctx->pool, count + 2);
 	if (words == NULL)
@@ -145,8 +146,7 @@ int tide_ffi_compare_text(uint64_t a, int32_t a_len, const char *b, size_t b_len
 	return bytes_compare(text_at(a), (size_t)a_len, b, b_len);
 }
 
-int32_t tide_ffi_find(uint64_t addr, int32_t len, int32_t from, const char *what,
-                      size_t what_len)
+int32_t tide_ffi_find(uint64_t addr, int32_t len, int32_t from, const char *what, size_t what_len)
 {
 	if (from < 0 || from > len)
 		return -1;

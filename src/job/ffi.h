@@ -25,8 +25,8 @@ bool tide_ffi_alive(const struct tide_ctx *ctx, uint32_t gen);
  * memory. */
 struct tide_word *tide_ffi_words(struct tide_ctx *ctx, uint64_t addr, int32_t len);
 struct tide_word *tide_ffi_words_text(struct tide_ctx *ctx, const char *text, size_t len);
-struct tide_word *tide_ffi_split(struct tide_ctx *ctx, uint64_t addr, int32_t len,
-                                 uint32_t gen, const char *by, size_t by_len);
+struct tide_word *tide_ffi_split(struct tide_ctx *ctx, uint64_t addr, int32_t len, uint32_t gen,
+                                 const char *by, size_t by_len);
 /* Two unused places, then a name and a value in turn. */
 struct tide_word *tide_ffi_headers(struct tide_ctx *ctx, const struct tide_rec *rec);
 /* A copy in lower or upper case (ASCII); 0 without memory. */
@@ -34,16 +34,14 @@ uint64_t tide_ffi_case(struct tide_ctx *ctx, uint64_t addr, int32_t len, bool up
 int tide_ffi_compare(uint64_t a, int32_t a_len, uint64_t b, int32_t b_len);
 int tide_ffi_compare_text(uint64_t a, int32_t a_len, const char *b, size_t b_len);
 /* Where `what` begins in the text from `from` on, or -1. */
-int32_t tide_ffi_find(uint64_t addr, int32_t len, int32_t from, const char *what,
-                      size_t what_len);
+int32_t tide_ffi_find(uint64_t addr, int32_t len, int32_t from, const char *what, size_t what_len);
 
 /* Sets and maps of text: each key has a number from 0 on. */
 struct tide_lookup *tide_ffi_lookup_new(void);
 void tide_ffi_lookup_free(struct tide_lookup *lookup);
 int32_t tide_ffi_lookup_add(struct tide_lookup *lookup, const char *key, size_t len);
 int32_t tide_ffi_lookup_find(const struct tide_lookup *lookup, uint64_t addr, int32_t len);
-int32_t tide_ffi_lookup_find_text(const struct tide_lookup *lookup, const char *key,
-                                  size_t len);
+int32_t tide_ffi_lookup_find_text(const struct tide_lookup *lookup, const char *key, size_t len);
 
 /* Records. */
 struct tide_json_spec *tide_ffi_json_new(const struct tide_field *fields, int count);
@@ -74,8 +72,8 @@ void tide_ffi_plan_hash(struct tide_plan *plan, const char *source, size_t len);
 bool tide_ffi_plan_setting(struct tide_plan *plan, const char *key, const char *value);
 int tide_ffi_plan_input(struct tide_plan *plan, const char *kind, int line);
 bool tide_ffi_plan_input_option(struct tide_plan *plan, const char *key, const char *value);
-int tide_ffi_plan_keyed(struct tide_plan *plan, const char *name, int input,
-                        const char *layout, int line);
+int tide_ffi_plan_keyed(struct tide_plan *plan, const char *name, int input, const char *layout,
+                        int line);
 /* Schemas of the newest keyed operator: first their sizes, then their columns. */
 bool tide_ffi_plan_keyed_sizes(struct tide_plan *plan, int row, int keys, int args, int state);
 void tide_ffi_plan_keyed_arg(struct tide_plan *plan, int i, int column);
@@ -89,6 +87,6 @@ bool tide_ffi_plan_output_size(struct tide_plan *plan, int row);
 void tide_ffi_plan_output_row(struct tide_plan *plan, int i, const char *name, int type,
                               bool nullable);
 bool tide_ffi_plan_output_option(struct tide_plan *plan, const char *key, const char *value);
-int tide_ffi_plan_step(struct tide_plan *plan, int parent, const char *kind,
-                       const char *text, int line);
+int tide_ffi_plan_step(struct tide_plan *plan, int parent, const char *kind, const char *text,
+                       int line);
 #endif

@@ -46,8 +46,8 @@ bool tide_ffi_plan_input_option(struct tide_plan *plan, const char *key, const c
 	return tide_option_set(&plan->inputs[plan->input_count - 1].options, key, value);
 }
 
-int tide_ffi_plan_keyed(struct tide_plan *plan, const char *name, int input,
-                        const char *layout, int line)
+int tide_ffi_plan_keyed(struct tide_plan *plan, const char *name, int input, const char *layout,
+                        int line)
 {
 	assert(input >= 0 && input < plan->input_count);
 	int i = tide_plan_add_keyed(plan);
@@ -80,8 +80,7 @@ bool tide_ffi_plan_keyed_sizes(struct tide_plan *plan, int row, int keys, int ar
 	return true;
 }
 
-static void column_set(struct tide_schema *schema, int i, const char *name, int type,
-                       bool nullable)
+static void column_set(struct tide_schema *schema, int i, const char *name, int type, bool nullable)
 {
 	assert(i >= 0 && i < schema->count);
 	assert(strlen(name) < TIDE_NAME_MAX);
@@ -154,8 +153,8 @@ bool tide_ffi_plan_output_option(struct tide_plan *plan, const char *key, const 
 	return tide_option_set(&output_last(plan)->options, key, value);
 }
 
-int tide_ffi_plan_step(struct tide_plan *plan, int parent, const char *kind,
-                       const char *text, int line)
+int tide_ffi_plan_step(struct tide_plan *plan, int parent, const char *kind, const char *text,
+                       int line)
 {
 	assert(parent < plan->step_count);
 	int i = tide_plan_add_step(plan);

@@ -42,7 +42,7 @@ static void *block_take(struct tide_heap *heap, size_t size)
 	void *p = heap->free[class];
 	if (p == NULL)
 		return chunk_carve(heap, (class + 1) * TIDE_HEAP_STEP);
-	memcpy(&heap->free[class], p, sizeof p);
+	memcpy(&heap->free[class], p, sizeof heap->free[class]);
 	return p;
 }
 
@@ -53,7 +53,7 @@ static void block_give(struct tide_heap *heap, void *p, size_t size)
 		return;
 	}
 	size_t class = class_of(size);
-	memcpy(p, &heap->free[class], sizeof p);
+	memcpy(p, &heap->free[class], sizeof heap->free[class]);
 	heap->free[class] = p;
 }
 

@@ -9,16 +9,16 @@
 
 enum {
 	TIDE_HEAP_STEP = 16,
-	TIDE_HEAP_CLASSES = 16,            /* of up to 256 bytes */
+	TIDE_HEAP_CLASSES = 16,           /* of up to 256 bytes */
 	TIDE_HEAP_CHUNK_BYTES = 64 * 1024 /* carved up for them */
 };
 
 struct tide_heap {
 	size_t used, max;
-	bool hit;               /* the limit refused an allocation */
+	bool hit; /* the limit refused an allocation */
 	void *free[TIDE_HEAP_CLASSES];
-	void *chunks;           /* a list through their first words */
-	char *at, *end;         /* the rest of the newest chunk */
+	void *chunks;   /* a list through their first words */
+	char *at, *end; /* the rest of the newest chunk */
 };
 
 /* All zeroes but max is an empty heap. */

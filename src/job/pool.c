@@ -88,8 +88,8 @@ void tide_pool_turn(struct tide_pool *pool, uint32_t gen,
  * two that has lost its own end stops inside. */
 static struct segment *segment_new(uint32_t size)
 {
-	struct segment *segment = calloc(1, sizeof *segment +
-	                                 (size + 2) * sizeof segment->views[0]);
+	struct segment *segment =
+		calloc(1, sizeof *segment + (size + 2) * sizeof segment->views[0]);
 	if (segment == NULL)
 		return NULL;
 	const struct tide_word end = { .len_ = -1 };
@@ -105,7 +105,8 @@ static struct segment *segment_take(struct tide_pool *pool, uint32_t count)
 {
 	struct queue *resting = &pool->resting;
 	uint32_t most = resting->count > TIDE_POOL_RESTING_MIN || count > TIDE_POOL_SEGMENT
-		? resting->count : 0;
+	                        ? resting->count
+	                        : 0;
 	for (uint32_t n = most; n > 0; n--) {
 		struct segment *segment = queue_pop(resting);
 		if (segment->size >= count)

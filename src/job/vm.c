@@ -36,10 +36,11 @@ static int vm_fail(struct tide_vm *vm, struct tide_error *err, const char *messa
 	if (!vm->heap.hit || strstr(message, "not enough memory") == NULL)
 		return tide_fail(err, TIDE_ERR_SCRIPT, "%s", message);
 	vm->heap.hit = false;
-	return tide_fail(err, TIDE_ERR_SCRIPT,
-	                 "%s: the script's Lua state may use %zu MiB (memory_max) and asked for more; "
-	                 "keep less in tables that live between records, or give it more memory",
-	                 message, vm->heap.max / (1024 * 1024));
+	return tide_fail(
+		err, TIDE_ERR_SCRIPT,
+		"%s: the script's Lua state may use %zu MiB (memory_max) and asked for more; "
+		"keep less in tables that live between records, or give it more memory",
+		message, vm->heap.max / (1024 * 1024));
 }
 
 /* A loop makes two small objects a record, and a collection costs as much as
@@ -105,8 +106,7 @@ static int vm_boot(lua_State *lua)
 	return 0;
 }
 
-int tide_vm_new(const struct tide_vm_options *options, struct tide_vm **out,
-                struct tide_error *err)
+int tide_vm_new(const struct tide_vm_options *options, struct tide_vm **out, struct tide_error *err)
 {
 	assert(options->lua_dir != NULL);
 	struct tide_vm *vm = calloc(1, sizeof *vm);
@@ -118,7 +118,8 @@ int tide_vm_new(const struct tide_vm_options *options, struct tide_vm **out,
 	if (vm->ctx != NULL)
 		vm->lua = lua_newstate(tide_heap_alloc, &vm->heap);
 	if (vm->lua == NULL) {
-		rc = tide_fail(err, TIDE_ERR_NOMEM, "a Lua state of %zu bytes at most", vm->heap.max);
+		rc = tide_fail(err, TIDE_ERR_NOMEM, "a Lua state of %zu bytes at most",
+		               vm->heap.max);
 		goto out;
 	}
 	vm->ctx->set = options->set;

@@ -15,8 +15,8 @@
 struct tide_vm;
 
 struct tide_vm_options {
-	const char *lua_dir;   /* holds tidemark/init.lua */
-	size_t memory_max;     /* of this state; 0: 512 MiB */
+	const char *lua_dir; /* holds tidemark/init.lua */
+	size_t memory_max;   /* of this state; 0: 512 MiB */
 	bool jit_off;
 	const struct tide_options *set; /* of --set: tide.setting(key) */
 };
@@ -46,7 +46,7 @@ struct tide_vm_bind {
 	struct tide_ring *ring;
 	tide_vm_bad_row *bad_row;
 	void *arg;
-	int64_t now_us;   /* of the epoch */
+	int64_t now_us; /* of the epoch */
 	int64_t epoch;
 };
 int tide_vm_bind(struct tide_vm *vm, const struct tide_vm_bind *bind, struct tide_error *err);

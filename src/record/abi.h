@@ -106,7 +106,7 @@ struct tide_pair {
 
 /* Keys that wait for their states; what of it Lua reads. */
 struct tide_queue {
-	uint32_t count;         /* that wait */
+	uint32_t count; /* that wait */
 	uint32_t spare;
 	uint64_t *states;       /* after resolve: the address of each one's state, … */
 	struct tide_cell *args; /* … its arguments, … */

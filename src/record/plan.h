@@ -41,9 +41,9 @@ struct tide_plan_keyed {
 	int input;
 	struct tide_schema *row; /* the row that reaches group_by */
 	int key_count;
-	int *keys;                 /* columns of `row` */
+	int *keys; /* columns of `row` */
 	int arg_count;
-	int *args;    /* columns of `row` that the aggregates add, in their order */
+	int *args;                 /* columns of `row` that the aggregates add, in their order */
 	struct tide_schema *state; /* 8 bytes a column, in this order */
 	char *layout;              /* text that changes when the meaning of the state does */
 	int line;

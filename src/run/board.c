@@ -19,6 +19,8 @@ struct epoch_note {
 struct tide_board {
 	pthread_mutex_t lock;
 	char *job;
+	char counted[TIDE_NAME_MAX + 1];
+	uint64_t grouped;
 	char run_id[37];
 	int workers;
 	FILE *progress;
@@ -31,7 +33,7 @@ struct tide_board {
 	struct tide_buf sources; /* JSON of the partitions */
 	int64_t lag;
 	uint64_t records, rows_out, rows_failed, rows_filtered, rows_lost, state_rows, state_bytes;
-	double rate;             /* records a second, smoothed for people */
+	double rate; /* records a second, smoothed for people */
 	uint64_t drawn_records;
 	int64_t drawn_us;
 };
@@ -45,18 +47,21 @@ static void make_run_id(char *out, size_t size)
 			memset(b, 0, sizeof b);
 		fclose(random);
 	}
-	snprintf(out, size, "%02x%02x%02x%02x-%02x%02x-4%01x%02x-a%01x%02x-%02x%02x%02x%02x%02x%02x",
-	         b[0], b[1], b[2], b[3], b[4], b[5], b[6] & 15u, b[7], b[8] & 15u, b[9], b[10],
-	         b[11], b[12], b[13], b[14], b[15]);
+	snprintf(out, size,
+	         "%02x%02x%02x%02x-%02x%02x-4%01x%02x-a%01x%02x-%02x%02x%02x%02x%02x%02x", b[0],
+	         b[1], b[2], b[3], b[4], b[5], b[6] & 15u, b[7], b[8] & 15u, b[9], b[10], b[11],
+	         b[12], b[13], b[14], b[15]);
 }
 
-struct tide_board *tide_board_new(const char *job, int workers, const char *progress_path)
+struct tide_board *tide_board_new(const char *job, const char *counted, int workers,
+                                  const char *progress_path)
 {
 	struct tide_board *board = calloc(1, sizeof *board);
 	if (board == NULL)
 		return NULL;
 	pthread_mutex_init(&board->lock, NULL);
 	board->job = strdup(job);
+	snprintf(board->counted, sizeof board->counted, "%ss", counted ? counted : "row");
 	board->workers = workers;
 	board->began_us = board->drawn_us = tide_clock_mono_us();
 	make_run_id(board->run_id, sizeof board->run_id);
@@ -64,7 +69,8 @@ struct tide_board *tide_board_new(const char *job, int workers, const char *prog
 	if (progress_path != NULL) {
 		board->progress = fopen(progress_path, "ae");
 		if (board->progress == NULL)
-			tide_log(TIDE_WARN, "progress file %s cannot be written: %m", progress_path);
+			tide_log(TIDE_WARN, "progress file %s cannot be written: %m",
+			         progress_path);
 	}
 	return board;
 }
@@ -96,19 +102,11 @@ static void json_cell(struct tide_buf *out, const struct tide_cell *cell, enum t
 	}
 	switch (type) {
 	case TIDE_STRING:
-	case TIDE_BYTES:
-		tide_buf_json(out, cell->p, (size_t)cell->len);
-		break;
-	case TIDE_DOUBLE:
-		tide_buf_printf(out, "%.17g", cell->d);
-		break;
-	case TIDE_BOOL:
-		tide_buf_printf(out, cell->i ? "true" : "false");
-		break;
+	case TIDE_BYTES: tide_buf_json(out, cell->p, (size_t)cell->len); break;
+	case TIDE_DOUBLE: tide_buf_printf(out, "%.17g", cell->d); break;
+	case TIDE_BOOL: tide_buf_printf(out, cell->i ? "true" : "false"); break;
 	case TIDE_INT:
-	case TIDE_TIMESTAMP:
-		tide_buf_printf(out, "%lld", (long long)cell->i);
-		break;
+	case TIDE_TIMESTAMP: tide_buf_printf(out, "%lld", (long long)cell->i); break;
 	}
 }
 
@@ -146,7 +144,8 @@ static void write_sources(struct tide_board *board, const struct tide_board_epoc
 		board->lag += lag;
 		tide_buf_printf(&board->sources, "%s{\"topic\":", i ? "," : "");
 		json_string(&board->sources, part->topic);
-		tide_buf_printf(&board->sources, ",\"partition\":%d,\"startOffset\":%lld,"
+		tide_buf_printf(&board->sources,
+		                ",\"partition\":%d,\"startOffset\":%lld,"
 		                "\"endOffset\":%lld,\"next\":%lld,\"end\":%lld,\"lag\":%lld,"
 		                "\"worker\":%d}",
 		                part->partition, (long long)part->from, (long long)part->next,
@@ -172,48 +171,47 @@ static double input_rate(const struct tide_board *board)
 
 static void write_latest(struct tide_board *board, const struct tide_board_epoch *epoch)
 {
-	const struct epoch_note *note =
-		&board->notes[(board->epochs - 1) % TIDE_BOARD_EPOCHS];
+	const struct epoch_note *note = &board->notes[(board->epochs - 1) % TIDE_BOARD_EPOCHS];
 	double seconds = (double)note->total_us / 1e6;
 	char when[32];
 	tide_clock_format_ms(epoch->started_us / 1000, when, sizeof when);
 	tide_buf_clear(&board->latest);
 	tide_buf_printf(&board->latest, "\"name\":");
 	json_string(&board->latest, board->job);
-	tide_buf_printf(&board->latest,
-	                ",\"runId\":\"%s\",\"timestamp\":\"%s\",\"batchId\":%lld,\"epoch\":%lld,"
-	                "\"numInputRows\":%lld,\"numOutputRows\":%lld,\"inputRowsPerSecond\":%.1f,"
-	                "\"processedRowsPerSecond\":%.1f,\"batchDurationMs\":%.3f,"
-	                "\"durationMs\":{\"run\":%.3f,\"decide\":%.3f,\"publish\":%.3f,"
-	                "\"triggerExecution\":%.3f},"
-	                "\"stateOperators\":[{\"numRowsTotal\":%llu,\"memoryUsedBytes\":%llu}],"
-	                "\"rowsFiltered\":%llu,\"rowsFailed\":%llu,\"lost_records\":%llu,\"sources\":",
-	                board->run_id, when, (long long)epoch->epoch, (long long)epoch->epoch,
-	                (long long)epoch->records, (long long)epoch->rows_out, input_rate(board),
-	                seconds > 0 ? (double)epoch->records / seconds : 0,
-	                (double)note->total_us / 1e3, (double)epoch->run_us / 1e3,
-	                (double)epoch->decide_us / 1e3, (double)epoch->publish_us / 1e3,
-	                (double)note->total_us / 1e3, (unsigned long long)epoch->state_rows,
-	                (unsigned long long)epoch->state_bytes,
-	                (unsigned long long)epoch->rows_filtered,
-	                (unsigned long long)epoch->rows_failed,
-	                (unsigned long long)epoch->rows_lost);
+	tide_buf_printf(
+		&board->latest,
+		",\"runId\":\"%s\",\"timestamp\":\"%s\",\"batchId\":%lld,\"epoch\":%lld,"
+		"\"numInputRows\":%lld,\"numOutputRows\":%lld,\"inputRowsPerSecond\":%.1f,"
+		"\"processedRowsPerSecond\":%.1f,\"batchDurationMs\":%.3f,"
+		"\"durationMs\":{\"run\":%.3f,\"decide\":%.3f,\"publish\":%.3f,"
+		"\"triggerExecution\":%.3f},"
+		"\"stateOperators\":[{\"numRowsTotal\":%llu,\"memoryUsedBytes\":%llu}],"
+		"\"rowsFiltered\":%llu,\"rowsFailed\":%llu,\"lost_records\":%llu,\"sources\":",
+		board->run_id, when, (long long)epoch->epoch, (long long)epoch->epoch,
+		(long long)epoch->records, (long long)epoch->rows_out, input_rate(board),
+		seconds > 0 ? (double)epoch->records / seconds : 0, (double)note->total_us / 1e3,
+		(double)epoch->run_us / 1e3, (double)epoch->decide_us / 1e3,
+		(double)epoch->publish_us / 1e3, (double)note->total_us / 1e3,
+		(unsigned long long)epoch->state_rows, (unsigned long long)epoch->state_bytes,
+		(unsigned long long)epoch->rows_filtered, (unsigned long long)epoch->rows_failed,
+		(unsigned long long)epoch->rows_lost);
 	tide_buf_put(&board->latest, board->sources.p, board->sources.len);
 }
 
 void tide_board_published(struct tide_board *board, const struct tide_board_epoch *epoch)
 {
 	pthread_mutex_lock(&board->lock);
-	board->notes[board->epochs++ % TIDE_BOARD_EPOCHS] = (struct epoch_note){
-		epoch->epoch, epoch->records, epoch->run_us,
-		epoch->run_us + epoch->decide_us + epoch->publish_us, epoch->started_us
-	};
+	board->notes[board->epochs++ % TIDE_BOARD_EPOCHS] =
+		(struct epoch_note){ epoch->epoch, epoch->records, epoch->run_us,
+		                     epoch->run_us + epoch->decide_us + epoch->publish_us,
+		                     epoch->started_us };
 	board->records += (uint64_t)epoch->records;
 	board->rows_out += (uint64_t)epoch->rows_out;
 	board->rows_filtered = epoch->rows_filtered;
 	board->rows_failed = epoch->rows_failed;
 	board->rows_lost = epoch->rows_lost;
 	board->state_rows = epoch->state_rows;
+	board->grouped = epoch->grouped;
 	board->state_bytes = epoch->state_bytes;
 	write_sources(board, epoch);
 	write_latest(board, epoch);
@@ -260,12 +258,13 @@ void tide_board_draw(struct tide_board *board, uint64_t records)
 		board->rate = board->rate * 0.6 + fresh * 0.4;
 		board->drawn_records = records;
 		board->drawn_us = now;
-		snprintf(line, sizeof line, "%s: %s records, %s/s, epoch %lld, lag %s%s%s", board->job,
-		         grouped(records, total, sizeof total),
+		snprintf(line, sizeof line, "%s: %s records, %s/s, epoch %lld, lag %s%s%s",
+		         board->job, grouped(records, total, sizeof total),
 		         grouped((uint64_t)(board->rate + 0.5), rate, sizeof rate),
-		         board->epochs == 0 ? -1LL
-		                             : (long long)board->notes[(board->epochs - 1) %
-		                                                        TIDE_BOARD_EPOCHS].epoch,
+		         board->epochs == 0
+		                 ? -1LL
+		                 : (long long)board->notes[(board->epochs - 1) % TIDE_BOARD_EPOCHS]
+		                           .epoch,
 		         grouped((uint64_t)board->lag, lag, sizeof lag),
 		         board->message[0] ? " - " : "", board->message);
 		tide_log_status(line);
@@ -280,7 +279,8 @@ static void get_progress(struct tide_board *board, struct tide_buf *body)
 	json_string(body, board->state);
 	tide_buf_printf(body, ",\"message\":");
 	json_string(body, board->message);
-	tide_buf_printf(body, ",\"uptimeMs\":%lld,\"workers\":%d,\"totalRecords\":%llu,\"lag\":%lld,",
+	tide_buf_printf(body,
+	                ",\"uptimeMs\":%lld,\"workers\":%d,\"totalRecords\":%llu,\"lag\":%lld,",
 	                (long long)(up_us / 1000), board->workers,
 	                (unsigned long long)board->records, (long long)board->lag);
 	if (board->latest.len > 0) {
@@ -288,7 +288,8 @@ static void get_progress(struct tide_board *board, struct tide_buf *body)
 	} else {
 		tide_buf_printf(body, "\"name\":");
 		json_string(body, board->job);
-		tide_buf_printf(body, ",\"runId\":\"%s\",\"epoch\":-1,\"numInputRows\":0", board->run_id);
+		tide_buf_printf(body, ",\"runId\":\"%s\",\"epoch\":-1,\"numInputRows\":0",
+		                board->run_id);
 	}
 	tide_buf_printf(body, ",\"table\":");
 	if (board->table.len > 0)
@@ -299,16 +300,16 @@ static void get_progress(struct tide_board *board, struct tide_buf *body)
 	uint64_t first = board->epochs > TIDE_BOARD_EPOCHS ? board->epochs - TIDE_BOARD_EPOCHS : 0;
 	for (uint64_t i = first; i < board->epochs; i++) {
 		const struct epoch_note *note = &board->notes[i % TIDE_BOARD_EPOCHS];
-		tide_buf_printf(body, "%s{\"epoch\":%lld,\"rows\":%lld,\"durationMs\":%.3f,\"startedMs\":%lld}",
-		                i > first ? "," : "", (long long)note->epoch,
-		                (long long)note->records, (double)note->total_us / 1e3,
-		                (long long)(note->started_us / 1000));
+		tide_buf_printf(
+			body,
+			"%s{\"epoch\":%lld,\"rows\":%lld,\"durationMs\":%.3f,\"startedMs\":%lld}",
+			i > first ? "," : "", (long long)note->epoch, (long long)note->records,
+			(double)note->total_us / 1e3, (long long)(note->started_us / 1000));
 	}
 	tide_buf_printf(body, "]}");
 }
 
-bool tide_board_get(void *arg, const char *path, struct tide_buf *body,
-                     const char **content_type)
+bool tide_board_get(void *arg, const char *path, struct tide_buf *body, const char **content_type)
 {
 	struct tide_board *board = arg;
 	bool known = true;
@@ -348,11 +349,15 @@ void tide_board_summary(struct tide_board *board, FILE *out)
 	fprintf(out, "  records  %s in, %s rows out\n", grouped(board->records, a, sizeof a),
 	        grouped(board->rows_out, b, sizeof b));
 	fprintf(out, "  rate     %s records/s over the run\n",
-	        grouped(seconds > 0 ? (uint64_t)((double)board->records / seconds) : 0, a, sizeof a));
+	        grouped(seconds > 0 ? (uint64_t)((double)board->records / seconds) : 0, a,
+	                sizeof a));
 	fprintf(out, "  epochs   %s, slowest %.1f ms\n", grouped(board->epochs, a, sizeof a),
 	        (double)slowest / 1e3);
-	fprintf(out, "  state    %s keys, %s KiB in memory\n", grouped(board->state_rows, a, sizeof a),
-	        grouped(board->state_bytes / 1024, b, sizeof b));
+	if (board->grouped > 0)
+		fprintf(out, "  %-8s %s under %s keys, %s KiB in memory\n", board->counted,
+		        grouped(board->grouped, a, sizeof a),
+		        grouped(board->state_rows, b, sizeof b),
+		        grouped(board->state_bytes / 1024, c, sizeof c));
 	if (board->rows_failed + board->rows_lost + board->rows_filtered > 0)
 		fprintf(out, "  not used %s filtered, %s failed, %s lost\n",
 		        grouped(board->rows_filtered, a, sizeof a),

@@ -24,6 +24,7 @@ struct tide_board_epoch {
 	int64_t started_us; /* wall clock */
 	int64_t run_us, decide_us, publish_us;
 	uint64_t state_rows, state_bytes;
+	uint64_t grouped;                               /* rows that reached a group_by so far */
 	uint64_t rows_filtered, rows_failed, rows_lost; /* totals */
 	const struct tide_board_part *parts;
 	int part_count;
@@ -32,7 +33,10 @@ struct tide_board_epoch {
 
 struct tide_board;
 
-struct tide_board *tide_board_new(const char *job, int workers, const char *progress_path);
+/* counted: what the job's rows are called once they are grouped ("word"), or
+ * NULL. */
+struct tide_board *tide_board_new(const char *job, const char *counted, int workers,
+                                  const char *progress_path);
 void tide_board_free(struct tide_board *board);
 
 void tide_board_published(struct tide_board *board, const struct tide_board_epoch *epoch);
@@ -43,7 +47,7 @@ void tide_board_draw(struct tide_board *board, uint64_t records);
 
 /* JSON for the page and the API; may be called from any thread. */
 bool tide_board_get(void *board, const char *path, struct tide_buf *body,
-                     const char **content_type);
+                    const char **content_type);
 
 /* One screen at the end of a run. */
 void tide_board_summary(struct tide_board *board, FILE *out);

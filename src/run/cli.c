@@ -11,36 +11,33 @@ static const struct tide_own_flag run_flags[] = {
 	{ "jit-off", NULL, "run the job's Lua interpreted, to compare" },
 	{ 0 }
 };
-static const struct tide_own_flag check_flags[] = {
-	{ "json", NULL, "one JSON object on stdout" }, { 0 }
-};
-static const struct tide_own_flag explain_flags[] = {
-	{ "dot", NULL, "the plan as a graph for Graphviz" },
-	{ "json", NULL, "the plan as JSON" },
-	{ 0 }
-};
+static const struct tide_own_flag check_flags[] = { { "json", NULL, "one JSON object on stdout" },
+	                                            { 0 } };
+static const struct tide_own_flag explain_flags[] = { { "dot", NULL,
+	                                                "the plan as a graph for Graphviz" },
+	                                              { "json", NULL, "the plan as JSON" },
+	                                              { 0 } };
 static const struct tide_own_flag config_flags[] = {
 	{ "origin", NULL, "also say where each value came from (always shown)" },
 	{ "json", NULL, "as JSON" },
 	{ 0 }
 };
-static const struct tide_own_flag json_flags[] = {
-	{ "json", NULL, "as JSON" }, { 0 }
-};
+static const struct tide_own_flag json_flags[] = { { "json", NULL, "as JSON" }, { 0 } };
 static const struct tide_own_flag offsets_flags[] = {
 	{ "format", "text|json", "json: one Spark-shaped object per kept epoch" }, { 0 }
 };
 static const struct tide_own_flag reset_flags[] = {
-	{ "to", "WHERE", "earliest, latest, a time (2024-01-01T00:00:00Z, or 7d: ago), or "
-	                 "offsets as {\"topic\":{\"0\":100}}" },
-	{ "state", "clear|keep", "what becomes of the keyed state: reading again what it holds "
-	                         "already counts twice unless it is cleared" },
+	{ "to", "WHERE",
+	  "earliest, latest, a time (2024-01-01T00:00:00Z, or 7d: ago), or "
+	  "offsets as {\"topic\":{\"0\":100}}" },
+	{ "state", "clear|keep",
+	  "what becomes of the keyed state: reading again what it holds "
+	  "already counts twice unless it is cleared" },
 	{ "yes", NULL, "do not ask" },
 	{ 0 }
 };
-static const struct tide_own_flag state_flags[] = {
-	{ "limit", "N", "at most N rows (20)" }, { 0 }
-};
+static const struct tide_own_flag state_flags[] = { { "limit", "N", "at most N rows (20)" },
+	                                            { 0 } };
 static const struct tide_own_flag produce_flags[] = {
 	{ "generator", "NAME", "words or text; without it JSON lines are read from stdin" },
 	{ "rate", "N", "records a second; 0: as fast as it goes" },
@@ -54,7 +51,8 @@ static const struct tide_own_flag broker_flags[] = {
 
 static const struct tide_command commands[] = {
 	{ "run", "JOB.lua", "run a job until it is stopped", 1, 1, true, run_flags, tide_cli_run },
-	{ "wordcount", "", "run the bundled word count", 0, 0, true, run_flags, tide_cli_wordcount },
+	{ "wordcount", "", "run the bundled word count", 0, 0, true, run_flags,
+	  tide_cli_wordcount },
 	{ "demo", "", "word count on an embedded broker with a generator and the page", 0, 0, true,
 	  run_flags, tide_cli_demo },
 	{ "check", "JOB.lua", "load a job and check its plan, without a broker", 1, 1, true,
@@ -85,15 +83,17 @@ static const struct tide_command commands[] = {
 
 static void print_commands(FILE *out)
 {
-	fprintf(out, "tidemark: stream processing with Kafka and Lua, exactly once, in one process\n\n"
-	             "usage: tidemark COMMAND [WORDS] [FLAGS]\n\n");
+	fprintf(out,
+	        "tidemark: stream processing with Kafka and Lua, exactly once, in one process\n\n"
+	        "usage: tidemark COMMAND [WORDS] [FLAGS]\n\n");
 	for (const struct tide_command *c = commands; c->name != NULL; c++) {
 		char left[64];
 		snprintf(left, sizeof left, "%s %s", c->name, c->words);
 		fprintf(out, "  %-28s %s\n", left, c->help);
 	}
-	fprintf(out, "\n`tidemark COMMAND --help` lists the flags of a command. `wordcount` may stand "
-	             "for the\nbundled job's file wherever JOB.lua does.\n");
+	fprintf(out,
+	        "\n`tidemark COMMAND --help` lists the flags of a command. `wordcount` may stand "
+	        "for the\nbundled job's file wherever JOB.lua does.\n");
 }
 
 static void print_help(const struct tide_command *command, enum tide_family family)
@@ -123,8 +123,10 @@ static int name_matches(const struct tide_command *command, int count, char **wo
 		return count > 0 && strcmp(words[0], command->name) == 0 ? 1 : 0;
 	size_t first = (size_t)(space - command->name);
 	return count > 1 && strlen(words[0]) == first &&
-	       strncmp(words[0], command->name, first) == 0 &&
-	       strcmp(words[1], space + 1) == 0 ? 2 : 0;
+	                       strncmp(words[0], command->name, first) == 0 &&
+	                       strcmp(words[1], space + 1) == 0
+	               ? 2
+	               : 0;
 }
 
 static int unknown_command(int count, char **words, struct tide_error *err)
@@ -173,8 +175,7 @@ static int own_flag(struct tide_cli *cli, int count, char **args, struct tide_er
 }
 
 /* Sorts the arguments behind the command into flags and words. */
-static int parse(struct tide_cli *cli, int count, char **args, bool *help,
-                 struct tide_error *err)
+static int parse(struct tide_cli *cli, int count, char **args, bool *help, struct tide_error *err)
 {
 	bool flags_over = false;
 	for (int i = 0; i < count;) {
@@ -208,12 +209,14 @@ static int check_words(const struct tide_cli *cli, struct tide_error *err)
 {
 	const struct tide_command *command = cli->command;
 	if (cli->word_count < command->words_min)
-		return tide_fail(err, TIDE_ERR_USAGE, "`tidemark %s` wants %s; see `tidemark %s --help`",
-		                 command->name, command->words, command->name);
+		return tide_fail(err, TIDE_ERR_USAGE,
+		                 "`tidemark %s` wants %s; see `tidemark %s --help`", command->name,
+		                 command->words, command->name);
 	if (cli->word_count > command->words_max)
-		return tide_fail(err, TIDE_ERR_USAGE, "`tidemark %s` does not take \"%s\"; see `tidemark "
-		                 "%s --help`", command->name, cli->words[command->words_max],
-		                 command->name);
+		return tide_fail(err, TIDE_ERR_USAGE,
+		                 "`tidemark %s` does not take \"%s\"; see `tidemark "
+		                 "%s --help`",
+		                 command->name, cli->words[command->words_max], command->name);
 	return TIDE_OK;
 }
 
@@ -242,7 +245,8 @@ int tide_cli_main(int argc, char **argv, char **environment, const atomic_int *s
 	                 : parse(&cli, argc - 1 - taken, argv + 1 + taken, &help, err);
 	if (rc == TIDE_OK && help)
 		print_help(cli.command, strcmp(cli.command->name, "wordcount") == 0
-		                                ? TIDE_FAMILY_WORDCOUNT : TIDE_FAMILY_OTHER);
+		                                ? TIDE_FAMILY_WORDCOUNT
+		                                : TIDE_FAMILY_OTHER);
 	else if (rc == TIDE_OK)
 		rc = check_words(&cli, err);
 	if (rc == TIDE_OK && !help)

@@ -11,14 +11,14 @@
 #include "record/plan.h"
 
 struct tide_cli {
-	const char *program;        /* argv[0] */
+	const char *program; /* argv[0] */
 	const struct tide_command *command;
 	struct tide_config *config; /* flags are in it; the rest is loaded by setup */
 	char **environment;
-	int word_count;             /* what is not a flag, behind the command */
+	int word_count; /* what is not a flag, behind the command */
 	char **words;
-	struct tide_options own;    /* flags of this command: --json, --to earliest */
-	const atomic_int *stop;     /* counts SIGINT and SIGTERM */
+	struct tide_options own; /* flags of this command: --json, --to earliest */
+	const atomic_int *stop;  /* counts SIGINT and SIGTERM */
 };
 
 /* A flag that only some commands have, so that it is no setting. */
@@ -29,11 +29,11 @@ struct tide_own_flag {
 };
 
 struct tide_command {
-	const char *name;    /* "offsets reset" */
-	const char *words;   /* "JOB.lua" */
+	const char *name;  /* "offsets reset" */
+	const char *words; /* "JOB.lua" */
 	const char *help;
 	int words_min, words_max;
-	bool settings;       /* takes the settings of run as flags */
+	bool settings;                     /* takes the settings of run as flags */
 	const struct tide_own_flag *flags; /* ends with a NULL name */
 	int (*run)(struct tide_cli *cli, struct tide_error *err);
 };

@@ -16,7 +16,8 @@ static int look(struct tide_cli *cli, struct tide_setup *setup, struct tide_chec
 {
 	int rc = tide_setup_load(setup, cli, cli->word_count > 0 ? cli->words[0] : NULL, err);
 	if (rc == TIDE_OK && setup->checkpoint_dir[0] == '\0')
-		rc = tide_fail(err, TIDE_ERR_USAGE, "say which checkpoint: --checkpoint-dir DIR or the "
+		rc = tide_fail(err, TIDE_ERR_USAGE,
+		               "say which checkpoint: --checkpoint-dir DIR or the "
 		               "job's file");
 	if (rc != TIDE_OK || cp == NULL)
 		return rc;
@@ -55,13 +56,12 @@ static void meta_json(const struct tide_meta *meta, struct tide_buf *out)
 	tide_buf_printf(out, "{\"id\":\"%016llx\",\"format\":%u,\"job\":",
 	                (unsigned long long)meta->checkpoint_id, meta->format);
 	json_text(out, meta->job);
-	tide_buf_printf(out, ",\"epoch\":%lld,\"rowsIn\":%llu,\"rowsOut\":%llu,\"rowsFiltered\":%llu,"
+	tide_buf_printf(out,
+	                ",\"epoch\":%lld,\"rowsIn\":%llu,\"rowsOut\":%llu,\"rowsFiltered\":%llu,"
 	                "\"rowsFailed\":%llu,\"lost_records\":%llu,\"offsets\":",
 	                (long long)meta->epoch, (unsigned long long)meta->rows_in,
-	                (unsigned long long)meta->rows_out,
-	                (unsigned long long)meta->rows_filtered,
-	                (unsigned long long)meta->rows_failed,
-	                (unsigned long long)meta->rows_lost);
+	                (unsigned long long)meta->rows_out, (unsigned long long)meta->rows_filtered,
+	                (unsigned long long)meta->rows_failed, (unsigned long long)meta->rows_lost);
 	tide_offsets_write(meta, out);
 	tide_buf_printf(out, ",\"plan\":");
 	json_text(out, meta->plan);
@@ -107,8 +107,9 @@ int tide_cli_checkpoint_verify(struct tide_cli *cli, struct tide_error *err)
 		                 "\"bytes\":%llu}\n"
 		               : "sound: %llu state rows, %llu outbox entries, %llu epochs, %llu bytes "
 		                 "read\n",
-		       (unsigned long long)report.state_rows, (unsigned long long)report.outbox_rows,
-		       (unsigned long long)report.epochs, (unsigned long long)report.bytes);
+		       (unsigned long long)report.state_rows,
+		       (unsigned long long)report.outbox_rows, (unsigned long long)report.epochs,
+		       (unsigned long long)report.bytes);
 	tide_setup_fini(&setup);
 	return rc;
 }

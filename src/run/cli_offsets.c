@@ -113,12 +113,15 @@ static int check_flags(const struct tide_cli *cli, bool *clear, struct tide_erro
 {
 	const char *state = tide_cli_own(cli, "state");
 	if (tide_cli_own(cli, "to") == NULL)
-		return tide_fail(err, TIDE_ERR_USAGE, "say where to: --to earliest, latest, a time, or "
+		return tide_fail(err, TIDE_ERR_USAGE,
+		                 "say where to: --to earliest, latest, a time, or "
 		                 "offsets like '{\"topic\":{\"0\":100}}'");
 	*clear = state != NULL && strcmp(state, "clear") == 0;
 	if (state == NULL || (!*clear && strcmp(state, "keep") != 0))
-		return tide_fail(err, TIDE_ERR_USAGE, "say what becomes of the keyed state: --state clear "
-		                 "(count afresh) or --state keep (what is read again counts twice)");
+		return tide_fail(
+			err, TIDE_ERR_USAGE,
+			"say what becomes of the keyed state: --state clear "
+			"(count afresh) or --state keep (what is read again counts twice)");
 	return TIDE_OK;
 }
 
@@ -134,8 +137,10 @@ int tide_cli_offsets_reset(struct tide_cli *cli, struct tide_error *err)
 	if (rc == TIDE_OK)
 		rc = tide_setup_load(&setup, cli, cli->words[0], err);
 	if (rc == TIDE_OK && access(setup.checkpoint_dir, F_OK) != 0)
-		rc = tide_fail(err, TIDE_ERR_CHECKPOINT, "there is no checkpoint %s to reset; a new job "
-		               "starts where --from says", setup.checkpoint_dir);
+		rc = tide_fail(err, TIDE_ERR_CHECKPOINT,
+		               "there is no checkpoint %s to reset; a new job "
+		               "starts where --from says",
+		               setup.checkpoint_dir);
 	if (rc == TIDE_OK)
 		rc = tide_checkpoint_open(setup.checkpoint_dir, &options, &cp, err);
 	if (rc == TIDE_OK && !tide_meta_copy(&meta, tide_checkpoint_meta(cp)))

@@ -54,7 +54,8 @@ int tide_cli_explain(struct tide_cli *cli, struct tide_error *err)
 		tide_plan_explain(setup.plan,
 		                  tide_cli_own(cli, "dot")    ? TIDE_PLAN_DOT
 		                  : tide_cli_own(cli, "json") ? TIDE_PLAN_JSON
-		                                              : TIDE_PLAN_TEXT, &text);
+		                                              : TIDE_PLAN_TEXT,
+		                  &text);
 		rc = print(&text, err);
 	}
 	tide_setup_fini(&setup);

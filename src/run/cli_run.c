@@ -20,8 +20,10 @@
 /* The settings that decide what is read and where it is kept, as they are. */
 static void log_settings(const struct tide_cli *cli)
 {
-	static const char *const shown[] = { "brokers", "topic", "group", "from",
-		"checkpoint-dir", "workers", "fail-on-data-loss", "listen" };
+	static const char *const shown[] = {
+		"brokers",           "topic", "group", "from", "checkpoint-dir", "workers",
+		"fail-on-data-loss", "listen"
+	};
 	for (size_t i = 0; i < sizeof shown / sizeof shown[0]; i++) {
 		const char *text = tide_config_text(cli->config, shown[i]);
 		if (text != NULL)
@@ -33,10 +35,12 @@ static void log_settings(const struct tide_cli *cli)
 static void warn_checkpoint_place(const char *dir)
 {
 	if (strncmp(dir, "/tmp/", 5) == 0)
-		tide_log(TIDE_WARN, "the checkpoint %s is under /tmp. When that is cleared: Job restarts "
-		         "lose state and restart from configured starting offsets. Offset conflicts may "
-		         "occur if the topic has changed. Choose another place with --checkpoint-dir.",
-		         dir);
+		tide_log(
+			TIDE_WARN,
+			"the checkpoint %s is under /tmp. When that is cleared: Job restarts "
+			"lose state and restart from configured starting offsets. Offset conflicts may "
+			"occur if the topic has changed. Choose another place with --checkpoint-dir.",
+			dir);
 }
 
 static int refuse_delta(const struct tide_setup *setup, struct tide_error *err)
@@ -44,7 +48,8 @@ static int refuse_delta(const struct tide_setup *setup, struct tide_error *err)
 	const char *enabled = tide_option_get(&setup->set, "delta_enabled");
 	if (enabled == NULL || strcmp(enabled, "true") != 0)
 		return TIDE_OK;
-	return tide_fail(err, TIDE_ERR_USAGE, "KAFSCALE_DELTA_ENABLED is true, but this version has "
+	return tide_fail(err, TIDE_ERR_USAGE,
+	                 "KAFSCALE_DELTA_ENABLED is true, but this version has "
 	                 "no Delta sink; unset it and read the counts from the console");
 }
 
@@ -69,12 +74,23 @@ static int start_page(const struct tide_cli *cli, struct tide_board *board, bool
 	return rc;
 }
 
+/* What is counted goes by the name of the last key column: of words in the
+ * word count. */
+static const char *counted(const struct tide_plan *plan)
+{
+	if (plan->keyed_count == 0)
+		return NULL;
+	const struct tide_plan_keyed *keyed = &plan->keyed[0];
+	return keyed->row->columns[keyed->keys[keyed->key_count - 1]].name;
+}
+
 static int run_job(struct tide_cli *cli, struct tide_setup *setup, bool demo,
                    struct tide_error *err)
 {
 	struct tide_serve *serve = NULL;
-	struct tide_board *board = tide_board_new(setup->plan->job, setup->settings.workers,
-	                                          setup->settings.progress_path);
+	struct tide_board *board =
+		tide_board_new(setup->plan->job, counted(setup->plan), setup->settings.workers,
+	                       setup->settings.progress_path);
 	if (board == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to run");
 	int rc = refuse_delta(setup, err);
@@ -85,8 +101,12 @@ static int run_job(struct tide_cli *cli, struct tide_setup *setup, bool demo,
 		if (!demo)
 			warn_checkpoint_place(setup->checkpoint_dir);
 		struct tide_loop_options loop = {
-			.settings = &setup->settings, .plan = setup->plan, .vm = setup->vm,
-			.board = board, .stop = cli->stop, .result_fd = STDOUT_FILENO,
+			.settings = &setup->settings,
+			.plan = setup->plan,
+			.vm = setup->vm,
+			.board = board,
+			.stop = cli->stop,
+			.result_fd = STDOUT_FILENO,
 		};
 		rc = tide_loop_run(&loop, err);
 	}
@@ -136,12 +156,17 @@ static void *generator_main(void *arg)
 	return NULL;
 }
 
-static int start_generator(struct generator *generator, const char *address,
-                           struct tide_error *err)
+static int start_generator(struct generator *generator, const char *address, struct tide_error *err)
 {
 	generator->options = (struct tide_produce_options){
-		.brokers = address, .topic = demo_topic, .generator = "words", .rate = 2000,
-		.seed = 1, .quiet = true, .in = -1, .stop = &generator->stop,
+		.brokers = address,
+		.topic = demo_topic,
+		.generator = "words",
+		.rate = 2000,
+		.seed = 1,
+		.quiet = true,
+		.in = -1,
+		.stop = &generator->stop,
 	};
 	if (pthread_create(&generator->thread, NULL, generator_main, generator) != 0)
 		return tide_fail(err, TIDE_ERR_FAILED, "cannot start the generator");
@@ -168,7 +193,9 @@ static int demo_flags(struct tide_cli *cli, const char *address, const char *dir
                       struct tide_error *err)
 {
 	const char *flags[][2] = {
-		{ "--brokers", address }, { "--from", "earliest" }, { "--checkpoint-dir", dir },
+		{ "--brokers", address },
+		{ "--from", "earliest" },
+		{ "--checkpoint-dir", dir },
 		{ "--trigger", "500ms" },
 	};
 	for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {

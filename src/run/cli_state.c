@@ -49,7 +49,7 @@ static int open_view(struct view *view, struct tide_cli *cli, struct tide_error 
 		rc = tide_checkpoint_op(view->cp, plan->keyed[k].name, &view->ops[k], err);
 	}
 	struct tide_result_options result = { plan, view->specs, view->ops,
-		tide_checkpoint_rocks(view->cp), view->setup.vm };
+		                              tide_checkpoint_rocks(view->cp), view->setup.vm };
 	if (rc == TIDE_OK)
 		rc = tide_result_new(&result, &view->result, err);
 	return rc;
@@ -69,15 +69,20 @@ static int show(struct view *view, const struct tide_rows *rows, const char *lim
                 struct tide_error *err)
 {
 	const struct tide_plan_output *output = &view->setup.plan->outputs[view->output];
-	struct tide_plan_output plain = { .row = output->row, .sink = (char *)(uintptr_t)"console",
-		.name = (char *)(uintptr_t)"state", .input = -1, .keyed = output->keyed };
+	struct tide_plan_output plain = { .row = output->row,
+		                          .sink = (char *)(uintptr_t) "console",
+		                          .name = (char *)(uintptr_t) "state",
+		                          .input = -1,
+		                          .keyed = output->keyed };
 	struct tide_sink *sink = NULL;
 	if (!tide_option_set(&plain.options, "rows", limit ? limit : "20") ||
 	    !tide_option_set(&plain.options, "truncate", "false"))
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to print");
 	const char *format = view->setup.settings.format;
 	struct tide_sink_options options = {
-		.output = &plain, .mode = TIDE_MODE_COMPLETE, .fd = STDOUT_FILENO,
+		.output = &plain,
+		.mode = TIDE_MODE_COMPLETE,
+		.fd = STDOUT_FILENO,
 		.format = strcmp(format, "table") == 0 ? "spark" : format,
 	};
 	int rc = tide_sink_find("console")->open(&sink, &options, err);
@@ -110,8 +115,10 @@ static int key_of(const struct view *view, struct tide_cli *cli, struct tide_buf
 	const struct tide_plan_keyed *plan = &view->setup.plan->keyed[keyed];
 	struct tide_cell row[TIDE_COLUMNS_MAX] = { 0 };
 	if (cli->word_count - 1 != plan->key_count)
-		return tide_fail(err, TIDE_ERR_USAGE, "a key of this job has %d part%s, starting with "
-		                 "%s", plan->key_count, plan->key_count == 1 ? "" : "s",
+		return tide_fail(err, TIDE_ERR_USAGE,
+		                 "a key of this job has %d part%s, starting with "
+		                 "%s",
+		                 plan->key_count, plan->key_count == 1 ? "" : "s",
 		                 plan->row->columns[plan->keys[0]].name);
 	for (int i = 0; i < plan->key_count; i++) {
 		const char *word = cli->words[1 + i];
@@ -123,18 +130,14 @@ static int key_of(const struct view *view, struct tide_cli *cli, struct tide_buf
 			cell->p = word;
 			cell->len = (int32_t)strlen(word);
 			continue;
-		case TIDE_DOUBLE:
-			cell->d = strtod(word, &end);
-			break;
+		case TIDE_DOUBLE: cell->d = strtod(word, &end); break;
 		case TIDE_BOOL:
 		case TIDE_INT:
-		case TIDE_TIMESTAMP:
-			cell->i = strtoll(word, &end, 10);
-			break;
+		case TIDE_TIMESTAMP: cell->i = strtoll(word, &end, 10); break;
 		}
 		if (end == NULL || *end != '\0' || end == word)
-			return tide_fail(err, TIDE_ERR_USAGE, "\"%s\" is not a number, which %s is", word,
-			                 plan->row->columns[plan->keys[i]].name);
+			return tide_fail(err, TIDE_ERR_USAGE, "\"%s\" is not a number, which %s is",
+			                 word, plan->row->columns[plan->keys[i]].name);
 	}
 	const struct tide_keyspec *spec = &view->specs[keyed];
 	if (!tide_buf_reserve(key, tide_key_size(spec, row)))
@@ -152,8 +155,8 @@ int tide_cli_state_get(struct tide_cli *cli, struct tide_error *err)
 	if (rc == TIDE_OK)
 		rc = key_of(&view, cli, &key, err);
 	if (rc == TIDE_OK)
-		rc = tide_result_key(view.result, view.output, (struct tide_slice){ key.p, key.len },
-		                     &rows, err);
+		rc = tide_result_key(view.result, view.output,
+		                     (struct tide_slice){ key.p, key.len }, &rows, err);
 	if (rc == TIDE_OK && tide_rows_count(rows) == 0)
 		rc = tide_fail(err, TIDE_ERR_DIFFER, "there is no such key");
 	if (rc == TIDE_OK)

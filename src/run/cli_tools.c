@@ -12,8 +12,8 @@
 #include "run/setup.h"
 
 /* A number of an own flag, or `otherwise` when it is not given. */
-static int own_number(const struct tide_cli *cli, const char *name, double otherwise,
-                      double *out, struct tide_error *err)
+static int own_number(const struct tide_cli *cli, const char *name, double otherwise, double *out,
+                      struct tide_error *err)
 {
 	const char *text = tide_cli_own(cli, name);
 	char *end = NULL;
@@ -23,7 +23,8 @@ static int own_number(const struct tide_cli *cli, const char *name, double other
 	errno = 0;
 	*out = strtod(text, &end);
 	if (end == text || *end != '\0' || errno != 0 || *out < 0)
-		return tide_fail(err, TIDE_ERR_USAGE, "--%s wants a number, not \"%s\"", name, text);
+		return tide_fail(err, TIDE_ERR_USAGE, "--%s wants a number, not \"%s\"", name,
+		                 text);
 	return TIDE_OK;
 }
 
@@ -41,10 +42,15 @@ int tide_cli_produce(struct tide_cli *cli, struct tide_error *err)
 		rc = own_number(cli, "seed", 1, &seed, err);
 	if (rc == TIDE_OK) {
 		struct tide_produce_options options = {
-			.brokers = setup.settings.brokers, .topic = cli->words[0],
-			.rdkafka = &setup.rdkafka, .generator = tide_cli_own(cli, "generator"),
-			.in = STDIN_FILENO, .rate = rate, .count = (int64_t)count,
-			.seed = (uint64_t)seed, .quiet = tide_config_bool(cli->config, "quiet"),
+			.brokers = setup.settings.brokers_default,
+			.topic = cli->words[0],
+			.rdkafka = &setup.rdkafka,
+			.generator = tide_cli_own(cli, "generator"),
+			.in = STDIN_FILENO,
+			.rate = rate,
+			.count = (int64_t)count,
+			.seed = (uint64_t)seed,
+			.quiet = tide_config_bool(cli->config, "quiet"),
 			.stop = cli->stop,
 		};
 		rc = tide_produce(&options, &produced, err);
@@ -70,7 +76,8 @@ int tide_cli_broker(struct tide_cli *cli, struct tide_error *err)
 	if (rc == TIDE_OK) {
 		printf("%s\n", tide_broker_address(broker));
 		fflush(stdout);
-		tide_log(TIDE_INFO, "an embedded broker in memory, for trying things; Ctrl+C ends it");
+		tide_log(TIDE_INFO,
+		         "an embedded broker in memory, for trying things; Ctrl+C ends it");
 	}
 	while (rc == TIDE_OK && atomic_load(cli->stop) == 0)
 		usleep(50000);

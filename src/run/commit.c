@@ -26,7 +26,7 @@ struct outlet {
 
 struct tide_commit {
 	struct tide_commit_options options;
-	struct outlet *outlets; /* per output */
+	struct outlet *outlets;     /* per output */
 	struct tide_result *result; /* whole states to rows, for complete mode */
 	pthread_t thread;
 	bool running;
@@ -126,9 +126,8 @@ static int decide(struct tide_commit *commit, struct tide_finished *finished,
 		if (finished->rows[o] == NULL || bytes[o].failed)
 			rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for the outbox");
 		mark->due = finished->meta.epoch;
-		outbox[entries++] = (struct tide_outbox_entry){
-			outlet->name, { bytes[o].p, bytes[o].len }
-		};
+		outbox[entries++] =
+			(struct tide_outbox_entry){ outlet->name, { bytes[o].p, bytes[o].len } };
 	}
 	if (rc == TIDE_OK)
 		rc = tide_checkpoint_decide(commit->options.checkpoint, &finished->meta,
@@ -202,13 +201,15 @@ static int recover_outlet(struct tide_commit *commit, int output, struct tide_er
 	int64_t known = -1;
 	int rc = outlet->sink->ops->last_epoch(outlet->sink, &known, err);
 	if (rc == TIDE_OK && known > meta->epoch)
-		return tide_fail(err, TIDE_ERR_CHECKPOINT,
-		                 "sink %s has published epoch %lld but the checkpoint ends at %lld: it "
-		                 "went back in time (a restored backup?). Nothing was touched.",
-		                 outlet->name, (long long)known, (long long)meta->epoch);
+		return tide_fail(
+			err, TIDE_ERR_CHECKPOINT,
+			"sink %s has published epoch %lld but the checkpoint ends at %lld: it "
+			"went back in time (a restored backup?). Nothing was touched.",
+			outlet->name, (long long)known, (long long)meta->epoch);
 	outlet->acked = known > mark->acked ? known : mark->acked;
 	if (rc == TIDE_OK && outlet->acked < mark->due)
-		tide_log(TIDE_INFO, "sink %s: publishing epoch %lld again, decided before the last stop",
+		tide_log(TIDE_INFO,
+		         "sink %s: publishing epoch %lld again, decided before the last stop",
 		         outlet->name, (long long)mark->due);
 	struct tide_buf bytes = { 0 };
 	for (int64_t e = outlet->acked + 1; rc == TIDE_OK && e <= mark->due; e++) {
@@ -240,13 +241,19 @@ static int open_outlet(struct tide_commit *commit, int output, struct tide_error
 	if (ops == NULL)
 		return tide_fail(err, TIDE_ERR_USAGE, "no sink of kind %s", plan->sink);
 	if (outlet->mode == 0 || (ops->modes & (unsigned)outlet->mode) == 0)
-		return tide_fail(err, TIDE_ERR_USAGE, "sink %s cannot take mode %s", plan->name, mode);
+		return tide_fail(err, TIDE_ERR_USAGE, "sink %s cannot take mode %s", plan->name,
+		                 mode);
 	if (!ops->exactly_once)
-		tide_log(TIDE_INFO, "sink %s is at-least-once: after a crash its last epoch may show "
-		         "again, after a clean stop never", plan->name);
+		tide_log(TIDE_INFO,
+		         "sink %s is at-least-once: after a crash its last epoch may show "
+		         "again, after a clean stop never",
+		         plan->name);
 	struct tide_sink_options sink = {
-		.output = plan, .mode = outlet->mode, .format = options->settings->format,
-		.fd = options->result_fd, .terminal = options->settings->result_terminal,
+		.output = plan,
+		.mode = outlet->mode,
+		.format = options->settings->format,
+		.fd = options->result_fd,
+		.terminal = options->settings->result_terminal,
 		.muted = outlet->muted,
 	};
 	return ops->open(&outlet->sink, &sink, err);
@@ -257,8 +264,8 @@ int tide_commit_start(const struct tide_commit_options *options, struct tide_com
 {
 	struct tide_commit *commit = calloc(1, sizeof *commit);
 	if (commit != NULL)
-		commit->outlets = calloc((size_t)options->plan->output_count + 1,
-		                         sizeof *commit->outlets);
+		commit->outlets =
+			calloc((size_t)options->plan->output_count + 1, sizeof *commit->outlets);
 	if (commit == NULL || commit->outlets == NULL) {
 		free(commit);
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for sinks");
@@ -266,10 +273,9 @@ int tide_commit_start(const struct tide_commit_options *options, struct tide_com
 	commit->options = *options;
 	pthread_mutex_init(&commit->lock, NULL);
 	pthread_cond_init(&commit->changed, NULL);
-	struct tide_result_options result = {
-		options->plan, options->specs, options->ops,
-		tide_checkpoint_rocks(options->checkpoint), options->vm
-	};
+	struct tide_result_options result = { options->plan, options->specs, options->ops,
+		                              tide_checkpoint_rocks(options->checkpoint),
+		                              options->vm };
 	int rc = tide_result_new(&result, &commit->result, err);
 	for (int o = 0; rc == TIDE_OK && o < options->plan->output_count; o++)
 		rc = open_outlet(commit, o, err);

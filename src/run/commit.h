@@ -19,7 +19,7 @@ struct tide_finished {
 	int write_count;
 	struct tide_rows **rows; /* per output; NULL: nothing */
 	int output_count;
-	int64_t records;         /* read by this epoch */
+	int64_t records;               /* read by this epoch */
 	struct tide_board_part *parts; /* for the board: where each partition stands */
 	struct tide_board_epoch note;  /* likewise; its last times are filled in here */
 };
@@ -34,7 +34,7 @@ struct tide_commit_options {
 	const struct tide_settings *settings;
 	const struct tide_keyspec *specs;
 	const uint16_t *ops;
-	struct tide_vm *vm; /* finishes whole states in complete mode; this thread's */
+	struct tide_vm *vm;       /* finishes whole states in complete mode; this thread's */
 	struct tide_board *board; /* is told of every published epoch */
 	int result_fd;
 };

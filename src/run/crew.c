@@ -37,14 +37,11 @@ static int perform(struct seat *seat, enum phase phase)
 	struct tide_worker *worker = &seat->worker;
 	switch (phase) {
 	case PHASE_START:
-		return tide_worker_init(worker, seat->crew->work,
-		                        (int)(seat - seat->crew->seats), &worker->err);
-	case PHASE_RUN:
-		return tide_worker_run(worker, &worker->err);
-	case PHASE_FOLD:
-		return tide_worker_fold(worker, &worker->err);
-	case PHASE_STOP:
-		break;
+		return tide_worker_init(worker, seat->crew->work, (int)(seat - seat->crew->seats),
+		                        &worker->err);
+	case PHASE_RUN: return tide_worker_run(worker, &worker->err);
+	case PHASE_FOLD: return tide_worker_fold(worker, &worker->err);
+	case PHASE_STOP: break;
 	}
 	tide_worker_fini(worker);
 	return TIDE_OK;
@@ -178,7 +175,8 @@ int tide_crew_assign(struct tide_crew *crew, struct tide_share **shares, int cou
 		struct tide_worker *worker = &crew->seats[i].worker;
 		int first, some;
 		tide_crew_slice(count, crew->count, i, &first, &some);
-		struct tide_share **mine = realloc(worker->shares, sizeof *mine * (size_t)(some + 1));
+		struct tide_share **mine =
+			realloc(worker->shares, sizeof *mine * (size_t)(some + 1));
 		if (mine == NULL)
 			return tide_fail(err, TIDE_ERR_NOMEM, "no memory for %d partitions", count);
 		memcpy(mine, shares + first, sizeof *mine * (size_t)some);

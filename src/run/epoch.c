@@ -6,8 +6,8 @@
 #include <stdbool.h>
 
 /* The partition that is owed most by rounding, or -1. */
-static int most_owed(const int64_t *backlog, const int64_t *take, int count,
-                     int64_t limit, __int128 total)
+static int most_owed(const int64_t *backlog, const int64_t *take, int count, int64_t limit,
+                     __int128 total)
 {
 	int best = -1;
 	__int128 best_owed = 0;

@@ -27,9 +27,9 @@
 #include "run/plan.h"
 
 enum {
-	IDLE_MS = 20,            /* between looks for new records, if none shows up */
-	DISCOVER_US = 5000000,   /* between looks for new partitions */
-	SETTLE_US = 1000000      /* of rest before published marks are written down */
+	IDLE_MS = 20,          /* between looks for new records, if none shows up */
+	DISCOVER_US = 5000000, /* between looks for new partitions */
+	SETTLE_US = 1000000    /* of rest before published marks are written down */
 };
 
 struct loop {
@@ -45,7 +45,7 @@ struct loop {
 	struct tide_exchange *exchange;
 	struct tide_crew *crew;
 	struct tide_work work;
-	struct tide_meta meta;   /* of the newest epoch that was handed over */
+	struct tide_meta meta; /* of the newest epoch that was handed over */
 	struct tide_rate rate;
 	int64_t began_us, discover_us, trigger_us, busy_us;
 	bool settled;
@@ -89,7 +89,8 @@ static int adopt_checkpoint(struct loop *loop, struct tide_error *err)
 	for (int o = 0; o < plan->output_count; o++) {
 		if (tide_meta_sink(&loop->meta, plan->outputs[o].name) != NULL)
 			continue;
-		struct tide_sink_mark *mark = tide_meta_sink_add(&loop->meta, plan->outputs[o].name);
+		struct tide_sink_mark *mark =
+			tide_meta_sink_add(&loop->meta, plan->outputs[o].name);
 		if (mark == NULL)
 			return tide_fail(err, TIDE_ERR_NOMEM, "no memory for sinks");
 		mark->since = loop->meta.epoch + 1;
@@ -119,24 +120,22 @@ static int open_checkpoint(struct loop *loop, struct tide_error *err)
 	const struct tide_plan *plan = loop->plan;
 	loop->specs = calloc((size_t)plan->keyed_count + 1, sizeof *loop->specs);
 	loop->ops = calloc((size_t)plan->keyed_count + 1, sizeof *loop->ops);
-	loop->update_outputs = calloc((size_t)plan->output_count + 1,
-	                              sizeof *loop->update_outputs);
+	loop->update_outputs = calloc((size_t)plan->output_count + 1, sizeof *loop->update_outputs);
 	if (loop->specs == NULL || loop->ops == NULL || loop->update_outputs == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for the plan");
 	for (int k = 0; k < plan->keyed_count; k++)
 		tide_plan_keyspec(&plan->keyed[k], &loop->specs[k]);
 	for (int o = 0; o < plan->output_count; o++) {
 		const char *mode = tide_option_get(&plan->outputs[o].options, "mode");
-		bool muted = loop->settings->muted &&
-		             strcmp(plan->outputs[o].sink, "console") == 0;
+		bool muted = loop->settings->muted && strcmp(plan->outputs[o].sink, "console") == 0;
 		loop->update_outputs[o] = mode != NULL && strcmp(mode, "update") == 0 && !muted;
 	}
 	struct tide_checkpoint_options options = {
 		.memory_max = (size_t)loop->settings->memory_bytes / 4,
 	};
 	make_parents(loop->settings->checkpoint_dir);
-	int rc = tide_checkpoint_open(loop->settings->checkpoint_dir, &options,
-	                              &loop->checkpoint, err);
+	int rc = tide_checkpoint_open(loop->settings->checkpoint_dir, &options, &loop->checkpoint,
+	                              err);
 	if (rc == TIDE_OK)
 		rc = adopt_checkpoint(loop, err);
 	return rc;
@@ -145,9 +144,14 @@ static int open_checkpoint(struct loop *loop, struct tide_error *err)
 static int open_commit(struct loop *loop, struct tide_error *err)
 {
 	struct tide_commit_options options = {
-		.checkpoint = loop->checkpoint, .plan = loop->plan, .settings = loop->settings,
-		.specs = loop->specs, .ops = loop->ops, .vm = loop->options.vm,
-		.board = loop->options.board, .result_fd = loop->options.result_fd,
+		.checkpoint = loop->checkpoint,
+		.plan = loop->plan,
+		.settings = loop->settings,
+		.specs = loop->specs,
+		.ops = loop->ops,
+		.vm = loop->options.vm,
+		.board = loop->options.board,
+		.result_fd = loop->options.result_fd,
 	};
 	return tide_commit_start(&options, &loop->commit, err);
 }
@@ -246,8 +250,10 @@ static int discover(struct loop *loop, bool running, struct tide_error *err)
 	}
 	int idle = loop->settings->workers - loop->partitions.count;
 	if (idle > 0)
-		tide_log(TIDE_INFO, "%d of %d workers have no partition of their own; they share the "
-		         "keyed work", idle, loop->settings->workers);
+		tide_log(TIDE_INFO,
+		         "%d of %d workers have no partition of their own; they share the "
+		         "keyed work",
+		         idle, loop->settings->workers);
 	return TIDE_OK;
 }
 
@@ -293,8 +299,7 @@ static bool move_rows(struct tide_rows **to, const struct tide_rows *from,
 
 /* Rows in an order that no worker count changes: rows that are not aggregated
  * by partition, results by shard. */
-static int collect_rows(struct loop *loop, struct tide_finished *finished,
-                        struct tide_error *err)
+static int collect_rows(struct loop *loop, struct tide_finished *finished, struct tide_error *err)
 {
 	const struct tide_plan *plan = loop->plan;
 	bool ok = true;
@@ -325,8 +330,10 @@ static int note_epoch(struct loop *loop, struct tide_finished *finished, int64_t
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for progress");
 	for (int i = 0; i < count; i++) {
 		const struct tide_share *share = loop->partitions.shares[i];
-		finished->parts[i] = (struct tide_board_part){ share->part->topic,
-			share->part->partition, share->from, share->part->next, share->part->end, 0 };
+		finished->parts[i] =
+			(struct tide_board_part){ share->part->topic, share->part->partition,
+			                          share->from,        share->part->next,
+			                          share->part->end,   0 };
 	}
 	for (int w = 0; w < loop->settings->workers; w++) {
 		const struct tide_worker *worker = tide_crew_worker(loop->crew, w);
@@ -334,6 +341,8 @@ static int note_epoch(struct loop *loop, struct tide_finished *finished, int64_t
 		tide_crew_slice(count, loop->settings->workers, w, &first, &some);
 		for (int i = first; i < first + some; i++)
 			finished->parts[i].worker = w;
+		for (int k = 0; k < loop->plan->keyed_count; k++)
+			note->grouped += tide_queue_total(worker->queues[k]);
 		note->state_rows += tide_shards_rows(worker->shards);
 		note->state_bytes += tide_shards_bytes(worker->shards);
 	}
@@ -350,8 +359,7 @@ static int note_epoch(struct loop *loop, struct tide_finished *finished, int64_t
 }
 
 /* Everything the epoch changed, as one thing to decide. */
-static int finish_epoch(struct loop *loop, struct tide_finished *finished,
-                        struct tide_error *err)
+static int finish_epoch(struct loop *loop, struct tide_finished *finished, struct tide_error *err)
 {
 	struct tide_meta *meta = &finished->meta;
 	for (int w = 0; w < loop->settings->workers; w++) {
@@ -470,7 +478,8 @@ static void explain_idle(struct loop *loop, bool waiting_for_trigger)
 	else if (present == 0)
 		snprintf(text, sizeof text, "topic %s is empty", topic ? topic : "");
 	else if (atomic_load(&loop->work.records) == 0)
-		snprintf(text, sizeof text, "nothing new in topic %s since the job's start offsets; "
+		snprintf(text, sizeof text,
+		         "nothing new in topic %s since the job's start offsets; "
 		         "--from earliest in a new checkpoint reads the %lld records before them",
 		         topic ? topic : "", (long long)present);
 	tide_board_say(loop->options.board, text[0] ? "waiting" : "running", text);
@@ -488,8 +497,7 @@ static int rest(struct loop *loop, bool waiting_for_trigger, struct tide_error *
 		loop->settled = true;
 	}
 	struct tide_source *source = loop->partitions.sources[0];
-	if (waiting_for_trigger || loop->plan->input_count != 1 ||
-	    loop->rate.per_second > 0)
+	if (waiting_for_trigger || loop->plan->input_count != 1 || loop->rate.per_second > 0)
 		usleep(1000);
 	else
 		source->ops->wait(source, IDLE_MS);

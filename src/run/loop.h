@@ -14,9 +14,9 @@
 struct tide_loop_options {
 	const struct tide_settings *settings;
 	const struct tide_plan *plan;
-	struct tide_vm *vm;      /* that loaded the plan; the loop uses it from now on */
+	struct tide_vm *vm; /* that loaded the plan; the loop uses it from now on */
 	struct tide_board *board;
-	const atomic_int *stop;  /* set by a signal handler */
+	const atomic_int *stop; /* set by a signal handler */
 	int result_fd;
 };
 

@@ -73,8 +73,10 @@ static int apply_one(struct tide_meta *meta, const char *topic, const char *part
 	struct tide_position *position =
 		*end == '\0' ? tide_meta_position(meta, topic, (int32_t)number) : NULL;
 	if (position == NULL)
-		return tide_fail(err, TIDE_ERR_USAGE, "the checkpoint knows no partition \"%s\" of "
-		                 "topic \"%s\"", partition, topic);
+		return tide_fail(err, TIDE_ERR_USAGE,
+		                 "the checkpoint knows no partition \"%s\" of "
+		                 "topic \"%s\"",
+		                 partition, topic);
 	position->next = offset;
 	return TIDE_OK;
 }
@@ -101,7 +103,9 @@ int tide_offsets_apply(const char *text, struct tide_meta *meta, struct tide_err
 	ok = ok && take(&at, '}');
 	skip_space(&at);
 	if (!ok || *at != '\0')
-		return tide_fail(err, TIDE_ERR_USAGE, "offsets look like {\"topic\":{\"0\":100}}; this "
-		                 "stops making sense at character %ld: %s", (long)(at - text) + 1, text);
+		return tide_fail(err, TIDE_ERR_USAGE,
+		                 "offsets look like {\"topic\":{\"0\":100}}; this "
+		                 "stops making sense at character %ld: %s",
+		                 (long)(at - text) + 1, text);
 	return TIDE_OK;
 }

@@ -16,24 +16,24 @@ static int open_source(struct tide_partitions *partitions, int input, struct tid
 	const struct tide_settings *settings = partitions->settings;
 	const struct tide_plan_input *plan = &partitions->plan->inputs[input];
 	struct tide_options options = { 0 };
-	bool ok = true;
+	bool ok = tide_option_set(&options, "brokers", settings->brokers_default);
 	int rc;
 	for (int i = 0; ok && i < plan->options.count; i++)
 		ok = tide_option_set(&options, plan->options.items[i].key,
 		                     plan->options.items[i].value);
 	const char *over[][2] = {
-		{ "brokers", settings->brokers }, { "topics", settings->topic },
-		{ "group", settings->group },     { "profile", settings->profile },
+		{ "brokers", settings->brokers },
+		{ "topics", settings->topic },
+		{ "group", settings->group },
+		{ "profile", settings->profile },
 		{ "preflight", settings->preflight ? "true" : "false" },
 	};
 	for (size_t i = 0; ok && i < sizeof over / sizeof over[0]; i++)
 		if (over[i][1] != NULL)
 			ok = tide_option_set(&options, over[i][0], over[i][1]);
-	for (int i = 0; ok && settings->rdkafka != NULL && i < settings->rdkafka->count; i++) {
-		char key[256];
-		snprintf(key, sizeof key, "rdkafka.%s", settings->rdkafka->items[i].key);
-		ok = tide_option_set(&options, key, settings->rdkafka->items[i].value);
-	}
+	for (int i = 0; ok && settings->rdkafka != NULL && i < settings->rdkafka->count; i++)
+		ok = tide_option_set(&options, settings->rdkafka->items[i].key,
+		                     settings->rdkafka->items[i].value);
 	if (ok)
 		rc = tide_kafka_open(&options, &partitions->sources[input], err);
 	else
@@ -98,17 +98,17 @@ static int by_input_topic_partition(const void *a, const void *b)
 	                                               : x->part->partition > y->part->partition;
 }
 
-static int add_share(struct tide_partitions *partitions, int input,
-                     struct tide_source_part *part, struct tide_error *err)
+static int add_share(struct tide_partitions *partitions, int input, struct tide_source_part *part,
+                     struct tide_error *err)
 {
 	struct tide_share *share = calloc(1, sizeof *share);
-	struct tide_share **shares = realloc(partitions->shares, sizeof *shares *
-	                                     ((size_t)partitions->count + 1));
+	struct tide_share **shares =
+		realloc(partitions->shares, sizeof *shares * ((size_t)partitions->count + 1));
 	if (shares != NULL)
 		partitions->shares = shares;
 	if (share != NULL)
-		share->rows = calloc((size_t)partitions->plan->output_count + 1,
-		                     sizeof *share->rows);
+		share->rows =
+			calloc((size_t)partitions->plan->output_count + 1, sizeof *share->rows);
 	if (share == NULL || shares == NULL || share->rows == NULL) {
 		free(share);
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for partition %s-%d", part->topic,
@@ -160,9 +160,10 @@ static int accept_loss(struct tide_partitions *partitions, struct tide_source_pa
 	if (partitions->settings->fail_on_data_loss)
 		return tide_fail(err, TIDE_ERR_DATA_LOSS, "%s", text);
 	tide_log(TIDE_WARN, "%s", text);
-	tide_log(TIDE_WARN, "going on from offset %lld of %s-%d because fail-on-data-loss is false; "
-	         "lost_records=%lld", (long long)loss->to, part->topic, part->partition,
-	         (long long)loss->lost);
+	tide_log(TIDE_WARN,
+	         "going on from offset %lld of %s-%d because fail-on-data-loss is false; "
+	         "lost_records=%lld",
+	         (long long)loss->to, part->topic, part->partition, (long long)loss->lost);
 	if (loss->lost > 0)
 		partitions->lost += (uint64_t)loss->lost;
 	part->next = loss->to;
@@ -193,8 +194,8 @@ static int place_new(struct tide_partitions *partitions, struct tide_share *shar
 	if (running || meta->position_count > 0)
 		start = "earliest";
 	share->part->print = (struct tide_fingerprint){ .offset = -1 };
-	int rc = share->source->ops->resolve(share->source, share->part, start,
-	                                     &share->part->next, err);
+	int rc = share->source->ops->resolve(share->source, share->part, start, &share->part->next,
+	                                     err);
 	if (rc == TIDE_OK)
 		tide_log(TIDE_INFO, "%s-%d starts at offset %lld (%s)", share->part->topic,
 		         share->part->partition, (long long)share->part->next, start);
@@ -211,7 +212,8 @@ static int place(struct tide_partitions *partitions, struct tide_share *share,
 	if (!share->lost) {
 		part->next = position->next;
 		part->print = (struct tide_fingerprint){ position->print_offset,
-			position->print_timestamp_ms, position->print_hash };
+			                                 position->print_timestamp_ms,
+			                                 position->print_hash };
 		tide_log(TIDE_INFO, "%s-%d goes on at offset %lld (checkpoint)", part->topic,
 		         part->partition, (long long)part->next);
 	}
@@ -255,8 +257,8 @@ int tide_partitions_ends(struct tide_partitions *partitions, struct tide_error *
 {
 	for (int i = 0; i < partitions->plan->input_count; i++) {
 		struct tide_source *source = partitions->sources[i];
-		int rc = source->ops->ends(source, partitions->parts[i],
-		                           partitions->part_counts[i], err);
+		int rc = source->ops->ends(source, partitions->parts[i], partitions->part_counts[i],
+		                           err);
 		if (rc != TIDE_OK)
 			return rc;
 	}

@@ -12,12 +12,12 @@
 struct tide_partitions {
 	const struct tide_plan *plan;
 	const struct tide_settings *settings;
-	struct tide_source **sources;            /* per input */
-	struct tide_source_part ***parts;        /* per input, as the source gave them */
+	struct tide_source **sources;     /* per input */
+	struct tide_source_part ***parts; /* per input, as the source gave them */
 	int *part_counts;
-	struct tide_share **shares;              /* all, by (input, topic, partition) */
+	struct tide_share **shares; /* all, by (input, topic, partition) */
 	int count;
-	uint64_t lost;                           /* records known to be lost in this run */
+	uint64_t lost; /* records known to be lost in this run */
 };
 
 /* Opens a source per input. */

@@ -81,14 +81,15 @@ int tide_plan_compare(const char *stored, const struct tide_plan *plan, const ch
 		const char *found = same_subject(now.p, line, &found_len);
 		bool same = found != NULL && found_len == len && strncmp(found, line, len) == 0;
 		if (!same)
-			rc = tide_fail(err, TIDE_ERR_CHECKPOINT,
-			               "%s was made by another version of this job.\n"
-			               "  was: %.*s\n  now: %.*s\n"
-			               "Nothing was changed. Give the job its old shape back, or give the "
-			               "new one a checkpoint of its own (--checkpoint-dir, or remove the "
-			               "directory to start from the configured offsets).",
-			               dir, (int)len, line, found ? (int)found_len : 14,
-			               found ? found : "no such output");
+			rc = tide_fail(
+				err, TIDE_ERR_CHECKPOINT,
+				"%s was made by another version of this job.\n"
+				"  was: %.*s\n  now: %.*s\n"
+				"Nothing was changed. Give the job its old shape back, or give the "
+				"new one a checkpoint of its own (--checkpoint-dir, or remove the "
+				"directory to start from the configured offsets).",
+				dir, (int)len, line, found ? (int)found_len : 14,
+				found ? found : "no such output");
 		line += len + (line[len] == '\n');
 	}
 	tide_buf_fini(&now);
@@ -110,7 +111,8 @@ static void explain_text(const struct tide_plan *plan, struct tide_buf *out)
 	for (int i = 0; i < plan->step_count; i++) {
 		const struct tide_plan_step *step = &plan->steps[i];
 		int depth = depth_of(plan, i);
-		tide_buf_printf(out, "  %*s%s%s", depth * 3, "", depth > 0 ? "-> " : "", step->text);
+		tide_buf_printf(out, "  %*s%s%s", depth * 3, "", depth > 0 ? "-> " : "",
+		                step->text);
 		tide_buf_printf(out, "   (line %d)\n", step->line);
 	}
 	for (int k = 0; k < plan->keyed_count; k++)
@@ -137,10 +139,12 @@ static void explain_json(const struct tide_plan *plan, struct tide_buf *out)
 {
 	tide_buf_printf(out, "{\"job\":");
 	tide_buf_json(out, plan->job, strlen(plan->job));
-	tide_buf_printf(out, ",\"version\":\"%016llx\",\"steps\":[", (unsigned long long)plan->hash);
+	tide_buf_printf(out, ",\"version\":\"%016llx\",\"steps\":[",
+	                (unsigned long long)plan->hash);
 	for (int i = 0; i < plan->step_count; i++) {
 		const struct tide_plan_step *step = &plan->steps[i];
-		tide_buf_printf(out, "%s{\"id\":%d,\"parent\":%d,\"kind\":", i ? "," : "", i, step->parent);
+		tide_buf_printf(out, "%s{\"id\":%d,\"parent\":%d,\"kind\":", i ? "," : "", i,
+		                step->parent);
 		tide_buf_json(out, step->kind, strlen(step->kind));
 		tide_buf_printf(out, ",\"text\":");
 		tide_buf_json(out, step->text, strlen(step->text));
@@ -153,14 +157,8 @@ void tide_plan_explain(const struct tide_plan *plan, enum tide_plan_format forma
                        struct tide_buf *out)
 {
 	switch (format) {
-	case TIDE_PLAN_TEXT:
-		explain_text(plan, out);
-		break;
-	case TIDE_PLAN_DOT:
-		explain_dot(plan, out);
-		break;
-	case TIDE_PLAN_JSON:
-		explain_json(plan, out);
-		break;
+	case TIDE_PLAN_TEXT: explain_text(plan, out); break;
+	case TIDE_PLAN_DOT: explain_dot(plan, out); break;
+	case TIDE_PLAN_JSON: explain_json(plan, out); break;
 	}
 }

@@ -11,10 +11,10 @@ enum { CHUNK = 1024 };
 
 struct tide_result {
 	struct tide_result_options options;
-	struct tide_rows **rows;  /* per output */
-	struct tide_buf keys;     /* of a chunk: cells borrow text from here */
+	struct tide_rows **rows; /* per output */
+	struct tide_buf keys;    /* of a chunk: cells borrow text from here */
 	size_t key_at[CHUNK + 1];
-	char *states;             /* CHUNK states, 8-byte aligned */
+	char *states; /* CHUNK states, 8-byte aligned */
 	uint64_t addresses[CHUNK];
 	struct tide_cell cells[CHUNK * TIDE_KEY_PARTS_MAX];
 };
@@ -76,7 +76,8 @@ static int collect(struct tide_result *result, int keyed, size_t i, struct tide_
 {
 	size_t size = state_size(result, keyed);
 	if (value.len != size)
-		return tide_fail(err, TIDE_ERR_CHECKPOINT, "state of %s has %zu bytes where %zu "
+		return tide_fail(err, TIDE_ERR_CHECKPOINT,
+		                 "state of %s has %zu bytes where %zu "
 		                 "belong; run `tidemark checkpoint verify`",
 		                 result->options.plan->keyed[keyed].name, value.len, size);
 	memcpy(result->states + i * size, value.p, size);
@@ -120,8 +121,9 @@ int tide_result_all(struct tide_result *result, int output, const struct tide_ro
 	tide_state_key(&from, op, 0, "", 0);
 	tide_state_key(&to, (uint16_t)(op + 1), 0, "", 0);
 	prefix = from.len;
-	struct tide_rocks_iter *it = tide_rocks_iter_new(result->options.rocks,
-		(struct tide_slice){ from.p, from.len }, (struct tide_slice){ to.p, to.len });
+	struct tide_rocks_iter *it =
+		tide_rocks_iter_new(result->options.rocks, (struct tide_slice){ from.p, from.len },
+	                            (struct tide_slice){ to.p, to.len });
 	while (rc == TIDE_OK && it != NULL && tide_rocks_iter_next(it, &key, &value)) {
 		key = (struct tide_slice){ key.p + prefix, key.len - prefix };
 		rc = collect(result, keyed, count, key, value, err);
@@ -155,8 +157,8 @@ int tide_result_key(struct tide_result *result, int output, struct tide_slice ke
 	tide_state_key(&at, result->options.ops[keyed], tide_key_shard(key.p, key.len), key.p,
 	               key.len);
 	if (rc == TIDE_OK)
-		rc = tide_rocks_get(result->options.rocks, (struct tide_slice){ at.p, at.len }, &value,
-		                    &found, err);
+		rc = tide_rocks_get(result->options.rocks, (struct tide_slice){ at.p, at.len },
+		                    &value, &found, err);
 	if (rc == TIDE_OK && found)
 		rc = collect(result, keyed, 0, key, (struct tide_slice){ value.p, value.len }, err);
 	if (rc == TIDE_OK && found)

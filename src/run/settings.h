@@ -11,28 +11,29 @@
 struct tide_settings {
 	const char *job_path;
 	const char *lua_dir;
-	const char *brokers;        /* NULL: as the job says */
-	const char *topic;          /* NULL: as the job says */
+	const char *brokers;         /* NULL: as the job says, … */
+	const char *brokers_default; /* … or this where it says nothing */
+	const char *topic;           /* NULL: as the job says */
 	const char *group;
-	const char *from;           /* earliest, latest, or a time; NULL: as the job says */
-	const char *profile;        /* named in errors about the broker; may be NULL */
-	const char *checkpoint_dir; /* of this job */
-	const char *format;         /* of console sinks; settled from auto */
-	const char *progress_path;  /* NULL: none */
-	const struct tide_options *set;    /* tide.setting(key) */
-	const struct tide_options *rdkafka; /* -X */
+	const char *from;                   /* earliest, latest, or a time; NULL: as the job says */
+	const char *profile;                /* named in errors about the broker; may be NULL */
+	const char *checkpoint_dir;         /* of this job */
+	const char *format;                 /* of console sinks; settled from auto */
+	const char *progress_path;          /* NULL: none */
+	const struct tide_options *set;     /* tide.setting(key) */
+	const struct tide_options *rdkafka; /* -X, keys as "rdkafka.property" */
 	int workers;
 	int64_t memory_bytes;
-	int64_t trigger_ms;         /* 0: as soon as there is data */
+	int64_t trigger_ms; /* 0: as soon as there is data */
 	int64_t batch_records_max;
 	int64_t records_per_second_max; /* 0: no limit */
-	int64_t run_for_ms;         /* 0: until stopped */
-	int64_t downtime_ms;        /* 0: unset; for the retention warning */
+	int64_t run_for_ms;             /* 0: until stopped */
+	int64_t downtime_ms;            /* 0: unset; for the retention warning */
 	bool fail_on_data_loss;
 	bool until_end;
 	bool preflight;
-	bool muted;                 /* console sinks take no rows */
-	bool result_terminal;       /* stdout is one */
+	bool muted;           /* console sinks take no rows */
+	bool result_terminal; /* stdout is one */
 	bool jit_off;
 };
 

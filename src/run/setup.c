@@ -35,8 +35,10 @@ static int find_library(struct tide_setup *setup, struct tide_error *err)
 		if (access(probe, R_OK) == 0)
 			return TIDE_OK;
 	}
-	return tide_fail(err, TIDE_ERR_FAILED, "the Lua library was not found around %s; run the "
-	                 "program from its checkout, or `make install`", exe);
+	return tide_fail(err, TIDE_ERR_FAILED,
+	                 "the Lua library was not found around %s; run the "
+	                 "program from its checkout, or `make install`",
+	                 exe);
 }
 
 static int find_job(struct tide_setup *setup, const char *job, struct tide_error *err)
@@ -53,23 +55,25 @@ static int find_job(struct tide_setup *setup, const char *job, struct tide_error
 	return TIDE_OK;
 }
 
-static int copy_pairs(const struct tide_config *config, const char *name,
+static int copy_pairs(const struct tide_config *config, const char *name, const char *prefix,
                       struct tide_options *out, struct tide_error *err)
 {
+	char key[256];
 	tide_options_fini(out);
 	for (size_t i = 0; i < tide_config_pair_count(config, name); i++) {
 		struct tide_pair_value pair = tide_config_pair_at(config, name, i);
-		if (!tide_option_set(out, pair.key, pair.value))
+		snprintf(key, sizeof key, "%s%s", prefix, pair.key);
+		if (!tide_option_set(out, key, pair.value))
 			return tide_fail(err, TIDE_ERR_NOMEM, "no memory for settings");
 	}
 	return TIDE_OK;
 }
 
-static int load_job(struct tide_setup *setup, const struct tide_cli *cli,
-                    struct tide_error *err)
+static int load_job(struct tide_setup *setup, const struct tide_cli *cli, struct tide_error *err)
 {
 	struct tide_vm_options options = {
-		.lua_dir = setup->lua_dir, .set = &setup->set,
+		.lua_dir = setup->lua_dir,
+		.set = &setup->set,
 		.jit_off = tide_cli_own(cli, "jit-off") != NULL,
 	};
 	setup->plan = tide_plan_new();
@@ -86,7 +90,9 @@ static int load_job(struct tide_setup *setup, const struct tide_cli *cli,
 static int job_layer(struct tide_setup *setup, struct tide_cli *cli, struct tide_error *err)
 {
 	static const char *const of_input[][2] = {
-		{ "brokers", "brokers" }, { "topics", "topic" }, { "start", "from" },
+		{ "brokers", "brokers" },
+		{ "topics", "topic" },
+		{ "start", "from" },
 	};
 	const struct tide_plan *plan = setup->plan;
 	int rc = TIDE_OK;
@@ -97,8 +103,10 @@ static int job_layer(struct tide_setup *setup, struct tide_cli *cli, struct tide
 			                           setup->job_path, err);
 	}
 	for (size_t i = 0; rc == TIDE_OK && i < sizeof of_input / sizeof of_input[0]; i++) {
-		const char *value = plan->input_count == 0 ? NULL
-			: tide_option_get(&plan->inputs[0].options, of_input[i][0]);
+		const char *value =
+			plan->input_count == 0
+				? NULL
+				: tide_option_get(&plan->inputs[0].options, of_input[i][0]);
 		if (value != NULL)
 			rc = tide_config_job_value(cli->config, of_input[i][1], value,
 			                           setup->job_path, err);
@@ -108,9 +116,9 @@ static int job_layer(struct tide_setup *setup, struct tide_cli *cli, struct tide
 
 /* NULL leaves it to each input of the job; a word on the command line or in
  * the environment goes over all of them. */
-static const char *override(const struct tide_config *config, const char *name)
+static const char * override(const struct tide_config *config, const char *name)
 {
-	return tide_config_layer(config, name) == TIDE_LAYER_JOB ? NULL
+	return tide_config_layer(config, name) <= TIDE_LAYER_JOB ? NULL
 	                                                         : tide_config_text(config, name);
 }
 
@@ -129,13 +137,18 @@ static void settings_of(struct tide_setup *setup, const struct tide_cli *cli)
 	const struct tide_config *config = cli->config;
 	struct tide_settings *settings = &setup->settings;
 	*settings = (struct tide_settings){
-		.job_path = setup->job_path, .lua_dir = setup->lua_dir,
-		.brokers = override(config, "brokers"), .topic = override(config, "topic"),
-		.group = tide_config_text(config, "group"), .from = override(config, "from"),
+		.job_path = setup->job_path,
+		.lua_dir = setup->lua_dir,
+		.brokers = override(config, "brokers"),
+		.brokers_default = tide_config_text(config, "brokers"),
+		.topic = override(config, "topic"),
+		.group = tide_config_text(config, "group"),
+		.from = override(config, "from"),
 		.profile = tide_config_text(config, "profile"),
 		.checkpoint_dir = setup->checkpoint_dir,
 		.progress_path = tide_cli_own(cli, "progress"),
-		.set = &setup->set, .rdkafka = &setup->rdkafka,
+		.set = &setup->set,
+		.rdkafka = &setup->rdkafka,
 		.workers = (int)tide_config_int(config, "workers"),
 		.memory_bytes = tide_config_int(config, "memory"),
 		.trigger_ms = tide_config_int(config, "trigger"),
@@ -168,9 +181,11 @@ static int choose_checkpoint(struct tide_setup *setup, const struct tide_config 
 	if (root == NULL)
 		return TIDE_OK;
 	if (has_entry(root, "offsets") || has_entry(root, "commits"))
-		return tide_fail(err, TIDE_ERR_CHECKPOINT, "%s is a checkpoint of Spark (it holds "
+		return tide_fail(err, TIDE_ERR_CHECKPOINT,
+		                 "%s is a checkpoint of Spark (it holds "
 		                 "offsets/ or commits/). Tidemark cannot go on from it and has not "
-		                 "touched it; choose another --checkpoint-dir", root);
+		                 "touched it; choose another --checkpoint-dir",
+		                 root);
 	if (has_entry(root, "FORMAT")) {
 		snprintf(out, size, "%s", root);
 		return TIDE_OK;
@@ -190,8 +205,10 @@ static int choose_checkpoint(struct tide_setup *setup, const struct tide_config 
 	if (dir != NULL)
 		closedir(dir);
 	if (found > 1)
-		return tide_fail(err, TIDE_ERR_USAGE, "%s holds %d checkpoints; name the job or give "
-		                 "--checkpoint-dir %s", root, found, out);
+		return tide_fail(err, TIDE_ERR_USAGE,
+		                 "%s holds %d checkpoints; name the job or give "
+		                 "--checkpoint-dir %s",
+		                 root, found, out);
 	return TIDE_OK;
 }
 
@@ -199,7 +216,6 @@ static void start_log(const struct tide_config *config)
 {
 	const char *format = tide_config_text(config, "log-format");
 	const char *color = tide_config_text(config, "color");
-	const char *no_color = getenv("NO_COLOR");
 	bool terminal = isatty(STDERR_FILENO) == 1;
 	if (format == NULL)
 		format = "auto";
@@ -208,9 +224,7 @@ static void start_log(const struct tide_config *config)
 	struct tide_log_options options = {
 		.json = strcmp(format, "json") == 0,
 		.terminal = terminal && strcmp(format, "json") != 0,
-		.color = strcmp(color, "always") == 0 ||
-		         (terminal && strcmp(color, "auto") == 0 &&
-		          (no_color == NULL || no_color[0] == '\0')),
+		.color = strcmp(color, "always") == 0 || (terminal && strcmp(color, "auto") == 0),
 		.level = tide_config_bool(config, "verbose") ? TIDE_DEBUG
 		         : tide_config_bool(config, "quiet") ? TIDE_WARN
 		                                             : TIDE_INFO,
@@ -234,7 +248,7 @@ int tide_setup_load(struct tide_setup *setup, struct tide_cli *cli, const char *
 	if (rc != TIDE_OK)
 		return rc;
 	start_log(cli->config);
-	rc = copy_pairs(cli->config, "set", &setup->set, err);
+	rc = copy_pairs(cli->config, "set", "", &setup->set, err);
 	if (rc == TIDE_OK && job != NULL)
 		rc = load_job(setup, cli, err);
 	if (rc == TIDE_OK && job != NULL)
@@ -242,7 +256,7 @@ int tide_setup_load(struct tide_setup *setup, struct tide_cli *cli, const char *
 	if (rc == TIDE_OK)
 		rc = tide_config_settle(cli->config, err);
 	if (rc == TIDE_OK)
-		rc = copy_pairs(cli->config, "X", &setup->rdkafka, err);
+		rc = copy_pairs(cli->config, "X", "rdkafka.", &setup->rdkafka, err);
 	if (rc != TIDE_OK)
 		return rc;
 	const char *warning;

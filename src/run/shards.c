@@ -24,7 +24,7 @@ struct tide_shards {
 	struct tide_slice keys[CHUNK], values[CHUNK];
 	uint32_t missing[CHUNK];
 	struct tide_buf key_bytes;
-	struct tide_cell *cells;   /* CHUNK keys of the widest operator */
+	struct tide_cell *cells; /* CHUNK keys of the widest operator */
 	uint64_t states[CHUNK];
 };
 
@@ -85,8 +85,7 @@ static bool dirty_add(struct slice *slice, struct tide_entry *entry)
 
 /* Read the states that memory does not hold, all of a chunk in one call. */
 static int load_missing(struct tide_shards *shards, int keyed, struct tide_table *delta,
-                        struct tide_entry **entries, size_t missing_count,
-                        struct tide_error *err)
+                        struct tide_entry **entries, size_t missing_count, struct tide_error *err)
 {
 	size_t ends[CHUNK];
 	tide_buf_clear(&shards->key_bytes);
@@ -147,8 +146,8 @@ static int merge_chunk(struct tide_shards *shards, int keyed, struct tide_table 
 	size_t missing_count = 0;
 	for (size_t i = 0; i < count; i++) {
 		struct tide_entry *from = entries[i];
-		struct tide_entry *into = tide_table_find(slice->table, tide_entry_key(delta, from),
-		                                          from->key_len);
+		struct tide_entry *into =
+			tide_table_find(slice->table, tide_entry_key(delta, from), from->key_len);
 		shards->pairs[i].from = (uint64_t)(uintptr_t)tide_entry_state(from);
 		if (into == NULL) {
 			shards->missing[missing_count++] = (uint32_t)i;
@@ -227,9 +226,10 @@ static int finish_slice(struct tide_shards *shards, int keyed, const bool *updat
 		tide_state_key(&shards->key_bytes, shards->options.ops[keyed], entry->shard,
 		               tide_entry_key(slice->table, entry), entry->key_len);
 		ok = !shards->key_bytes.failed &&
-		     tide_writes_put(writes,
-		                     (struct tide_slice){ shards->key_bytes.p, shards->key_bytes.len },
-		                     (struct tide_slice){ tide_entry_state(entry), slice->value_size });
+		     tide_writes_put(
+			     writes,
+			     (struct tide_slice){ shards->key_bytes.p, shards->key_bytes.len },
+			     (struct tide_slice){ tide_entry_state(entry), slice->value_size });
 		entry->flags &= ~(uint32_t)TIDE_ENTRY_DIRTY;
 	}
 	if (!ok)

@@ -19,9 +19,9 @@ struct tide_shards_options {
 	const struct tide_keyspec *specs; /* per keyed operator */
 	const uint16_t *ops;              /* likewise: numbers in the checkpoint */
 	struct tide_rocks *rocks;
-	struct tide_vm *vm;               /* of the owner */
-	size_t memory_max;                /* for clean entries, all operators */
-	bool fresh;                       /* the checkpoint holds no state yet */
+	struct tide_vm *vm; /* of the owner */
+	size_t memory_max;  /* for clean entries, all operators */
+	bool fresh;         /* the checkpoint holds no state yet */
 };
 
 struct tide_shards *tide_shards_new(const struct tide_shards_options *options);

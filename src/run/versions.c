@@ -12,12 +12,13 @@
 
 void tide_versions(bool json, struct tide_buf *out)
 {
-	tide_buf_printf(out, json ? "{\"tidemark\":\"%s\",\"librdkafka\":\"%s\",\"rocksdb\":\"%s\","
-	                            "\"luajit\":\"%s\",\"checkpointFormat\":%d,"
-	                            "\"testedKafka\":\"%s\"}\n"
-	                          : "tidemark %s\n  librdkafka  %s\n  rocksdb     %s\n"
-	                            "  luajit      %s\n  checkpoint  format %d\n"
-	                            "  tested with Apache Kafka %s\n",
-	                TIDE_VERSION, tide_kafka_version(), tide_rocks_version(),
-	                tide_vm_version(), TIDE_CHECKPOINT_FORMAT, TESTED_KAFKA);
+	tide_buf_printf(out,
+	                json ? "{\"tidemark\":\"%s\",\"librdkafka\":\"%s\",\"rocksdb\":\"%s\","
+	                       "\"luajit\":\"%s\",\"checkpointFormat\":%d,"
+	                       "\"testedKafka\":\"%s\"}\n"
+	                     : "tidemark %s\n  librdkafka  %s\n  rocksdb     %s\n"
+	                       "  luajit      %s\n  checkpoint  format %d\n"
+	                       "  tested with Apache Kafka %s\n",
+	                TIDE_VERSION, tide_kafka_version(), tide_rocks_version(), tide_vm_version(),
+	                TIDE_CHECKPOINT_FORMAT, TESTED_KAFKA);
 }

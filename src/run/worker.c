@@ -15,8 +15,7 @@ enum {
 	BAD_ROWS_LOGGED_MAX = 5 /* an epoch; the rest is counted */
 };
 
-static bool bad_row(void *arg, const struct tide_batch *batch, uint32_t row,
-                    const char *message)
+static bool bad_row(void *arg, const struct tide_batch *batch, uint32_t row, const char *message)
 {
 	struct tide_worker *worker = arg;
 	if (!worker->work->skip_bad_rows)
@@ -27,8 +26,7 @@ static bool bad_row(void *arg, const struct tide_batch *batch, uint32_t row,
 	return true;
 }
 
-static struct tide_queue *queue_new(struct tide_table *delta,
-                                    const struct tide_plan_keyed *keyed,
+static struct tide_queue *queue_new(struct tide_table *delta, const struct tide_plan_keyed *keyed,
                                     const struct tide_keyspec *spec)
 {
 	bool is_text[TIDE_COLUMNS_MAX];
@@ -48,21 +46,23 @@ static int worker_tables(struct tide_worker *worker, struct tide_error *err)
 	worker->rows = calloc((size_t)plan->output_count + 1, sizeof *worker->rows);
 	worker->ring = tide_ring_new();
 	worker->writes = tide_writes_new();
-	bool ok = worker->deltas != NULL && worker->queues != NULL && worker->rows != NULL && worker->ring != NULL &&
-	          worker->writes != NULL;
+	bool ok = worker->deltas != NULL && worker->queues != NULL && worker->rows != NULL &&
+	          worker->ring != NULL && worker->writes != NULL;
 	for (int k = 0; ok && k < plan->keyed_count; k++) {
-		worker->deltas[k] = tide_table_new(&work->specs[k],
-		                                   8 * (size_t)plan->keyed[k].state->count);
-		worker->queues[k] = worker->deltas[k] == NULL ? NULL
-			: queue_new(worker->deltas[k], &plan->keyed[k], &work->specs[k]);
+		worker->deltas[k] =
+			tide_table_new(&work->specs[k], 8 * (size_t)plan->keyed[k].state->count);
+		worker->queues[k] =
+			worker->deltas[k] == NULL
+				? NULL
+				: queue_new(worker->deltas[k], &plan->keyed[k], &work->specs[k]);
 		ok = worker->queues[k] != NULL;
 	}
 	for (int o = 0; ok && o < plan->output_count; o++) {
 		worker->rows[o] = tide_rows_new(plan->outputs[o].row);
 		ok = worker->rows[o] != NULL;
 	}
-	return ok ? TIDE_OK : tide_fail(err, TIDE_ERR_NOMEM, "no memory for worker %d",
-	                                worker->index);
+	return ok ? TIDE_OK
+	          : tide_fail(err, TIDE_ERR_NOMEM, "no memory for worker %d", worker->index);
 }
 
 int tide_worker_init(struct tide_worker *worker, struct tide_work *work, int index,
@@ -84,8 +84,12 @@ int tide_worker_init(struct tide_worker *worker, struct tide_work *work, int ind
 	if (rc != TIDE_OK)
 		return rc;
 	struct tide_shards_options shards = {
-		.plan = work->plan, .specs = work->specs, .ops = work->ops,
-		.rocks = work->rocks, .vm = worker->vm, .fresh = work->fresh,
+		.plan = work->plan,
+		.specs = work->specs,
+		.ops = work->ops,
+		.rocks = work->rocks,
+		.vm = worker->vm,
+		.fresh = work->fresh,
 		.memory_max = (size_t)settings->memory_bytes / 2 / (size_t)settings->workers,
 	};
 	worker->shards = tide_shards_new(&shards);
@@ -122,8 +126,7 @@ static bool keep_rows(struct tide_worker *worker, struct tide_share *share)
 			continue;
 		if (share->rows[o] == NULL)
 			share->rows[o] = tide_rows_new(plan->outputs[o].row);
-		if (share->rows[o] == NULL ||
-		    !tide_rows_extend(share->rows[o], worker->rows[o]))
+		if (share->rows[o] == NULL || !tide_rows_extend(share->rows[o], worker->rows[o]))
 			return false;
 		tide_rows_clear(worker->rows[o]);
 	}
@@ -152,8 +155,8 @@ static void check_memory(struct tide_worker *worker)
 }
 
 /* Fetch one batch and run it. *moved: the partition got further. */
-static int step(struct tide_worker *worker, struct tide_share *share, int timeout_ms,
-                bool *moved, struct tide_error *err)
+static int step(struct tide_worker *worker, struct tide_share *share, int timeout_ms, bool *moved,
+                struct tide_error *err)
 {
 	struct tide_source_part *part = share->part;
 	struct tide_batch *batch = tide_ring_next(worker->ring, part->topic, part->partition);
@@ -179,9 +182,8 @@ static int step(struct tide_worker *worker, struct tide_share *share, int timeou
 		return rc;
 	count_result(worker, &result);
 	check_memory(worker);
-	return keep_rows(worker, share)
-	               ? TIDE_OK
-	               : tide_fail(err, TIDE_ERR_NOMEM, "no memory for rows");
+	return keep_rows(worker, share) ? TIDE_OK
+	                                : tide_fail(err, TIDE_ERR_NOMEM, "no memory for rows");
 }
 
 static bool share_done(const struct tide_share *share)
@@ -236,7 +238,9 @@ static int run_shares(struct tide_worker *worker, struct tide_error *err)
 static int bind(struct tide_worker *worker, struct tide_error *err)
 {
 	static const struct tide_state_ops state_ops = {
-		.push = tide_queue_push, .drop = tide_queue_drop, .resolve = tide_queue_resolve,
+		.push = tide_queue_push,
+		.drop = tide_queue_drop,
+		.resolve = tide_queue_resolve,
 	};
 	struct tide_vm_bind bind = {
 		.state_ops = &state_ops,

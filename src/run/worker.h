@@ -44,7 +44,7 @@ struct tide_work {
 	const atomic_int *stop;  /* non-zero: likewise, for good */
 	void (*tick)(void *arg); /* called now and then while an epoch runs */
 	void *tick_arg;
-	atomic_ullong records;   /* read since start, for the status line */
+	atomic_ullong records; /* read since start, for the status line */
 };
 
 struct tide_worker {
@@ -52,11 +52,11 @@ struct tide_worker {
 	struct tide_work *work;
 	struct tide_vm *vm;
 	struct tide_ring *ring;
-	struct tide_table **deltas;    /* per keyed operator */
-	struct tide_queue **queues;    /* likewise: keys that wait for their delta */
-	struct tide_rows **rows;       /* per output: where the loops write */
+	struct tide_table **deltas; /* per keyed operator */
+	struct tide_queue **queues; /* likewise: keys that wait for their delta */
+	struct tide_rows **rows;    /* per output: where the loops write */
 	struct tide_shards *shards;
-	struct tide_share **shares;    /* set by the crew between epochs */
+	struct tide_share **shares; /* set by the crew between epochs */
 	int share_count;
 	struct tide_writes *writes;    /* of the fold; the crew takes it */
 	struct tide_run_result totals; /* of the epoch */

@@ -10,9 +10,9 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 enum {
-	SHORT = 16,      /* texts of 1 to 16 bytes are copied as one wide word */
+	SHORT = 16, /* texts of 1 to 16 bytes are copied as one wide word */
 	PAGE = 4096,
-	ROOM_MIN = 1024  /* bytes free before a push: for a key of short texts */
+	ROOM_MIN = 1024 /* bytes free before a push: for a key of short texts */
 };
 
 /* What Lua sees of it comes first. */
@@ -26,6 +26,7 @@ struct queue {
 	int *arg_columns;
 	bool *arg_is_text;
 	int arg_count;
+	uint64_t total;
 };
 
 /* The text may be a Lua string, behind whose end nothing is promised. A wide
@@ -163,9 +164,8 @@ bool tide_queue_push(struct tide_queue *pub, const struct tide_cell *row, uint32
 		key = queue->keys_at;
 		end = tide_key_encode(spec, row, key);
 	}
-	queue->wanted[pub->count] = (struct tide_wanted){
-		(uint32_t)(key - queue->keys), (uint32_t)(end - key), number
-	};
+	queue->wanted[pub->count] = (struct tide_wanted){ (uint32_t)(key - queue->keys),
+		                                          (uint32_t)(end - key), number };
 	queue->keys_at = end;
 	if (queue->arg_count > 0 && !keep_args(queue, row))
 		return false;
@@ -195,7 +195,13 @@ bool tide_queue_resolve(struct tide_queue *pub, uint32_t *count)
 		for (int k = 0; k < queue->arg_count; k++, args++)
 			if (queue->arg_is_text[k] && args->len >= 0)
 				args->p = queue->keys + args->i;
+	queue->total += pub->count;
 	pub->count = 0;
 	queue->keys_at = queue->keys;
 	return true;
+}
+
+uint64_t tide_queue_total(const struct tide_queue *pub)
+{
+	return ((const struct queue *)pub)->total;
 }

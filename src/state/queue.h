@@ -24,5 +24,7 @@ void tide_queue_drop(struct tide_queue *queue, uint32_t count);
 /* Find or make the states of all; false without memory. What it gives is in
  * queue->states, args and rows, until the next push. Empties the queue. */
 bool tide_queue_resolve(struct tide_queue *queue, uint32_t *count);
+/* How many keys it has resolved in its life. */
+uint64_t tide_queue_total(const struct tide_queue *queue);
 
 #endif

@@ -27,7 +27,7 @@ enum {
 	UNIT = 8,
 	SLACK = 32, /* readable bytes behind the last entry */
 	PAGE = 4096,
-	WIDE = 24, /* bytes of a key that are hashed and compared without a branch */
+	WIDE = 24,  /* bytes of a key that are hashed and compared without a branch */
 	AHEAD = 32, /* keys whose entries are fetched together */
 	SLOTS_MIN = 64,
 	KEEP_BYTES = 4 << 20, /* slab that a clear keeps for the next epoch */
@@ -45,9 +45,9 @@ struct tide_table {
 	char *slab;
 	size_t value_size;
 	const struct tide_keyspec *keyspec;
-	uint64_t count;    /* entries */
-	uint64_t top;      /* the next entry's number */
-	size_t reserved;   /* bytes of address space behind slab */
+	uint64_t count;  /* entries */
+	uint64_t top;    /* the next entry's number */
+	size_t reserved; /* bytes of address space behind slab */
 	bool huge;
 };
 
@@ -110,7 +110,7 @@ static inline uint32_t hash_key(const char *key, size_t n)
 		return hash_split(key, n & ~(size_t)7, key + (n & ~(size_t)7), n & 7);
 	const uint8_t *mask = mask_at(n);
 	uint64_t x = load8(key) & load8(mask), y = load8(key + 8) & load8(mask + 8),
-	         z = load8(key + 16) & load8(mask + 16);
+		 z = load8(key + 16) & load8(mask + 16);
 	uint64_t h = fold(fold(x ^ seed.a, y ^ seed.b) ^ z, seed.c ^ n);
 	return (uint32_t)(h ^ h >> 32);
 }
@@ -282,8 +282,7 @@ static __attribute__((noinline)) struct tide_entry *entry_new(struct tide_table 
 	uint64_t top = table->top + units;
 	if (key_len > UINT32_MAX / 2 || top > UINT32_MAX || top * UNIT + SLACK > table->reserved)
 		return NULL;
-	if (index_full(table->count + 1, table->mask + 1) &&
-	    !reindex(table, (table->mask + 1) * 2))
+	if (index_full(table->count + 1, table->mask + 1) && !reindex(table, (table->mask + 1) * 2))
 		return NULL;
 	if (!table->huge && top * UNIT > HUGE_BYTES) {
 		madvise(table->slab, table->reserved, MADV_HUGEPAGE);
@@ -327,7 +326,7 @@ static inline struct tide_entry *key_find(const struct tide_table *table, const 
 bool tide_table_resolve(struct tide_table *table, const char *keys,
                         const struct tide_wanted *wanted, size_t count, uint64_t *states)
 {
-	uint32_t hashes[AHEAD];
+	uint32_t hashes[AHEAD] = { 0 };
 	for (size_t first = 0; first < count; first += AHEAD) {
 		size_t end = count - first < AHEAD ? count : first + AHEAD;
 		for (size_t i = first; i < end; i++) {

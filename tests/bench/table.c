@@ -10,7 +10,15 @@
 
 #include "state/queue.h"
 
-enum { WAITING = 1024, WORDS = 50000, CALLS = 4000000, ROW = 13, WORD_MAX = 16, ROUNDS = 5, LARGE = 10000000 };
+enum {
+	WAITING = 1024,
+	WORDS = 50000,
+	CALLS = 4000000,
+	ROW = 13,
+	WORD_MAX = 16,
+	ROUNDS = 5,
+	LARGE = 10000000
+};
 
 static char words[WORDS][WORD_MAX + 1];
 static uint64_t rng = 42;

@@ -75,7 +75,8 @@ static void exchange_delivers_every_entry_to_its_owner(void **state)
 	for (int to = 0; to < WORKERS; to++) {
 		size_t count;
 		struct tide_table *from = NULL;
-		struct tide_entry **entries = tide_exchange_receive(exchange, 0, 1, to, &from, &count);
+		struct tide_entry **entries =
+			tide_exchange_receive(exchange, 0, 1, to, &from, &count);
 		assert_ptr_equal(from, delta);
 		for (size_t i = 0; i < count; i++)
 			assert_int_equal(tide_exchange_owner(entries[i]->shard, WORKERS), to);

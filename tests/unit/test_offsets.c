@@ -38,8 +38,9 @@ static void offsets_that_are_named_change_and_others_stay(void **state)
 	struct tide_meta meta = { 0 };
 	struct tide_error err = { 0 };
 	fill(&meta);
-	assert_int_equal(tide_offsets_apply(" {\"events\" : {\"1\": 5 }, \"other\":{\"0\":0}}", &meta,
-	                                    &err), TIDE_OK);
+	assert_int_equal(
+		tide_offsets_apply(" {\"events\" : {\"1\": 5 }, \"other\":{\"0\":0}}", &meta, &err),
+		TIDE_OK);
 	assert_int_equal(meta.positions[0].next, 100);
 	assert_int_equal(meta.positions[1].next, 5);
 	assert_int_equal(meta.positions[2].next, 0);
@@ -49,10 +50,18 @@ static void offsets_that_are_named_change_and_others_stay(void **state)
 static void offsets_that_make_no_sense_are_refused_with_a_place(void **state)
 {
 	(void)state;
-	static const char *const bad[] = { "", "{", "{}", "[]", "{\"events\":{}}", "{\"events\":5}",
-		"{\"events\":{\"0\":-1}}", "{\"events\":{\"0\":1}} x", "{\"nope\":{\"0\":1}}",
-		"{\"events\":{\"9\":1}}", "{\"events\":{\"0x\":1}}",
-		"{\"events\":{\"0\":99999999999999999999}}" };
+	static const char *const bad[] = { "",
+		                           "{",
+		                           "{}",
+		                           "[]",
+		                           "{\"events\":{}}",
+		                           "{\"events\":5}",
+		                           "{\"events\":{\"0\":-1}}",
+		                           "{\"events\":{\"0\":1}} x",
+		                           "{\"nope\":{\"0\":1}}",
+		                           "{\"events\":{\"9\":1}}",
+		                           "{\"events\":{\"0x\":1}}",
+		                           "{\"events\":{\"0\":99999999999999999999}}" };
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		struct tide_meta meta = { 0 };
 		struct tide_error err = { 0 };

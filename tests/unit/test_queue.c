@@ -34,7 +34,8 @@ static void every_key_gets_its_own_state_in_the_order_of_the_rows(void **state)
 	for (int round = 0; round < 3; round++) {
 		for (uint32_t i = 0; i < 5000; i++) {
 			char word[32];
-			snprintf(word, sizeof word, "%s%u", i % 7 == 0 ? "a-longer-beginning-" : "w", i % 1000);
+			snprintf(word, sizeof word, "%s%u",
+			         i % 7 == 0 ? "a-longer-beginning-" : "w", i % 1000);
 			struct tide_cell row = text(word);
 			assert_true(tide_queue_push(queue, &row, i));
 		}

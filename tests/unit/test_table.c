@@ -242,8 +242,7 @@ static void eviction_takes_the_unused_first_and_keeps_the_changed(void **state)
 		char word[16];
 		snprintf(word, sizeof word, "key%d", i);
 		struct tide_cell row = text(word);
-		tide_table_find(table, key, key_of(&one_text, &row, key))->flags =
-			TIDE_ENTRY_DIRTY;
+		tide_table_find(table, key, key_of(&one_text, &row, key))->flags = TIDE_ENTRY_DIRTY;
 	}
 	for (int i = 0; i < 1000; i++) { /* used, and pinned */
 		struct tide_cell row;
