@@ -51,8 +51,10 @@ int tide_broker_start(struct tide_broker **out, struct tide_error *err)
 	}
 	snprintf(broker->address, sizeof broker->address, "%s",
 	         rd_kafka_mock_cluster_bootstraps(broker->cluster));
-	tide_log(TIDE_INFO, "embedded broker at %s: in memory, keeps the newest 5 MB a partition "
-	         "and drops what is older; a demo, not a store", broker->address);
+	tide_log(TIDE_INFO,
+	         "embedded broker at %s: in memory, keeps the newest 5 MB a partition "
+	         "and drops what is older; a demo, not a store",
+	         broker->address);
 	*out = broker;
 	broker = NULL;
 out:
@@ -66,7 +68,8 @@ int tide_broker_topic(struct tide_broker *broker, const char *topic, int partiti
                       struct tide_error *err)
 {
 	assert(broker != NULL && topic != NULL && partitions > 0);
-	rd_kafka_resp_err_t code = rd_kafka_mock_topic_create(broker->cluster, topic, partitions, 1);
+	rd_kafka_resp_err_t code =
+		rd_kafka_mock_topic_create(broker->cluster, topic, partitions, 1);
 	if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
 		return tide_fail(err, TIDE_ERR_USAGE, "embedded broker: topic %s: %s", topic,
 		                 rd_kafka_err2str(code));

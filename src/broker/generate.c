@@ -109,7 +109,8 @@ static bool vocabulary_build(struct tide_generator *gen)
 	if (gen->vocabulary == NULL || gen->vocabulary_len == NULL)
 		return false;
 	for (uint32_t i = 0; i < VOCABULARY; i++) {
-		uint32_t rest = i + SYLLABLES * SYLLABLES; /* three syllables: 13 words in 100 bytes */
+		uint32_t rest =
+			i + SYLLABLES * SYLLABLES; /* three syllables: 13 words in 100 bytes */
 		uint8_t len = 0;
 		while (rest > 0) {
 			uint32_t syllable = rest % SYLLABLES;
@@ -206,33 +207,26 @@ static void text_next(struct tide_generator *gen, struct tide_message *msg)
 
 /* --- "words": the demo ---------------------------------------------------- */
 
-static const char *const openings[] = {
-	"Early this morning", "Before the tide turned", "At the harbour", "By noon",
-	"Further up the coast", "In the old market", "Without a word", "Once again"
-};
-static const char *const adjectives[] = {
-	"small", "bright", "patient", "salty", "quiet", "restless", "wooden",
-	"northern", "careful", "hungry", "blue", "familiar"
-};
-static const char *const nouns[] = {
-	"boat", "gull", "lighthouse", "fisherman", "wave", "captain", "net",
-	"child", "dog", "merchant", "storm", "crew", "lantern", "river"
-};
-static const char *const verbs[] = {
-	"follows", "carries", "watches", "finds", "leaves", "counts", "greets",
-	"mends", "paints", "remembers"
-};
-static const char *const places[] = {
-	"past the pier", "under the bridge", "along the shore", "near the mill",
-	"beyond the reef", "into the bay", "behind the dunes"
-};
-static const char *const subjects[] = {
-	"weather report", "order", "market news", "arrival", "departure", "catch of the day"
-};
+static const char *const openings[] = { "Early this morning",   "Before the tide turned",
+	                                "At the harbour",       "By noon",
+	                                "Further up the coast", "In the old market",
+	                                "Without a word",       "Once again" };
+static const char *const adjectives[] = { "small",   "bright",   "patient", "salty",
+	                                  "quiet",   "restless", "wooden",  "northern",
+	                                  "careful", "hungry",   "blue",    "familiar" };
+static const char *const nouns[] = { "boat",    "gull", "lighthouse", "fisherman", "wave",
+	                             "captain", "net",  "child",      "dog",       "merchant",
+	                             "storm",   "crew", "lantern",    "river" };
+static const char *const verbs[] = { "follows", "carries", "watches", "finds",  "leaves",
+	                             "counts",  "greets",  "mends",   "paints", "remembers" };
+static const char *const places[] = { "past the pier",   "under the bridge", "along the shore",
+	                              "near the mill",   "beyond the reef",  "into the bay",
+	                              "behind the dunes" };
+static const char *const subjects[] = { "weather report", "order",     "market news",
+	                                "arrival",        "departure", "catch of the day" };
 static const char *const origins[] = { "web", "mobile app", "harbour office", "buoy seven" };
 
-#define PICK(gen, list) \
-	((list)[below((gen), (uint32_t)(sizeof(list) / sizeof((list)[0])))])
+#define PICK(gen, list) ((list)[below((gen), (uint32_t)(sizeof(list) / sizeof((list)[0])))])
 
 static void add(char *to, size_t *len, const char *text)
 {

@@ -21,8 +21,8 @@ struct tide_message {
 	struct tide_slice value; /* p == NULL: null */
 	struct tide_message_header *headers;
 	uint32_t header_count;
-	int32_t partition;       /* -1: round robin without a key, else by key */
-	int64_t timestamp_ms;    /* 0: now */
+	int32_t partition;    /* -1: round robin without a key, else by key */
+	int64_t timestamp_ms; /* 0: now */
 };
 
 struct tide_generator; /* Opaque. */

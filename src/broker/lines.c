@@ -116,8 +116,8 @@ static int read_more(struct tide_lines *lines, int timeout_ms, struct tide_error
 	if (!tide_buf_reserve(&lines->in, READ_SIZE))
 		return tide_fail(err, TIDE_ERR_NOMEM, "line %lld", (long long)lines->number + 1);
 	struct pollfd waiting = { .fd = lines->fd, .events = POLLIN };
-	int ready = poll(&waiting, 1, timeout_ms < 0 || timeout_ms > STOP_CHECK_MS ?
-	                                      STOP_CHECK_MS : timeout_ms);
+	int ready = poll(&waiting, 1,
+	                 timeout_ms < 0 || timeout_ms > STOP_CHECK_MS ? STOP_CHECK_MS : timeout_ms);
 	if (ready == 0 || (ready < 0 && errno == EINTR))
 		return 2;
 	ssize_t got = ready < 0 ? -1 : read(lines->fd, lines->in.p + lines->in.len, READ_SIZE);
@@ -167,7 +167,8 @@ static bool fail(struct tide_lines *lines, const char *fault)
 
 static void skip_space(struct tide_lines *lines)
 {
-	while (lines->p < lines->end && (*lines->p == ' ' || *lines->p == '\t' || *lines->p == '\r'))
+	while (lines->p < lines->end &&
+	       (*lines->p == ' ' || *lines->p == '\t' || *lines->p == '\r'))
 		lines->p++;
 }
 

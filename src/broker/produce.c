@@ -14,7 +14,7 @@
 #include "source/client.h"
 
 enum {
-	TICK_MS = 100,        /* how late a stop may be seen */
+	TICK_MS = 100, /* how late a stop may be seen */
 	CONNECT_MS = 10000,
 	FLUSH_MS = 60000,     /* for what is on its way at the end */
 	IDEMPOTENT_MS = 5000, /* for the first record, to see if the broker can */
@@ -49,9 +49,10 @@ int tide_produce(const struct tide_produce_options *options, int64_t *produced,
 {
 	assert(options != NULL && options->topic != NULL && produced != NULL);
 	struct producer producer = { .options = options, .began_us = tide_clock_mono_us() };
-	const char *wanted = options->rdkafka != NULL ?
-	                             tide_option_get(options->rdkafka, "rdkafka.enable.idempotence") :
-	                             NULL;
+	const char *wanted =
+		options->rdkafka != NULL
+			? tide_option_get(options->rdkafka, "rdkafka.enable.idempotence")
+			: NULL;
 	int rc = TIDE_OK;
 	*produced = 0;
 	if (options->generator != NULL) {
@@ -129,8 +130,8 @@ static int find_topic(struct producer *producer, struct tide_error *err)
 			continue;
 		tide_client_well(producer->client);
 		tide_client_advertised(producer->client, meta);
-		code = meta->topic_cnt == 1 ? meta->topics[0].err :
-		                              RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+		code = meta->topic_cnt == 1 ? meta->topics[0].err
+		                            : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
 		if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
 			producer->partitions = meta->topics[0].partition_cnt;
 		rd_kafka_metadata_destroy(meta);
@@ -145,9 +146,11 @@ static int find_topic(struct producer *producer, struct tide_error *err)
 	if (stopped(producer))
 		return TIDE_ERR_STOPPED;
 	if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
-		return tide_fail(err, TIDE_ERR_UNAVAILABLE, "topic %s does not exist and the broker "
+		return tide_fail(err, TIDE_ERR_UNAVAILABLE,
+		                 "topic %s does not exist and the broker "
 		                 "did not create it: kafka-topics.sh --create --topic %s "
-		                 "--bootstrap-server %s", name, name, producer->options->brokers);
+		                 "--bootstrap-server %s",
+		                 name, name, producer->options->brokers);
 	char what[300];
 	snprintf(what, sizeof what, "producing to %s", name);
 	return tide_client_fail(producer->client, code, what, err);
@@ -163,8 +166,8 @@ static int open_client(struct producer *producer, bool idempotent, struct tide_e
 	for (int i = 0; given != NULL && i < given->count && ok; i++)
 		ok = tide_option_set(&options, given->items[i].key, given->items[i].value);
 	int rc = ok ? tide_client_open(&producer->client, TIDE_KAFKA_PRODUCE, &options, 0, prepare,
-	                               producer, err) :
-	              tide_fail(err, TIDE_ERR_NOMEM, "producing to %s", producer->options->topic);
+	                               producer, err)
+	            : tide_fail(err, TIDE_ERR_NOMEM, "producing to %s", producer->options->topic);
 	tide_options_fini(&options);
 	return rc == TIDE_OK ? find_topic(producer, err) : rc;
 }
@@ -212,9 +215,11 @@ static int send_one(struct producer *producer, const struct tide_message *msg,
 	rd_kafka_t *rk = tide_client_handle(producer->client);
 	int32_t partition = partition_of(producer, msg);
 	if (partition >= producer->partitions)
-		return tide_fail(err, TIDE_ERR_USAGE, "record %lld: topic %s has no partition %d: it "
-		                 "has %d", (long long)producer->sent + 1, producer->options->topic,
-		                 partition, producer->partitions);
+		return tide_fail(err, TIDE_ERR_USAGE,
+		                 "record %lld: topic %s has no partition %d: it "
+		                 "has %d",
+		                 (long long)producer->sent + 1, producer->options->topic, partition,
+		                 producer->partitions);
 	for (;;) {
 		rd_kafka_headers_t *headers = headers_of(msg);
 		rd_kafka_vu_t args[] = {
@@ -229,8 +234,7 @@ static int send_one(struct producer *producer, const struct tide_message *msg,
 			             .size = msg->value.len } },
 			{ .vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers },
 		};
-		rd_kafka_error_t *error =
-			rd_kafka_produceva(rk, args, headers != NULL ? 7 : 6);
+		rd_kafka_error_t *error = rd_kafka_produceva(rk, args, headers != NULL ? 7 : 6);
 		if (error == NULL)
 			break;
 		rd_kafka_resp_err_t code = rd_kafka_error_code(error);
@@ -261,10 +265,10 @@ static int drain(struct producer *producer, int deadline_ms, struct tide_error *
 	       tide_clock_mono_us() < until && !tide_client_refused(producer->client))
 		rd_kafka_flush(rk, TICK_MS);
 	if (producer->failed > 0)
-		return tide_fail(err, TIDE_ERR_UNAVAILABLE,
-		                 "%lld of %lld records were not accepted by the broker, the first: %s",
-		                 (long long)producer->failed, (long long)producer->sent,
-		                 producer->why);
+		return tide_fail(
+			err, TIDE_ERR_UNAVAILABLE,
+			"%lld of %lld records were not accepted by the broker, the first: %s",
+			(long long)producer->failed, (long long)producer->sent, producer->why);
 	if (producer->acked < producer->sent) {
 		char what[300];
 		snprintf(what, sizeof what, "%lld of %lld records were not acknowledged",
@@ -308,8 +312,9 @@ static void show_progress(struct producer *producer)
 	int64_t now = tide_clock_mono_us();
 	if (producer->options->quiet || now - producer->shown_us < PROGRESS_US)
 		return;
-	double seconds = (double)(now - (producer->shown_us > 0 ? producer->shown_us :
-	                                 producer->began_us)) / 1e6;
+	double seconds =
+		(double)(now - (producer->shown_us > 0 ? producer->shown_us : producer->began_us)) /
+		1e6;
 	snprintf(line, sizeof line, "%s: %lld records, %.0f/s", producer->options->topic,
 	         (long long)producer->acked,
 	         (double)(producer->acked - producer->shown_acked) / (seconds > 0 ? seconds : 1));
@@ -340,8 +345,7 @@ static void keep_rate(struct producer *producer)
 }
 
 /* 1: a message; 0: no more; 2: none yet; else a status. */
-static int next_message(struct producer *producer, struct tide_message *msg,
-                        struct tide_error *err)
+static int next_message(struct producer *producer, struct tide_message *msg, struct tide_error *err)
 {
 	if (stopped(producer) ||
 	    (producer->options->count > 0 && producer->sent >= producer->options->count))
@@ -362,8 +366,8 @@ static int send_all(struct producer *producer, struct tide_error *err)
 			rd_kafka_poll(tide_client_handle(producer->client), 0);
 			continue;
 		}
-		rc = producer->sent == 0 ? first_record(producer, &msg, err) :
-		                           send_one(producer, &msg, err);
+		rc = producer->sent == 0 ? first_record(producer, &msg, err)
+		                         : send_one(producer, &msg, err);
 		if (rc != TIDE_OK)
 			break;
 		keep_rate(producer);

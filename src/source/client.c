@@ -63,8 +63,9 @@ int tide_client_open(struct tide_client **out, enum tide_kafka_role role,
 	rd_kafka_conf_set_opaque(conf, client);
 	rd_kafka_conf_set_log_cb(conf, on_log);
 	rd_kafka_conf_set_error_cb(conf, on_error);
-	client->rk = rd_kafka_new(role == TIDE_KAFKA_PRODUCE ? RD_KAFKA_PRODUCER :
-	                          RD_KAFKA_CONSUMER, conf, why, sizeof why);
+	client->rk =
+		rd_kafka_new(role == TIDE_KAFKA_PRODUCE ? RD_KAFKA_PRODUCER : RD_KAFKA_CONSUMER,
+	                     conf, why, sizeof why);
 	if (client->rk == NULL) {
 		tide_secrets_hide(&client->secrets, why);
 		rc = tide_fail(err, TIDE_ERR_USAGE, "Kafka client for %s: %s", client->brokers,
@@ -169,7 +170,7 @@ static bool is_harmless(const char *text)
 {
 	static const char *const known[] = {
 		"allow.auto.create.topics=false not supported", /* the embedded broker */
-		"Coordinator load in progress", /* a broker that has just started */
+		"Coordinator load in progress",                 /* a broker that has just started */
 	};
 	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
 		if (strstr(text, known[i]) != NULL)
@@ -182,8 +183,7 @@ static void say_once(struct tide_client *client, const char *text)
 	pthread_mutex_lock(&client->lock);
 	bool first = !is_harmless(text) && is_new_reason(client, text);
 	pthread_mutex_unlock(&client->lock);
-	tide_log(first ? TIDE_WARN : TIDE_DEBUG, "Kafka: %s%s", text,
-	         first ? " (said once)" : "");
+	tide_log(first ? TIDE_WARN : TIDE_DEBUG, "Kafka: %s%s", text, first ? " (said once)" : "");
 }
 
 /* Runs on any of librdkafka's threads. */
@@ -192,8 +192,8 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
 	struct tide_client *client = rd_kafka_opaque(rk);
 	char line[1024];
 	const char *rest = strstr(text, "]: ");
-	snprintf(line, sizeof line, "%s", strncmp(text, "[thrd:", 6) == 0 && rest != NULL ?
-	                                          rest + 3 : text);
+	snprintf(line, sizeof line, "%s",
+	         strncmp(text, "[thrd:", 6) == 0 && rest != NULL ? rest + 3 : text);
 	tide_secrets_hide(&client->secrets, line);
 	/* Failures come to on_error as well, with a code to tell them by. */
 	bool twice = strcmp(facility, "FAIL") == 0 || strcmp(facility, "ERROR") == 0;
@@ -308,29 +308,37 @@ static void hint(const struct tide_client *client, char *text, size_t size)
 	first_broker(client, host, sizeof host, &port);
 	switch (client->trouble) {
 	case DENIED:
-		snprintf(text, size, "the broker refused the login: check -X sasl.mechanism, "
+		snprintf(text, size,
+		         "the broker refused the login: check -X sasl.mechanism, "
 		         "sasl.username, sasl.password and security.protocol");
 		return;
 	case UNTRUSTED:
-		snprintf(text, size, "TLS failed: check -X ssl.ca.location, the host name in "
-		         "the broker's certificate, and that %s:%s is its TLS port", host, port);
+		snprintf(text, size,
+		         "TLS failed: check -X ssl.ca.location, the host name in "
+		         "the broker's certificate, and that %s:%s is its TLS port",
+		         host, port);
 		return;
 	case UNSUPPORTED:
-		snprintf(text, size, "this broker needs librdkafka 2.12 or later and this is "
-		         "%s: build with `make RDKAFKA=new`", rd_kafka_version_str());
+		snprintf(text, size,
+		         "this broker needs librdkafka 2.12 or later and this is "
+		         "%s: build with `make RDKAFKA=new`",
+		         rd_kafka_version_str());
 		return;
-	default:
-		break;
+	default: break;
 	}
 	if (is_advertised_fault(client)) {
-		snprintf(text, size, "%s:%s answers, but it advertises %s, which cannot be "
+		snprintf(text, size,
+		         "%s:%s answers, but it advertises %s, which cannot be "
 		         "reached from here: correct advertised.listeners on the broker, or use "
-		         "the listener meant for this machine", host, port, client->advertised);
+		         "the listener meant for this machine",
+		         host, port, client->advertised);
 		return;
 	}
-	snprintf(text, size, "is the broker up? Try `nc -zv %s %s` and `kafka-topics.sh --list "
+	snprintf(text, size,
+	         "is the broker up? Try `nc -zv %s %s` and `kafka-topics.sh --list "
 	         "--bootstrap-server %s:%s`; check the address%s%s%s against where the broker "
-	         "listens", host, port, host, port, client->profile != NULL ? " (profile " : "",
+	         "listens",
+	         host, port, host, port, client->profile != NULL ? " (profile " : "",
 	         client->profile != NULL ? client->profile : "",
 	         client->profile != NULL ? ")" : "");
 }
@@ -368,8 +376,8 @@ int tide_client_fail(struct tide_client *client, rd_kafka_resp_err_t code, const
 		client->trouble = UNSUPPORTED;
 	hint(client, advice, sizeof advice);
 	const char *why = client->why[0] != '\0' ? client->why : rd_kafka_err2str(code);
-	tide_fail(err, TIDE_ERR_UNAVAILABLE, "Kafka at %s: %s: %s; %s", client->brokers, what,
-	          why, advice);
+	tide_fail(err, TIDE_ERR_UNAVAILABLE, "Kafka at %s: %s: %s; %s", client->brokers, what, why,
+	          advice);
 	pthread_mutex_unlock(&client->lock);
 	return TIDE_ERR_UNAVAILABLE;
 }

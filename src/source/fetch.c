@@ -152,8 +152,9 @@ static bool deliver(struct kafka_part *part, int64_t to, struct tide_batch *batc
 		rd_kafka_message_destroy(msg);
 		part->carry_first++;
 	}
-	int64_t passed = part->carry_first < part->carry_count ?
-	                         part->carry[part->carry_first]->offset : part->reached;
+	int64_t passed = part->carry_first < part->carry_count
+	                         ? part->carry[part->carry_first]->offset
+	                         : part->reached;
 	if (passed > to)
 		passed = to;
 	if (passed > pub->next)
@@ -167,9 +168,7 @@ static void take_error(struct kafka_part *part, const rd_kafka_message_t *msg)
 	const char *topic = part->pub.topic;
 	int partition = part->pub.partition;
 	switch (msg->err) {
-	case RD_KAFKA_RESP_ERR__PARTITION_EOF:
-		part->reached = msg->offset;
-		return;
+	case RD_KAFKA_RESP_ERR__PARTITION_EOF: part->reached = msg->offset; return;
 	case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
 	case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
 		part->lost = true;
@@ -187,9 +186,11 @@ static void take_error(struct kafka_part *part, const rd_kafka_message_t *msg)
 	case RD_KAFKA_RESP_ERR__BAD_MSG:
 	case RD_KAFKA_RESP_ERR_INVALID_MSG:
 	case RD_KAFKA_RESP_ERR__BAD_COMPRESSION:
-		tide_fail(&part->error, TIDE_ERR_FAILED, "%s-%d@%lld: the broker sent a record "
-		          "that does not match its checksum: %s; it was not skipped", topic,
-		          partition, (long long)part->pub.next, rd_kafka_message_errstr(msg));
+		tide_fail(&part->error, TIDE_ERR_FAILED,
+		          "%s-%d@%lld: the broker sent a record "
+		          "that does not match its checksum: %s; it was not skipped",
+		          topic, partition, (long long)part->pub.next,
+		          rd_kafka_message_errstr(msg));
 		return;
 	default:
 		tide_client_fail(part->kafka->data, msg->err, rd_kafka_message_errstr(msg),

@@ -116,8 +116,8 @@ static int assign(struct tide_kafka *kafka, rd_kafka_topic_partition_list_t *lis
 	rd_kafka_t *rk = tide_client_handle(kafka->data);
 	if (list->cnt == 0)
 		return TIDE_OK;
-	rd_kafka_error_t *error = on ? rd_kafka_incremental_assign(rk, list) :
-	                               rd_kafka_incremental_unassign(rk, list);
+	rd_kafka_error_t *error = on ? rd_kafka_incremental_assign(rk, list)
+	                             : rd_kafka_incremental_unassign(rk, list);
 	if (error == NULL)
 		return TIDE_OK;
 	int rc = tide_client_fail(kafka->data, rd_kafka_error_code(error),
@@ -139,9 +139,10 @@ static int place(struct tide_kafka *kafka, struct tide_source_part **parts, int 
 		assert(part->kafka == kafka && part->pub.next >= 0);
 		rc = part_queue(part, err);
 		if (part->assigned)
-			rd_kafka_topic_partition_list_add(old, part->pub.topic, part->pub.partition);
-		rd_kafka_topic_partition_list_add(new, part->pub.topic, part->pub.partition)->offset =
-			part->pub.next;
+			rd_kafka_topic_partition_list_add(old, part->pub.topic,
+			                                  part->pub.partition);
+		rd_kafka_topic_partition_list_add(new, part->pub.topic, part->pub.partition)
+			->offset = part->pub.next;
 	}
 	if (rc == TIDE_OK)
 		rc = assign(kafka, old, false, err);

@@ -16,7 +16,7 @@
 #include "source/source.h"
 
 enum {
-	TIDE_KAFKA_TOPICS_MAX = 64,  /* names and patterns in one option */
+	TIDE_KAFKA_TOPICS_MAX = 64, /* names and patterns in one option */
 	TIDE_KAFKA_REQUEST_MS = 5000
 };
 
@@ -32,11 +32,11 @@ struct kafka_part {
 	 * the batch had room for. Ascending. */
 	rd_kafka_message_t *carry[TIDE_BATCH_RECORDS_MAX];
 	int carry_first, carry_count;
-	int64_t reached;    /* librdkafka has handed over all below this */
+	int64_t reached; /* librdkafka has handed over all below this */
 	struct tide_nudge nudge;
-	int64_t asked_us;   /* when the broker was last asked for the end */
-	bool lost;          /* out of range, or the log's end went back … */
-	char why[160];      /* … and the sentence about it */
+	int64_t asked_us;        /* when the broker was last asked for the end */
+	bool lost;               /* out of range, or the log's end went back … */
+	char why[160];           /* … and the sentence about it */
 	struct tide_error error; /* another error from the queue, not yet returned */
 };
 
@@ -94,8 +94,8 @@ int tide_kafka_metadata(struct tide_kafka *kafka, bool all, int timeout_ms,
 /* offsets.c */
 int tide_kafka_ends(struct tide_source *src, struct tide_source_part **parts, int count,
                     struct tide_error *err);
-int tide_kafka_resolve(struct tide_source *src, struct tide_source_part *part,
-                       const char *position, int64_t *offset, struct tide_error *err);
+int tide_kafka_resolve(struct tide_source *src, struct tide_source_part *part, const char *position,
+                       int64_t *offset, struct tide_error *err);
 void tide_kafka_mirror(struct tide_source *src, struct tide_source_part **parts, int count);
 void tide_kafka_mirror_poll(struct tide_kafka *kafka);
 /* One ListOffsets for all: times in, offsets out in list->elems[i].offset. */

@@ -13,7 +13,7 @@
 
 /* One per partition; all zeroes at first. */
 struct tide_nudge {
-	size_t peak;     /* records that its queue has held */
+	size_t peak; /* records that its queue has held */
 	int64_t last_us;
 };
 

@@ -87,8 +87,8 @@ static int one_offset(struct tide_kafka *kafka, const struct tide_source_part *p
 	return rc;
 }
 
-int tide_kafka_resolve(struct tide_source *src, struct tide_source_part *part,
-                       const char *position, int64_t *offset, struct tide_error *err)
+int tide_kafka_resolve(struct tide_source *src, struct tide_source_part *part, const char *position,
+                       int64_t *offset, struct tide_error *err)
 {
 	struct tide_kafka *kafka = (struct tide_kafka *)src;
 	assert(part != NULL && position != NULL && offset != NULL);
@@ -99,10 +99,13 @@ int tide_kafka_resolve(struct tide_source *src, struct tide_source_part *part,
 	char *rest;
 	long long ms = strtoll(position, &rest, 10);
 	if (rest == position || *rest != '\0' || ms < 0)
-		return tide_fail(err, TIDE_ERR_USAGE, "start = \"%s\": expected earliest, latest or "
-		                 "a time", position);
+		return tide_fail(err, TIDE_ERR_USAGE,
+		                 "start = \"%s\": expected earliest, latest or "
+		                 "a time",
+		                 position);
 	if (kafka->is_mock)
-		return tide_fail(err, TIDE_ERR_USAGE, "the embedded broker cannot find offsets by "
+		return tide_fail(err, TIDE_ERR_USAGE,
+		                 "the embedded broker cannot find offsets by "
 		                 "time: use earliest or latest, or a real Kafka");
 	int rc = one_offset(kafka, part, ms, offset, err);
 	/* Nothing that late: what is produced from now on is. */
@@ -201,11 +204,13 @@ int tide_kafka_ends(struct tide_source *src, struct tide_source_part **parts, in
 		bool must = learn(part, now), first = !part->assigned;
 		pthread_mutex_unlock(&part->lock);
 		if (must)
-			rd_kafka_topic_partition_list_add(ends, part->pub.topic, part->pub.partition)
+			rd_kafka_topic_partition_list_add(ends, part->pub.topic,
+			                                  part->pub.partition)
 				->opaque = part;
 		if (first)
 			rd_kafka_topic_partition_list_add(starts, part->pub.topic,
-			                                  part->pub.partition)->opaque = part;
+			                                  part->pub.partition)
+				->opaque = part;
 	}
 	/* The start first: a log that is being trimmed then never shows start > end. */
 	if (starts->cnt > 0)
@@ -251,7 +256,8 @@ void tide_kafka_mirror(struct tide_source *src, struct tide_source_part **parts,
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(count);
 	for (int i = 0; i < count; i++)
 		if (parts[i]->next >= 0)
-			rd_kafka_topic_partition_list_add(list, parts[i]->topic, parts[i]->partition)
+			rd_kafka_topic_partition_list_add(list, parts[i]->topic,
+			                                  parts[i]->partition)
 				->offset = parts[i]->next;
 	kafka->mirror_us = now;
 	if (list->cnt > 0)
@@ -262,7 +268,8 @@ void tide_kafka_mirror(struct tide_source *src, struct tide_source_part **parts,
 static void mirror_failed(struct tide_kafka *kafka, rd_kafka_resp_err_t code, const char *why)
 {
 	if (!kafka->mirror_warned)
-		tide_log(TIDE_WARN, "positions are not mirrored to group %s: %s; lag tools will not "
+		tide_log(TIDE_WARN,
+		         "positions are not mirrored to group %s: %s; lag tools will not "
 		         "see them, nothing else depends on it",
 		         tide_option_get(&kafka->options, "group"),
 		         why != NULL ? why : rd_kafka_err2str(code));
@@ -286,10 +293,11 @@ void tide_kafka_mirror_poll(struct tide_kafka *kafka)
 		const rd_kafka_group_result_t **results =
 			rd_kafka_AlterConsumerGroupOffsets_result_groups(
 				rd_kafka_event_AlterConsumerGroupOffsets_result(event), &count);
-		const rd_kafka_error_t *error = count > 0 ? rd_kafka_group_result_error(results[0]) :
-		                                            NULL;
+		const rd_kafka_error_t *error =
+			count > 0 ? rd_kafka_group_result_error(results[0]) : NULL;
 		if (error != NULL)
-			mirror_failed(kafka, rd_kafka_error_code(error), rd_kafka_error_string(error));
+			mirror_failed(kafka, rd_kafka_error_code(error),
+			              rd_kafka_error_string(error));
 	}
 	rd_kafka_event_destroy(event);
 }

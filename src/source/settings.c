@@ -10,7 +10,7 @@
 #include "source/kafka.h"
 
 enum {
-	PREFETCH_KBYTES = 32 * 1024, /* over all partitions */
+	PREFETCH_KBYTES = 16 * 1024, /* over all partitions */
 	PREFETCH_PART_KBYTES_MIN = 1024,
 	PREFETCH_PART_KBYTES_MAX = 16 * 1024,
 	SECRET_LEN_MAX = 1024 * 1024,
@@ -48,8 +48,9 @@ static const struct setting for_consumers[] = {
 	 * connection and no partition can join it: keep the wait short. */
 	{ "fetch.wait.max.ms", "100", false },
 	{ "fetch.error.backoff.ms", "50", false },
-	{ "queued.min.messages", "1000000", false },
-	{ "fetch.message.max.bytes", "1048576", false },
+	/* A bound on what small records cost beside their bytes. */
+	{ "queued.min.messages", "50000", false },
+	{ "fetch.message.max.bytes", "524288", false },
 };
 
 static const struct setting for_control[] = {

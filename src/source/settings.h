@@ -28,9 +28,8 @@ void tide_secrets_hide(const struct tide_secrets *secrets, char *text);
 
 /* Options read: brokers, group, prefetch_kbytes, and rdkafka.*; `partitions` is
  * how many share the prefetch memory (0: unknown). *secrets is added to. */
-int tide_kafka_conf(const struct tide_options *options, enum tide_kafka_role role,
-                    int partitions, rd_kafka_conf_t **out, struct tide_secrets *secrets,
-                    struct tide_error *err);
+int tide_kafka_conf(const struct tide_options *options, enum tide_kafka_role role, int partitions,
+                    rd_kafka_conf_t **out, struct tide_secrets *secrets, struct tide_error *err);
 
 /* The settings in force for a role that are not librdkafka's defaults, a line
  * each, secrets masked: for benchmarks and -v. */

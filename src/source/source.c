@@ -27,14 +27,14 @@ static const char *options_text(bool fails)
 	return fails ? "\nYou can (1) go on from the earliest available offset: "
 	               "fail_on_data_loss = false; counts may then be incomplete. "
 	               "(2) Correct the topic, or restore the checkpoint from a backup, and start "
-	               "again. (3) Start from scratch: rm -rf %s" :
-	               "\nGoing on from the earliest available offset; counts may be "
+	               "again. (3) Start from scratch: rm -rf %s"
+	             : "\nGoing on from the earliest available offset; counts may be "
 	               "incomplete. To stop here instead: fail_on_data_loss = true. To start from "
 	               "scratch: rm -rf %s";
 }
 
-void tide_loss_text(const struct tide_source_part *part, const struct tide_loss *loss,
-                    bool fails, const char *checkpoint, char *out, size_t size)
+void tide_loss_text(const struct tide_source_part *part, const struct tide_loss *loss, bool fails,
+                    const char *checkpoint, char *out, size_t size)
 {
 	assert(part != NULL && loss != NULL && out != NULL && size > 0);
 	const char *dir = checkpoint != NULL ? checkpoint : "the checkpoint directory";
@@ -44,23 +44,27 @@ void tide_loss_text(const struct tide_source_part *part, const struct tide_loss 
 	int n = 0;
 	out[0] = '\0';
 	switch (loss->kind) {
-	case TIDE_LOSS_NONE:
-		return;
+	case TIDE_LOSS_NONE: return;
 	case TIDE_LOSS_UNVERIFIED:
-		snprintf(out, size, "%s-%d: cannot verify that this is still the topic of the "
+		snprintf(out, size,
+		         "%s-%d: cannot verify that this is still the topic of the "
 		         "checkpoint: the record at offset %lld, the last one read, is gone "
 		         "(retired or compacted). Nothing that was still to be read is missing: "
-		         "going on at %lld.", topic, partition, (long long)part->print.offset, from);
+		         "going on at %lld.",
+		         topic, partition, (long long)part->print.offset, from);
 		return;
 	case TIDE_LOSS_TRIMMED:
-		n = snprintf(out, size, "Partition %s-%d's offset was changed from %lld to %lld\n"
+		n = snprintf(out, size,
+		             "Partition %s-%d's offset was changed from %lld to %lld\n"
 		             "Offset %lld out of range: the log of %s-%d now starts at %lld; data "
 		             "loss - messages between offset %lld and %lld are missing (%lld "
-		             "offsets): they were deleted before they were read.", topic, partition,
-		             from, to, from, topic, partition, to, from, to, (long long)loss->lost);
+		             "offsets): they were deleted before they were read.",
+		             topic, partition, from, to, from, topic, partition, to, from, to,
+		             (long long)loss->lost);
 		break;
 	case TIDE_LOSS_RECREATED:
-		n = snprintf(out, size, "Partition %s-%d's offset was changed from %lld to %lld\n"
+		n = snprintf(out, size,
+		             "Partition %s-%d's offset was changed from %lld to %lld\n"
 		             "The topic was deleted and created again: the checkpoint has read up "
 		             "to offset %lld of another log; data loss - messages between offset "
 		             "%lld and %lld are missing, as are any that the old log still held.",

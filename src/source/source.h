@@ -33,8 +33,8 @@ struct tide_source_part {
 	int64_t end;   /* as last seen: the end of what may be read, so what is in an
 	                * open transaction lies behind it; next + backlog */
 	struct tide_fingerprint print;
-	bool placed;   /* seek has been called */
-	void *priv;    /* the source's own */
+	bool placed; /* seek has been called */
+	void *priv;  /* the source's own */
 };
 
 struct tide_source; /* Opaque; every implementation begins with its ops. */
@@ -49,8 +49,8 @@ enum tide_loss_kind {
 
 struct tide_loss {
 	enum tide_loss_kind kind;
-	int64_t from, to;  /* "offset was changed from X to Y" */
-	int64_t lost;      /* records, or -1 when it cannot be known */
+	int64_t from, to; /* "offset was changed from X to Y" */
+	int64_t lost;     /* records, or -1 when it cannot be known */
 };
 
 struct tide_source_ops {
@@ -58,14 +58,14 @@ struct tide_source_ops {
 	/* Partitions that exist now. New ones are appended to *parts, so that
 	 * known pointers stay good; call again to find more. The array is the
 	 * caller's to free (it begins as NULL and 0), the parts live until close. */
-	int (*discover)(struct tide_source *src, struct tide_source_part ***parts,
-	                int *count, struct tide_error *err);
+	int (*discover)(struct tide_source *src, struct tide_source_part ***parts, int *count,
+	                struct tide_error *err);
 	/* Refresh start and end from the broker. */
 	int (*ends)(struct tide_source *src, struct tide_source_part **parts, int count,
 	            struct tide_error *err);
 	/* "earliest", "latest", or milliseconds since 1970, to an offset. */
-	int (*resolve)(struct tide_source *src, struct tide_source_part *part,
-	               const char *position, int64_t *offset, struct tide_error *err);
+	int (*resolve)(struct tide_source *src, struct tide_source_part *part, const char *position,
+	               int64_t *offset, struct tide_error *err);
 	/* Is the partition still the one that part->print was taken from, and is
 	 * part->next still there? Reads at most one record. */
 	int (*verify)(struct tide_source *src, struct tide_source_part *part,
@@ -99,7 +99,7 @@ struct tide_fingerprint tide_fingerprint_of(const struct tide_rec *rec);
  * looks for, "Partition demo-topic-1-0's offset was changed from 78 to 0", and
  * ends with the options. `fails` says whether the job stops for it;
  * `checkpoint` is its directory, or NULL. Empty for TIDE_LOSS_NONE. */
-void tide_loss_text(const struct tide_source_part *part, const struct tide_loss *loss,
-                    bool fails, const char *checkpoint, char *out, size_t size);
+void tide_loss_text(const struct tide_source_part *part, const struct tide_loss *loss, bool fails,
+                    const char *checkpoint, char *out, size_t size);
 
 #endif

@@ -98,19 +98,24 @@ int tide_kafka_topics_init(struct tide_kafka *kafka, struct tide_error *err)
 		if (*item == '\0')
 			continue;
 		if (kafka->topic_count + kafka->pattern_count == TIDE_KAFKA_TOPICS_MAX)
-			rc = tide_fail(err, TIDE_ERR_USAGE, "topics: more than %d names; use a "
-			               "pattern such as \"^orders-\"", TIDE_KAFKA_TOPICS_MAX);
+			rc = tide_fail(err, TIDE_ERR_USAGE,
+			               "topics: more than %d names; use a "
+			               "pattern such as \"^orders-\"",
+			               TIDE_KAFKA_TOPICS_MAX);
 		else if (*item == '^')
 			rc = pattern_add(kafka, item, err);
 		else if (!is_topic_name(item))
-			rc = tide_fail(err, TIDE_ERR_USAGE, "topics: \"%s\" is no topic name; a "
-			               "pattern begins with ^", item);
+			rc = tide_fail(err, TIDE_ERR_USAGE,
+			               "topics: \"%s\" is no topic name; a "
+			               "pattern begins with ^",
+			               item);
 		else
 			rc = topic_add(kafka, item, err);
 	}
 	free(list);
 	if (rc == TIDE_OK && kafka->topic_count + kafka->pattern_count == 0)
-		rc = tide_fail(err, TIDE_ERR_USAGE, "no topic is given: --topic NAME, or topic = "
+		rc = tide_fail(err, TIDE_ERR_USAGE,
+		               "no topic is given: --topic NAME, or topic = "
 		               "\"NAME\" in the job");
 	return rc;
 }
@@ -167,9 +172,9 @@ int tide_kafka_metadata(struct tide_kafka *kafka, bool all, int timeout_ms,
 		int64_t left = (until - tide_clock_mono_us()) / 1000;
 		if (left < 1)
 			left = 1;
-		rd_kafka_resp_err_t code = rd_kafka_metadata(
-			tide_client_handle(kafka->control), all, NULL, meta,
-			left < slice ? (int)left : slice);
+		rd_kafka_resp_err_t code =
+			rd_kafka_metadata(tide_client_handle(kafka->control), all, NULL, meta,
+		                          left < slice ? (int)left : slice);
 		tide_client_poll(kafka->control);
 		if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
 			tide_client_well(kafka->control);
@@ -190,15 +195,18 @@ int tide_kafka_preflight(struct tide_kafka *kafka, struct tide_error *err)
 	const char *given = tide_option_get(&kafka->options, "connect_timeout");
 	int64_t timeout_ms = given != NULL ? tide_clock_span_ms(given) : 10000;
 	if (timeout_ms < 1 || timeout_ms > 3600000)
-		return tide_fail(err, TIDE_ERR_USAGE, "connect_timeout = \"%s\": expected a time "
-		                 "such as \"10s\"", given);
+		return tide_fail(err, TIDE_ERR_USAGE,
+		                 "connect_timeout = \"%s\": expected a time "
+		                 "such as \"10s\"",
+		                 given);
 	int rc = tide_kafka_metadata(kafka, false, (int)timeout_ms, &meta, err);
 	if (rc != TIDE_OK)
 		return rc;
 	char *id = rd_kafka_clusterid(tide_client_handle(kafka->control), 1000);
 	kafka->is_mock = id != NULL && strncmp(id, "mockCluster", 11) == 0;
-	tide_log(TIDE_INFO, "Kafka at %s: cluster %s, %d broker%s", tide_kafka_brokers(&kafka->options),
-	         id != NULL ? id : "(no id)", meta->broker_cnt, meta->broker_cnt == 1 ? "" : "s");
+	tide_log(TIDE_INFO, "Kafka at %s: cluster %s, %d broker%s",
+	         tide_kafka_brokers(&kafka->options), id != NULL ? id : "(no id)", meta->broker_cnt,
+	         meta->broker_cnt == 1 ? "" : "s");
 	if (id != NULL)
 		rd_kafka_mem_free(tide_client_handle(kafka->control), id);
 	rd_kafka_metadata_destroy(meta);
@@ -310,8 +318,7 @@ static const rd_kafka_metadata_topic_t *find(const rd_kafka_metadata_t *meta, co
 	return NULL;
 }
 
-static int topic_absent(struct tide_kafka *kafka, struct kafka_topic *topic,
-                        struct tide_error *err)
+static int topic_absent(struct tide_kafka *kafka, struct kafka_topic *topic, struct tide_error *err)
 {
 	const char *create = tide_option_get(&kafka->options, "create");
 	if (topic->partitions > 0) {
@@ -326,7 +333,8 @@ static int topic_absent(struct tide_kafka *kafka, struct kafka_topic *topic,
 	if (!topic->missing) {
 		topic->missing = true;
 		kafka->reminded_us = tide_clock_mono_us();
-		tide_log(TIDE_INFO, "topic %s does not exist: waiting for it (create = true makes it)",
+		tide_log(TIDE_INFO,
+		         "topic %s does not exist: waiting for it (create = true makes it)",
 		         topic->name);
 	}
 	return TIDE_OK;
@@ -413,13 +421,13 @@ static int create_by_asking(struct tide_kafka *kafka, struct kafka_topic *topic,
 			ok = tide_option_set(&options, kafka->options.items[i].key,
 			                     kafka->options.items[i].value);
 	ok = ok && tide_option_set(&options, "rdkafka.allow.auto.create.topics", "true");
-	int rc = ok ? tide_client_open(&asker, TIDE_KAFKA_PRODUCE, &options, 0, NULL, NULL, err) :
-	              tide_fail(err, TIDE_ERR_NOMEM, "topic %s", topic->name);
+	int rc = ok ? tide_client_open(&asker, TIDE_KAFKA_PRODUCE, &options, 0, NULL, NULL, err)
+	            : tide_fail(err, TIDE_ERR_NOMEM, "topic %s", topic->name);
 	if (rc == TIDE_OK) {
 		rd_kafka_topic_t *handle =
 			rd_kafka_topic_new(tide_client_handle(asker), topic->name, NULL);
-		rd_kafka_resp_err_t code = rd_kafka_metadata(tide_client_handle(asker), 0, handle,
-		                                             &meta, CREATE_MS);
+		rd_kafka_resp_err_t code =
+			rd_kafka_metadata(tide_client_handle(asker), 0, handle, &meta, CREATE_MS);
 		if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
 			rc = tide_client_fail(asker, code, "creating a topic", err);
 		else
@@ -440,7 +448,8 @@ static rd_kafka_resp_err_t create_by_request(struct tide_kafka *kafka, const cha
 	if (topic == NULL)
 		return RD_KAFKA_RESP_ERR__INVALID_ARG;
 	rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
-	rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_CREATETOPICS);
+	rd_kafka_AdminOptions_t *options =
+		rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_CREATETOPICS);
 	rd_kafka_AdminOptions_set_request_timeout(options, CREATE_MS, NULL, 0);
 	rd_kafka_AdminOptions_set_operation_timeout(options, CREATE_MS, NULL, 0);
 	rd_kafka_CreateTopics(rk, &topic, 1, options, queue);
@@ -451,8 +460,8 @@ static rd_kafka_resp_err_t create_by_request(struct tide_kafka *kafka, const cha
 		snprintf(why, size, "%s", code != 0 ? rd_kafka_event_error_string(event) : "");
 		const rd_kafka_topic_result_t **made =
 			code == 0 ? rd_kafka_CreateTopics_result_topics(
-					    rd_kafka_event_CreateTopics_result(event), &count) :
-			            NULL;
+					    rd_kafka_event_CreateTopics_result(event), &count)
+				  : NULL;
 		if (count == 1) {
 			code = rd_kafka_topic_result_error(made[0]);
 			const char *text = rd_kafka_topic_result_error_string(made[0]);
@@ -466,8 +475,7 @@ static rd_kafka_resp_err_t create_by_request(struct tide_kafka *kafka, const cha
 	return code;
 }
 
-static int topic_create(struct tide_kafka *kafka, struct kafka_topic *topic,
-                        struct tide_error *err)
+static int topic_create(struct tide_kafka *kafka, struct kafka_topic *topic, struct tide_error *err)
 {
 	char why[256] = "";
 	const char *given = tide_option_get(&kafka->options, "partitions");
@@ -478,19 +486,23 @@ static int topic_create(struct tide_kafka *kafka, struct kafka_topic *topic,
 		                 given);
 	if (topic->missing)
 		return TIDE_OK; /* Made already: it shows up in a moment. */
-	rd_kafka_resp_err_t code = create_by_request(kafka, topic->name, (int)partitions, why,
-	                                             sizeof why);
+	rd_kafka_resp_err_t code =
+		create_by_request(kafka, topic->name, (int)partitions, why, sizeof why);
 	if (code == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE) {
 		int rc = create_by_asking(kafka, topic, err);
 		if (rc != TIDE_OK)
 			return rc;
-		tide_log(TIDE_INFO, "topic %s did not exist: the broker was asked to create it with "
-		         "its own number of partitions", topic->name);
+		tide_log(TIDE_INFO,
+		         "topic %s did not exist: the broker was asked to create it with "
+		         "its own number of partitions",
+		         topic->name);
 	} else if (code != RD_KAFKA_RESP_ERR_NO_ERROR &&
 	           code != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) {
-		return tide_fail(err, TIDE_ERR_UNAVAILABLE, "topic %s does not exist and could not "
+		return tide_fail(err, TIDE_ERR_UNAVAILABLE,
+		                 "topic %s does not exist and could not "
 		                 "be created: %s; create it by hand, or wait for it with create = "
-		                 "false", topic->name, why[0] != '\0' ? why : rd_kafka_err2str(code));
+		                 "false",
+		                 topic->name, why[0] != '\0' ? why : rd_kafka_err2str(code));
 	} else {
 		tide_log(TIDE_INFO, "topic %s did not exist: created with %ld partition%s",
 		         topic->name, partitions, partitions == 1 ? "" : "s");

@@ -103,14 +103,13 @@ static enum found compare(const struct tide_fingerprint *was, const rd_kafka_mes
 	struct tide_fingerprint is = print_of(msg);
 	if (is.offset != was->offset)
 		return FOUND_NONE; /* compacted away: this is the next one */
-	return is.timestamp_ms == was->timestamp_ms && is.hash == was->hash ? FOUND_SAME :
-	                                                                       FOUND_OTHER;
+	return is.timestamp_ms == was->timestamp_ms && is.hash == was->hash ? FOUND_SAME
+	                                                                    : FOUND_OTHER;
 }
 
 /* The first thing the queue has to say from the fingerprint's offset on. */
 static int read_one(struct tide_kafka *kafka, rd_kafka_queue_t *queue,
-                    const struct tide_source_part *part, enum found *found,
-                    struct tide_error *err)
+                    const struct tide_source_part *part, enum found *found, struct tide_error *err)
 {
 	int64_t until = tide_clock_mono_us() + (int64_t)TIDE_KAFKA_REQUEST_MS * 1000;
 	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
@@ -123,7 +122,8 @@ static int read_one(struct tide_kafka *kafka, rd_kafka_queue_t *queue,
 		bool done = code == RD_KAFKA_RESP_ERR_NO_ERROR ||
 		            code == RD_KAFKA_RESP_ERR__PARTITION_EOF ||
 		            code == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET;
-		*found = code == RD_KAFKA_RESP_ERR_NO_ERROR ? compare(&part->print, msg) : FOUND_NONE;
+		*found = code == RD_KAFKA_RESP_ERR_NO_ERROR ? compare(&part->print, msg)
+		                                            : FOUND_NONE;
 		rd_kafka_message_destroy(msg);
 		if (done)
 			return TIDE_OK;

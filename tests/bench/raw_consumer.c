@@ -160,8 +160,8 @@ static void consume(rd_kafka_t *rk, const char *topic, int count, const char *mo
 		int got = 0;
 		for (int q = 0; q < queue_count; q++) {
 			got += callback ? rd_kafka_consume_callback_queue(queues[q], 0, on_message,
-			                                                  NULL) :
-			                  read_batch(queues[q], 0, &next[q]);
+			                                                  NULL)
+			                : read_batch(queues[q], 0, &next[q]);
 			if (nudging)
 				tide_nudge(&nudges[q], rk, queues[q], topic, q, next[q]);
 		}
@@ -189,8 +189,11 @@ int main(int argc, char **argv)
 		char *equals = opt == 'X' ? strchr(optarg, '=') : NULL;
 		if (equals != NULL)
 			*equals = '\0';
-		snprintf(key, sizeof key, opt == 'X' ? "rdkafka.%s" :
-		         opt == 'k' ? "prefetch_kbytes" : "brokers", optarg);
+		snprintf(key, sizeof key,
+		         opt == 'X'   ? "rdkafka.%s"
+		         : opt == 'k' ? "prefetch_kbytes"
+		                      : "brokers",
+		         optarg);
 		if (opt == 'm')
 			mode = optarg;
 		else if (opt == 'w')
@@ -198,7 +201,7 @@ int main(int argc, char **argv)
 		else if (opt == '?' || (opt == 'X' && equals == NULL) ||
 		         !tide_option_set(&options, key, equals != NULL ? equals + 1 : optarg))
 			fail("usage", "raw_consumer [-b BROKERS] [-X key=value] [-k KBYTES] "
-			     "[-m parts|plain|single|callback] [-w TIMES] TOPIC");
+			              "[-m parts|plain|single|callback] [-w TIMES] TOPIC");
 	}
 	if (optind + 1 != argc)
 		fail("usage", "one topic");
@@ -213,8 +216,8 @@ int main(int argc, char **argv)
 	double took = (double)(seen.last_us - seen.first_us) / 1e6, records = (double)seen.records;
 	printf("{\"mode\":\"%s\",\"records\":%lld,\"bytes\":%lld,\"seconds\":%.3f,"
 	       "\"records_per_s\":%.0f,\"cpu_s_per_million\":%.3f,\"rss_mb\":%.1f,"
-	       "\"first_record_s\":%.3f,\"sum\":%llu}\n", mode, (long long)seen.records,
-	       (long long)seen.bytes, took, records / took,
+	       "\"first_record_s\":%.3f,\"sum\":%llu}\n",
+	       mode, (long long)seen.records, (long long)seen.bytes, took, records / took,
 	       (seconds(used.ru_utime) + seconds(used.ru_stime)) / (records / 1e6),
 	       (double)used.ru_maxrss / 1024, (double)(seen.first_us - began_us) / 1e6,
 	       (unsigned long long)seen.sum);

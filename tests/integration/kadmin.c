@@ -117,7 +117,7 @@ static void create(int argc, char **argv)
 	rd_kafka_NewTopic_destroy(topic);
 }
 
-static void delete(char **argv)
+static void delete (char **argv)
 {
 	size_t count;
 	rd_kafka_AdminOptions_t *opts;
@@ -163,8 +163,8 @@ static void trim(char **argv)
 	rd_kafka_DeleteRecords_t *request = rd_kafka_DeleteRecords_new(list);
 	rd_kafka_DeleteRecords(rk, &request, 1, opts, queue);
 	rd_kafka_event_t *event = admin_wait(queue);
-	const rd_kafka_topic_partition_list_t *result = rd_kafka_DeleteRecords_result_offsets(
-		rd_kafka_event_DeleteRecords_result(event));
+	const rd_kafka_topic_partition_list_t *result =
+		rd_kafka_DeleteRecords_result_offsets(rd_kafka_event_DeleteRecords_result(event));
 	if (result->elems[0].err != 0)
 		die("%s", rd_kafka_err2str(result->elems[0].err));
 	rd_kafka_event_destroy(event);
@@ -235,8 +235,11 @@ static void ready(char **argv)
 static bool is_utf8(const unsigned char *p, size_t len)
 {
 	for (size_t i = 0; i < len;) {
-		size_t more = p[i] < 0x80 ? 0 : p[i] >= 0xc2 && p[i] < 0xe0 ? 1 :
-		              p[i] >= 0xe0 && p[i] < 0xf0 ? 2 : p[i] >= 0xf0 && p[i] < 0xf5 ? 3 : 9;
+		size_t more = p[i] < 0x80                   ? 0
+		              : p[i] >= 0xc2 && p[i] < 0xe0 ? 1
+		              : p[i] >= 0xe0 && p[i] < 0xf0 ? 2
+		              : p[i] >= 0xf0 && p[i] < 0xf5 ? 3
+		                                            : 9;
 		if (more == 9 || i + more >= len || p[i] == 0)
 			return false;
 		for (size_t k = 1; k <= more; k++)
@@ -288,7 +291,8 @@ static void print_message(const rd_kafka_message_t *msg, struct tide_buf *out)
 	put_bytes(out, msg->payload, msg->len);
 	if (rd_kafka_message_headers(msg, &headers) == 0) {
 		tide_buf_printf(out, ",\"headers\":[");
-		for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &len) == 0; i++) {
+		for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &len) == 0;
+		     i++) {
 			tide_buf_printf(out, "%s[", i > 0 ? "," : "");
 			put_bytes(out, name, strlen(name));
 			tide_buf_printf(out, ",");
@@ -392,8 +396,8 @@ static void transact(char **argv)
 		for (;;)
 			pause();
 	}
-	check(strcmp(argv[1], "abort") == 0 ? rd_kafka_abort_transaction(rk, REQUEST_MS) :
-	                                      rd_kafka_commit_transaction(rk, REQUEST_MS));
+	check(strcmp(argv[1], "abort") == 0 ? rd_kafka_abort_transaction(rk, REQUEST_MS)
+	                                    : rd_kafka_commit_transaction(rk, REQUEST_MS));
 }
 
 static void run(int argc, char **argv)
@@ -404,7 +408,7 @@ static void run(int argc, char **argv)
 	if (strcmp(command, "create") == 0 && argc >= 2)
 		create(argc, argv);
 	else if (strcmp(command, "delete") == 0 && argc == 1)
-		delete(argv);
+		delete (argv);
 	else if (strcmp(command, "grow") == 0 && argc == 2)
 		grow(argv);
 	else if (strcmp(command, "trim") == 0 && argc == 3)

@@ -129,7 +129,8 @@ static int64_t drain(struct reader *r, int i, int64_t to, int64_t step, bool *se
 	struct tide_source_part *part = r->parts[i];
 	int64_t records = 0, until = tide_clock_mono_us() + DEADLINE_US;
 	while (part->next < to && tide_clock_mono_us() < until) {
-		int64_t last = part->next - 1, most = part->next + step < to ? part->next + step : to;
+		int64_t last = part->next - 1,
+			most = part->next + step < to ? part->next + step : to;
 		struct tide_batch *batch = tide_ring_next(r->ring, part->topic, part->partition);
 		if (r->src->ops->fetch(r->src, part, most, 100, batch, &r->err) != TIDE_OK)
 			fail_msg("%s", r->err.text);
@@ -204,7 +205,8 @@ static void bytes_arrive_as_they_were_sent(void **state)
 	FILE *out = fdopen(fd, "w");
 	fputs("{\"key\":{\"base64\":\"AABhAA==\"},\"value\":\"a\\u0000b\",\"timestamp\":1234567890123}\n"
 	      "{\"key\":null,\"value\":\"\"}\n{\"key\":\"\",\"value\":null,\"partition\":0}\n"
-	      "{\"headers\":[[\"n\",null],[\"e\",\"\"],[\"z\",{\"base64\":\"AAEA\"}]]}\n", out);
+	      "{\"headers\":[[\"n\",null],[\"e\",\"\"],[\"z\",{\"base64\":\"AAEA\"}]]}\n",
+	      out);
 	fputs("{\"value\":\"big key\",\"key\":\"", out);
 	for (int i = 0; i < 1024 * 1024; i++)
 		fputc('a' + i % 26, out);
@@ -294,9 +296,11 @@ static void an_open_transaction_holds_the_end_back(void **state)
 	reader_open(&r);
 	start(&r);
 	assert_int_equal(drain(&r, 0, 3, 10, NULL), 3);
-	snprintf(command, sizeof command,
-	         "seq 1 4 | sed 's/.*/{\"value\":\"v&\"}/' | { %s -b %s transact %s hang & echo $!; "
-	         "wait; }", getenv("TIDE_KADMIN"), getenv("TIDE_KAFKA"), topic);
+	snprintf(
+		command, sizeof command,
+		"seq 1 4 | sed 's/.*/{\"value\":\"v&\"}/' | { %s -b %s transact %s hang & echo $!; "
+		"wait; }",
+		getenv("TIDE_KADMIN"), getenv("TIDE_KAFKA"), topic);
 	FILE *open = popen(command, "r");
 	int pid = 0;
 	char line[64] = "";
@@ -330,12 +334,15 @@ static void compaction_gaps_lose_nothing(void **state)
 	char *out = malloc(1 << 20);
 	memset(seen, 0, sizeof seen);
 	memset(expected, 0, sizeof expected);
-	admin(NULL, 0, NULL, "create %s 1 cleanup.policy=compact segment.bytes=16384 segment.ms=200 "
+	admin(NULL, 0, NULL,
+	      "create %s 1 cleanup.policy=compact segment.bytes=16384 segment.ms=200 "
 	      "min.cleanable.dirty.ratio=0.001 max.compaction.lag.ms=200 min.compaction.lag.ms=0",
 	      topic);
 	char feed[256];
-	snprintf(feed, sizeof feed, "seq 1 %d | awk '{k=($1%%37==0)?$1:$1%%13; print "
-	         "\"{\\\"key\\\":\\\"\" k \"\\\",\\\"value\\\":\\\"v\" $1 \"\\\"}\"}'", RECORDS);
+	snprintf(feed, sizeof feed,
+	         "seq 1 %d | awk '{k=($1%%37==0)?$1:$1%%13; print "
+	         "\"{\\\"key\\\":\\\"\" k \"\\\",\\\"value\\\":\\\"v\" $1 \"\\\"}\"}'",
+	         RECORDS);
 	int64_t until = tide_clock_mono_us() + DEADLINE_US, left = RECORDS;
 	admin(NULL, 0, feed, "-X batch.num.messages=20 produce %s 2>/dev/null", topic);
 	/* Once the cleaner has been there, the log is what it will be for a while. */

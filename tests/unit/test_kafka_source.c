@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The Kafka source on the embedded broker: what it delivers, and what it says. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -103,8 +104,11 @@ static void produce(const char *topic, const char *generator, int64_t count)
 {
 	struct tide_error err;
 	int64_t produced;
-	struct tide_produce_options o = { .brokers = tide_broker_address(broker), .topic = topic,
-		                          .generator = generator, .count = count, .seed = 7,
+	struct tide_produce_options o = { .brokers = tide_broker_address(broker),
+		                          .topic = topic,
+		                          .generator = generator,
+		                          .count = count,
+		                          .seed = 7,
 		                          .quiet = true };
 	if (tide_produce(&o, &produced, &err) != TIDE_OK)
 		fail_msg("%s", err.text);
@@ -118,8 +122,9 @@ static int produce_lines(const char *topic, const char *lines, struct tide_error
 	assert_int_equal(pipe(fds), 0);
 	assert_int_equal(write(fds[1], lines, strlen(lines)), (ssize_t)strlen(lines));
 	close(fds[1]);
-	struct tide_produce_options o = { .brokers = tide_broker_address(broker), .topic = topic,
-		                          .in = fds[0], .quiet = true };
+	struct tide_produce_options o = {
+		.brokers = tide_broker_address(broker), .topic = topic, .in = fds[0], .quiet = true
+	};
 	int rc = tide_produce(&o, &produced, err);
 	close(fds[0]);
 	return rc;
@@ -193,13 +198,15 @@ static void bytes_arrive_as_they_were_sent(void **state)
 	struct reader r = { 0 };
 	struct tide_error err;
 	create_topic("bytes", 1);
-	int rc = produce_lines("bytes",
+	int rc = produce_lines(
+		"bytes",
 		"{\"key\":{\"base64\":\"AABhAA==\"},\"value\":\"a\\u0000b\",\"timestamp\":1234567890123}\n"
 		"{\"key\":null,\"value\":\"\"}\n"
 		"{\"key\":\"\",\"value\":null}\n"
 		"\n"
 		"{\"headers\":[[\"a\",\"1\"],[\"a\",\"2\"],[\"n\",null],[\"e\",\"\"]],\"partition\":0}\n"
-		"{\"value\":\"\\u00e9\\ud83d\\ude00 \\\"q\\\"\"}", &err);
+		"{\"value\":\"\\u00e9\\ud83d\\ude00 \\\"q\\\"\"}",
+		&err);
 	if (rc != TIDE_OK)
 		fail_msg("%s", err.text);
 	reader_open(&r, "bytes");
@@ -245,6 +252,61 @@ static void an_end_grows_without_a_new_question(void **state)
 			drain(&r, 0, r.parts[0]->end, 1 << 20);
 	}
 	assert_int_equal(r.parts[0]->next, 700);
+	reader_close(&r);
+}
+
+struct worker {
+	struct reader *r;
+	int part;
+	int64_t to, records;
+	pthread_t thread;
+};
+
+/* No asserts here: cmocka's jump out of a test is for its own thread only. */
+static void *work(void *arg)
+{
+	struct worker *worker = arg;
+	struct tide_source_part *part = worker->r->parts[worker->part];
+	struct tide_ring *ring = tide_ring_new();
+	struct tide_error err;
+	int64_t until = tide_clock_mono_us() + DEADLINE_US, next = 0;
+	while (next < worker->to && tide_clock_mono_us() < until) {
+		struct tide_batch *batch = tide_ring_next(ring, part->topic, part->partition);
+		if (worker->r->src->ops->fetch(worker->r->src, part, worker->to, 10, batch, &err) !=
+		    0)
+			break;
+		for (uint32_t k = 0; k < batch->count && batch->recs[k].offset_ == next; k++)
+			next++;
+		worker->records += batch->count;
+	}
+	tide_ring_free(ring);
+	return NULL;
+}
+
+static void fetches_run_beside_the_coordinator(void **state)
+{
+	(void)state;
+	struct reader r = { 0 };
+	struct worker workers[4];
+	create_topic("beside", 4);
+	produce("beside", "text", 40000);
+	option(&r, "group", "beside");
+	reader_open(&r, "beside");
+	start(&r);
+	for (int i = 0; i < 4; i++) {
+		workers[i] = (struct worker){ .r = &r, .part = i, .to = 10000 };
+		assert_int_equal(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
+	}
+	for (int i = 0; i < 200; i++) {
+		ends(&r);
+		r.src->ops->wait(r.src, 1);
+		assert_int_equal(r.src->ops->poll(r.src, &r.err), TIDE_OK);
+	}
+	for (int i = 0; i < 4; i++) {
+		pthread_join(workers[i].thread, NULL);
+		assert_int_equal(workers[i].records, 10000);
+		assert_int_equal(r.parts[i]->next, 10000);
+	}
 	reader_close(&r);
 }
 
@@ -350,10 +412,10 @@ static void a_fingerprint_tells_null_from_empty(void **state)
 	(void)state;
 	struct tide_rec null = { .key_ = { 0, -1, 0 }, .value_ = { 0, -1, 0 } };
 	struct tide_rec empty = { .key_ = { 0, 0, 0 }, .value_ = { 0, -1, 0 } };
-	struct tide_rec moved = { .key_ = { (uint64_t)(uintptr_t)"ab", 1, 0 },
-		                  .value_ = { (uint64_t)(uintptr_t)"b", 1, 0 } };
-	struct tide_rec other = { .key_ = { (uint64_t)(uintptr_t)"ab", 2, 0 },
-		                  .value_ = { (uint64_t)(uintptr_t)"", 0, 0 } };
+	struct tide_rec moved = { .key_ = { (uint64_t)(uintptr_t) "ab", 1, 0 },
+		                  .value_ = { (uint64_t)(uintptr_t) "b", 1, 0 } };
+	struct tide_rec other = { .key_ = { (uint64_t)(uintptr_t) "ab", 2, 0 },
+		                  .value_ = { (uint64_t)(uintptr_t) "", 0, 0 } };
 	assert_true(tide_fingerprint_of(&null).hash != tide_fingerprint_of(&empty).hash);
 	assert_true(tide_fingerprint_of(&moved).hash != tide_fingerprint_of(&other).hash);
 }
@@ -362,16 +424,17 @@ static void a_loss_is_told_with_its_options(void **state)
 {
 	(void)state;
 	char text[2048];
-	struct tide_source_part part = { .topic = (char *)(uintptr_t)"demo-topic-1" };
+	struct tide_source_part part = { .topic = (char *)(uintptr_t) "demo-topic-1" };
 	struct tide_loss loss = { .kind = TIDE_LOSS_RECREATED, .from = 78, .to = 0, .lost = -1 };
 	tide_loss_text(&part, &loss, true, "/data/cp", text, sizeof text);
-	assert_ptr_equal(strstr(text, "Partition demo-topic-1-0's offset was changed from 78 to 0\n"),
-	                 text);
+	assert_ptr_equal(
+		strstr(text, "Partition demo-topic-1-0's offset was changed from 78 to 0\n"), text);
 	assert_non_null(strstr(text, "data loss - messages between offset 0 and 78 are missing"));
 	assert_non_null(strstr(text, "fail_on_data_loss = false"));
 	assert_non_null(strstr(text, "rm -rf /data/cp"));
-	loss = (struct tide_loss){ .kind = TIDE_LOSS_TRIMMED, .from = 1000, .to = 5000,
-		                   .lost = 4000 };
+	loss = (struct tide_loss){
+		.kind = TIDE_LOSS_TRIMMED, .from = 1000, .to = 5000, .lost = 4000
+	};
 	tide_loss_text(&part, &loss, false, NULL, text, sizeof text);
 	assert_non_null(strstr(text, "Offset 1000 out of range"));
 	assert_non_null(strstr(text, "messages between offset 1000 and 5000 are missing"));
@@ -435,7 +498,7 @@ static void a_secret_is_never_told(void **state)
 	assert_int_not_equal(open_with("rdkafka.sasl.password", "@/no/such/file", &err), TIDE_OK);
 	assert_non_null(strstr(err.text, "/no/such/file"));
 	char text[] = "login canary-7f3a refused";
-	char *items[] = { (char *)(uintptr_t)"canary-7f3a" };
+	char *items[] = { (char *)(uintptr_t) "canary-7f3a" };
 	tide_secrets_hide(&(struct tide_secrets){ .count = 1, .items = items }, text);
 	assert_string_equal(text, "login *********** refused");
 }
@@ -488,9 +551,15 @@ static void a_wrong_line_is_named(void **state)
 	(void)state;
 	struct tide_error err;
 	create_topic("lines", 1);
-	static const char *const wrong[] = { "[1]", "{\"value\":1}", "{\"vlaue\":\"x\"}",
-		"{\"value\":\"x\"} y", "{\"value\":\"\\ud800\"}", "{\"value\":{\"base64\":\"?\"}}",
-		"{\"value\":\"x\"", "{\"headers\":[[\"a\"]]}", "{\"partition\":-1}" };
+	static const char *const wrong[] = { "[1]",
+		                             "{\"value\":1}",
+		                             "{\"vlaue\":\"x\"}",
+		                             "{\"value\":\"x\"} y",
+		                             "{\"value\":\"\\ud800\"}",
+		                             "{\"value\":{\"base64\":\"?\"}}",
+		                             "{\"value\":\"x\"",
+		                             "{\"headers\":[[\"a\"]]}",
+		                             "{\"partition\":-1}" };
 	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
 		char text[128];
 		snprintf(text, sizeof text, "{\"value\":\"good\"}\n%s\n", wrong[i]);
@@ -531,6 +600,7 @@ int main(void)
 		cmocka_unit_test(a_partition_can_be_placed_again),
 		cmocka_unit_test(bytes_arrive_as_they_were_sent),
 		cmocka_unit_test(an_end_grows_without_a_new_question),
+		cmocka_unit_test(fetches_run_beside_the_coordinator),
 		cmocka_unit_test(a_pattern_finds_topics_that_come_later),
 		cmocka_unit_test(a_missing_topic_is_created_when_asked),
 		cmocka_unit_test(positions_become_offsets),
