@@ -109,7 +109,7 @@ static const struct tide_setting settings[] = {
 	  .choices = "auto|table|spark|json|csv",
 	  .takes = "FORMAT",
 	  .help = "Format of console sinks; auto is a live table on a terminal, spark "
-	          "in a pipe." },
+	          "in a pipe, none takes no rows." },
 	{ .name = "log-format",
 	  .type = TIDE_SETTING_TEXT,
 	  .initial = "auto",
