@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The Kafka source on a real Kafka: what the embedded broker has not got.
- * Skipped unless TIDE_KAFKA says where one listens and TIDE_KADMIN where kadmin
- * is. */
+ * Skipped unless TIDE_KAFKA says where one listens:
+ *
+ *   tests/integration/kafka/with-kafka build/unit/test_kafka_real
+ *
+ * TIDE_KADMIN says where kadmin is; build/kadmin when unset. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,6 +31,12 @@ struct reader {
 
 static char topic[64]; /* its own for each test and run */
 
+static const char *kadmin(void)
+{
+	const char *path = getenv("TIDE_KADMIN");
+	return path != NULL ? path : "build/kadmin";
+}
+
 /* Run kadmin with `args`, after `feed |`; its output into out when not NULL. */
 __attribute__((format(printf, 4, 5))) static void admin(char *out, size_t size, const char *feed,
                                                         const char *fmt, ...)
@@ -38,7 +47,7 @@ __attribute__((format(printf, 4, 5))) static void admin(char *out, size_t size, 
 	vsnprintf(args, sizeof args, fmt, ap);
 	va_end(ap);
 	snprintf(command, sizeof command, "%s%s %s -b %s %s", feed != NULL ? feed : "",
-	         feed != NULL ? " |" : "", getenv("TIDE_KADMIN"), getenv("TIDE_KAFKA"), args);
+	         feed != NULL ? " |" : "", kadmin(), getenv("TIDE_KAFKA"), args);
 	FILE *in = popen(command, "r");
 	assert_non_null(in);
 	size_t got = out != NULL ? fread(out, 1, size - 1, in) : 0;
@@ -61,16 +70,16 @@ static int tear_down(void **state)
 {
 	char command[512];
 	(void)state;
-	if (getenv("TIDE_KAFKA") == NULL || getenv("TIDE_KADMIN") == NULL)
+	if (getenv("TIDE_KAFKA") == NULL)
 		return 0;
-	snprintf(command, sizeof command, "%s -b %s delete %s 2>/dev/null", getenv("TIDE_KADMIN"),
+	snprintf(command, sizeof command, "%s -b %s delete %s 2>/dev/null", kadmin(),
 	         getenv("TIDE_KAFKA"), topic);
 	return system(command) < 0;
 }
 
 static void need_kafka(void)
 {
-	if (getenv("TIDE_KAFKA") == NULL || getenv("TIDE_KADMIN") == NULL)
+	if (getenv("TIDE_KAFKA") == NULL)
 		skip();
 }
 
@@ -184,8 +193,8 @@ static void recreate(int partitions)
 	char out[256] = "x", command[512];
 	admin(NULL, 0, NULL, "delete %s", topic);
 	int64_t until = tide_clock_mono_us() + DEADLINE_US;
-	snprintf(command, sizeof command, "%s -b %s create %s %d 2>/dev/null",
-	         getenv("TIDE_KADMIN"), getenv("TIDE_KAFKA"), topic, partitions);
+	snprintf(command, sizeof command, "%s -b %s create %s %d 2>/dev/null", kadmin(),
+	         getenv("TIDE_KAFKA"), topic, partitions);
 	while (system(command) != 0 && tide_clock_mono_us() < until)
 		continue;
 	admin(out, sizeof out, NULL, "offsets %s", topic);
@@ -300,7 +309,7 @@ static void an_open_transaction_holds_the_end_back(void **state)
 		command, sizeof command,
 		"seq 1 4 | sed 's/.*/{\"value\":\"v&\"}/' | { %s -b %s transact %s hang & echo $!; "
 		"wait; }",
-		getenv("TIDE_KADMIN"), getenv("TIDE_KAFKA"), topic);
+		kadmin(), getenv("TIDE_KAFKA"), topic);
 	FILE *open = popen(command, "r");
 	int pid = 0;
 	char line[64] = "";

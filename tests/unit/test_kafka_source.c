@@ -11,6 +11,8 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "c11_threads.h"
+
 #include "base/clock.h"
 #include "broker/broker.h"
 #include "broker/produce.h"
