@@ -50,6 +50,7 @@ enum {
 	L0_FILES_MAX = 16,
 	L0_WAIT_MS = 5,
 	OPEN_FILES_MAX = 256,
+	CACHE_SHARD_BITS = 2,
 	RECOVER_TOLERATE_TAIL = 0, /* WALRecoveryMode::kTolerateCorruptedTailRecords */
 	CHECKSUM_XXH3 = 4,
 	LOG_WARN = 2
@@ -109,7 +110,13 @@ static void options_memory(struct tide_rocks *db, size_t memory)
 	/* A quarter is left for what nothing counts: table readers, the SST
 	 * writer, compaction's read buffers. */
 	size_t memtables = memory / 4;
-	db->cache = rocksdb_cache_create_lru(memory / 2);
+	/* Few shards: by default each would be half a MiB, and a block that is
+	 * larger than its shard is read from the file again for every key. */
+	rocksdb_lru_cache_options_t *lru = rocksdb_lru_cache_options_create();
+	rocksdb_lru_cache_options_set_capacity(lru, memory / 2);
+	rocksdb_lru_cache_options_set_num_shard_bits(lru, CACHE_SHARD_BITS);
+	db->cache = rocksdb_cache_create_lru_opts(lru);
+	rocksdb_lru_cache_options_destroy(lru);
 	rocksdb_options_set_db_write_buffer_size(db->options, memtables);
 	rocksdb_options_set_write_buffer_size(db->options, memtables / 2);
 	rocksdb_options_set_max_write_buffer_number(db->options, 3);
@@ -128,6 +135,13 @@ static void options_table(struct tide_rocks *db)
 	rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
 	rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(table, 1);
 	rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1);
+	/* The filter of a compacted file has megabytes; in partitions only the
+	 * part that a key needs has to be in the cache. */
+	rocksdb_block_based_options_set_index_type(
+		table, rocksdb_block_based_table_index_type_two_level_index_search);
+	rocksdb_block_based_options_set_partition_filters(table, 1);
+	rocksdb_block_based_options_set_metadata_block_size(table, 8 << 10);
+	rocksdb_block_based_options_set_pin_top_level_index_and_filter(table, 1);
 	rocksdb_options_set_block_based_table_factory(db->options, table);
 }
 

@@ -54,15 +54,17 @@ static int files_in(const char *dir)
 	return count;
 }
 
-/* Child: decides epochs until a fail point ends it. */
+/* Child: decides epochs until a fail point ends it; then takes no more. */
 static int child_run(const char *dir)
 {
 	struct tide_checkpoint *cp = open_ok(dir, false);
-	for (int i = 0; i < 6; i++)
-		if (decide_next(cp) != TIDE_OK)
-			return decide_next(cp) == TIDE_ERR_IO ? 9 : 8; /* and takes no more */
+	int rc = TIDE_OK;
+	for (int i = 0; rc == TIDE_OK && i < 6; i++)
+		rc = decide_next(cp);
+	if (rc != TIDE_OK)
+		rc = decide_next(cp) == TIDE_ERR_IO ? 9 : 8;
 	tide_checkpoint_close(cp);
-	return 0;
+	return rc;
 }
 
 static void every_fail_point_leaves_a_whole_epoch(void **state)
