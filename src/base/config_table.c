@@ -106,7 +106,7 @@ static const struct tide_setting settings[] = {
 	  .letter = 'o',
 	  .type = TIDE_SETTING_TEXT,
 	  .initial = "auto",
-	  .choices = "auto|table|spark|json|csv",
+	  .choices = "auto|table|spark|json|csv|none",
 	  .takes = "FORMAT",
 	  .help = "Format of console sinks; auto is a live table on a terminal, spark "
 	          "in a pipe, none takes no rows." },

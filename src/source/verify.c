@@ -24,7 +24,6 @@ int tide_kafka_verify(struct tide_source *src, struct tide_source_part *part,
 {
 	struct tide_kafka *kafka = (struct tide_kafka *)src;
 	assert(part != NULL && loss != NULL);
-	assert(part->print.offset < part->next);
 	int64_t start = 0, end = 0;
 	bool exists;
 	enum found found = FOUND_NONE;
@@ -41,7 +40,8 @@ int tide_kafka_verify(struct tide_source *src, struct tide_source_part *part,
 		loss->to = start;
 		loss->lost = start - part->next;
 		return TIDE_OK;
-	} else if (part->print.offset < 0) {
+	} else if (part->print.offset < 0 || part->print.offset >= part->next) {
+		/* None, or one from before the partition was put back. */
 		return TIDE_OK;
 	} else {
 		if (part->print.offset >= start)
