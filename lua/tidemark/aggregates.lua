@@ -4,9 +4,9 @@
 --
 -- Built-ins work on the stored 64-bit values; a job's own ones see Lua numbers
 -- through the getters that state.lua makes.
-local ffi = require "ffi"
 local errors = require "tidemark.errors"
 local names = require "tidemark.names"
+local native = require "tidemark.native"
 local schema = require "tidemark.schema"
 local state = require "tidemark.state"
 local stream = require "tidemark.stream"
@@ -55,7 +55,8 @@ local function define(spec)
    for i, column in ipairs(spec.state) do
       fields[i] = ("%s %s;"):format(column[2] == "double" and "double" or "int64_t", column[1])
    end
-   spec.pointer = ffi.typeof("struct { " .. table.concat(fields, " ") .. " } *")
+   local _, pointer = native.struct(table.concat(fields, " "))
+   spec.pointer = pointer
    spec.built_in = true
    return spec
 end

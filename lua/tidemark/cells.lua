@@ -7,7 +7,7 @@ local text = require "tidemark.text"
 local C, ctx = native.C, native.ctx
 local type, tonumber, floor = type, tonumber, math.floor
 local is_text = text.is_text
-local EXACT = 2 ^ 53
+local EXACT, EXACT_INT = 2 ^ 53, 9007199254740992LL
 
 local M = {}
 
@@ -93,12 +93,12 @@ end
 
 --- An int column as a Lua number.
 function M.exact(value, name)
-   local number = tonumber(value)
-   if number > EXACT or number < -EXACT then
+   -- Compared as 64-bit integers: as a number, 2^53 + 1 is 2^53.
+   if value > EXACT_INT or value < -EXACT_INT then
       error(('column "%s" is beyond 2^53, where Lua numbers are no longer exact; ' ..
              'declare it "%s:string"'):format(name, name), 0)
    end
-   return number
+   return (tonumber(value))
 end
 
 function M.text_of(cell)

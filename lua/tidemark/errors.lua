@@ -25,13 +25,36 @@ function M.line_text(path, line)
    return source and source.lines[line]
 end
 
+-- While a job is loaded: the line of it that ran last. `return f(x)` leaves no
+-- frame behind, and a job ends with just that.
+local last = {}
+
+local function watch_line(_, line)
+   local source = sources[debug.getinfo(2, "S").source]
+   if source then
+      last.path, last.line = source.path, line
+   end
+end
+
+--- Call fn while watching which line of a job runs.
+function M.watched(fn, ...)
+   debug.sethook(watch_line, "l")
+   local results = { xpcall(fn, M.handler, ...) }
+   debug.sethook()
+   last = {}
+   if not results[1] then
+      error(results[2], 0)
+   end
+   return unpack(results, 2)
+end
+
 --- Path and line of the job code that called into us, if any did.
 function M.here(level)
    level = (level or 1) + 1
    while true do
       local info = debug.getinfo(level, "Sl")
       if not info then
-         return nil, 0
+         return last.path, last.line or 0
       elseif sources[info.source] then
          return sources[info.source].path, info.currentline
       end

@@ -17,7 +17,7 @@ local function number_of(lookup, key)
    return -1
 end
 
-local function make(values, count)
+local function make(values)
    local lookup = ffi.gc(C.tide_ffi_lookup_new(), C.tide_ffi_lookup_free)
    return setmetatable({}, {
       __metatable = false,
@@ -27,7 +27,6 @@ local function make(values, count)
       __newindex = function()
          error("a set or map cannot be changed once it is made", 0)
       end,
-      __len = function() return count end,
       __call = function(_, key) return values[number_of(lookup, key)] end,
    }), lookup
 end
@@ -49,7 +48,7 @@ function M.set(list)
       error('tide.set wants a list: tide.set { "a", "b" }', 0)
    end
    local values = {}
-   local set, lookup = make(values, #list)
+   local set, lookup = make(values)
    for _, key in ipairs(list) do
       values[add(lookup, key, "tide.set")] = true
    end
@@ -61,11 +60,8 @@ function M.map(pairs_of)
    if type(pairs_of) ~= "table" then
       error('tide.map wants a table: tide.map { error = "alerts" }', 0)
    end
-   local values, count = {}, 0
-   for _ in pairs(pairs_of) do
-      count = count + 1
-   end
-   local map, lookup = make(values, count)
+   local values = {}
+   local map, lookup = make(values)
    for key, value in pairs(pairs_of) do
       values[add(lookup, key, "tide.map")] = value
    end

@@ -35,9 +35,18 @@ local function entries()
    return ffi.load(path)
 end
 
+--- A new struct type of these fields, and pointers to it. Named, because what
+--- busted puts in place of ffi.typeof answers equal text with the same type.
+function native.struct(fields)
+   kept.structs = (kept.structs or 0) + 1
+   local name = "struct tide_lua_" .. kept.structs
+   ffi.cdef(name .. " { " .. fields .. " };")
+   return ffi.typeof(name), ffi.typeof(name .. " *")
+end
+
 local C = entries()
 local text = "\n" .. ffi.string(C.tide_ffi_abi())
-ffi.cdef((text:gsub("\n#[^\n]*", "\n"):gsub("tide_ro", "const")))
+ffi.cdef((text:gsub("\n#[^\n]*", "\n"):gsub("tide_ro ", "const ")))
 
 local given = package.loaded["tidemark.ctx"]
 native.C = C

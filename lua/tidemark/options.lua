@@ -96,8 +96,9 @@ function M.check(kind, title, given)
       end
       local value, wanted = checks[check](given[key])
       if not value then
-         error(("%s: %s must be %s, not %s"):format(title, key, wanted,
-            type(given[key]) == "string" and ('"%s"'):format(given[key]) or tostring(given[key])), 0)
+         local shown = type(given[key]) == "string" and ('"%s"'):format(given[key])
+            or tostring(given[key])
+         error(("%s: %s must be %s, not %s"):format(title, key, wanted, shown), 0)
       end
       result[key] = value
    end

@@ -111,7 +111,8 @@ end
 local function check_map(program, fact, parent)
    local row = schema.parse(fact.columns, "string", ":" .. fact.kind)
    if #row.columns > VALUES_MAX then
-      error((":%s gives at most %d columns, not %d"):format(fact.kind, VALUES_MAX, #row.columns), 0)
+      error((":%s gives at most %d columns, not %d")
+         :format(fact.kind, VALUES_MAX, #row.columns), 0)
    end
    local step = step_new(program, fact, parent, fact.kind, row)
    step.text = ("%s(%s) -> %s"):format(fact.kind, function_name(fact.fn), schema.text(row))
@@ -144,8 +145,8 @@ end
 
 function checks.group_by(program, fact, parent)
    if parent.keyed then
-      error(":group_by: these rows are already aggregated, and this version of tidemark runs one " ..
-         "grouping per stream; group the stream before it in a second output instead", 0)
+      error(":group_by: these rows are already aggregated, and this version of tidemark runs " ..
+         "one grouping per stream; group the stream before it in a second output instead", 0)
    elseif #fact.columns == 0 then
       error(':group_by wants columns: :group_by("id")', 0)
    elseif #fact.columns > 16 then
@@ -193,7 +194,8 @@ function checks.aggregate(program, fact, group)
    end
    local key_columns = { unpack(columns) }
    if #fact.list > AGGREGATES_MAX then
-      error((":aggregate takes at most %d aggregates, not %d"):format(AGGREGATES_MAX, #fact.list), 0)
+      error((":aggregate takes at most %d aggregates, not %d")
+         :format(AGGREGATES_MAX, #fact.list), 0)
    end
    local list, offset, kinds = {}, 0, {}
    for i, aggregate in ipairs(fact.list) do
@@ -220,8 +222,8 @@ end
 local function check_mode(sink, parent)
    local mode = sink.mode or (parent.keyed and "update" or "append")
    if parent.keyed and mode == "append" then
-      error('mode = "append" puts out rows that are final, and a count without a window never is; ' ..
-         'use mode = "update" (rows that changed) or group by a window as well', 0)
+      error('mode = "append" puts out rows that are final, and a count without a window never ' ..
+         'is; use mode = "update" (rows that changed) or group by a window as well', 0)
    elseif not parent.keyed and mode ~= "append" then
       error(('mode = "%s" is for aggregated rows, and these are not: each row is new; use ' ..
          'mode = "append", or :group_by(…) and an aggregate before :to'):format(mode), 0)
@@ -307,8 +309,8 @@ local function returned(value, path)
       if not is_output(node) then
          local given = stream.facts(node)
          errors.at(given and given.path or path, given and given.line or 0,
-            given and 'item %d of what the job returns is a stream that goes nowhere: end it with :to(…)'
-               or "item %d of what the job returns is not an output: end a stream with :to(…)", i)
+            "item %d of what the job returns is %s: end a stream with :to(…)", i,
+            given and "a stream that goes nowhere" or "not an output")
       end
    end
    return value, job
@@ -323,7 +325,7 @@ local function check_all_returned(list)
       if not seen[node] then
          local fact = stream.facts(node)
          errors.at(fact.path, fact.line,
-            "this output is built but not returned, so it would never run: return it, or remove it")
+            "this output is built but not returned, so it would never run: return or remove it")
       end
    end
 end
@@ -333,8 +335,9 @@ local function check_names(list, what)
    for _, step in ipairs(list) do
       local other = seen[step.name]
       if other then
-         errors.at(step.path, step.line, '%s "%s" is there twice (also in line %d): the checkpoint ' ..
-            'knows it by this name; set name = "…" on one of them', what, step.name, other.line)
+         errors.at(step.path, step.line, '%s "%s" is there twice (also in line %d): the ' ..
+            'checkpoint knows it by this name; set name = "…" on one of them',
+            what, step.name, other.line)
       end
       seen[step.name] = step
    end

@@ -18,8 +18,7 @@ local cast, istype = ffi.cast, ffi.istype
 
 local M = {}
 
-ffi.cdef "struct tide_lua_rec { const uint64_t addr_; const uint32_t gen_; };"
-local rec_ct = ffi.typeof "struct tide_lua_rec"
+local rec_ct = native.struct "const uint64_t addr_; const uint32_t gen_;"
 local rec_p = ffi.typeof "struct tide_rec *"
 local u64 = ffi.typeof "uint64_t"
 local view_ct, word_ct, word_p = text.view_ct, text.word_ct, text.word_p

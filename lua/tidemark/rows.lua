@@ -4,6 +4,7 @@
 local ffi = require "ffi"
 local cells = require "tidemark.cells"
 local names = require "tidemark.names"
+local native = require "tidemark.native"
 local record = require "tidemark.record"
 local schema = require "tidemark.schema"
 
@@ -37,7 +38,7 @@ end
 
 --- The constructor of a step's row objects.
 function M.make(step, stage, getters)
-   local row_ct = ffi.typeof "struct { const double serial_; }"
+   local row_ct = native.struct "const double serial_;"
    if step.keyed then
       getters.rec = no_record
    else

@@ -49,12 +49,38 @@ local function format(fmt, ...)
    return string.format(fmt, unpack(list, 1, count))
 end
 
+-- Positions made plain first: LuaJIT of 2022 compiles ("abc"):sub(2, -8) to "bc".
+local function ranged(fn, name, last)
+   return function(value, i, j)
+      value = as_string(value) or value
+      if type(value) == "number" then
+         value = tostring(value)
+      end
+      i = i == nil and 1 or tonumber(i)
+      j = j == nil and (last or i) or tonumber(j)
+      if type(value) ~= "string" or not i or not j then
+         return string[name](value, i, j) -- for its message
+      end
+      local len = #value
+      if i < 0 then i = len + i + 1 end
+      if j < 0 then j = len + j + 1 end
+      if i < 1 then i = 1 end
+      if j > len then j = len end
+      if i > j then
+         i, j = 1, 0
+      end
+      return fn(value, i, j)
+   end
+end
+
 local function string_library()
    local strings = {}
-   for _, name in ipairs { "byte", "find", "gmatch", "gsub", "len", "lower", "match", "reverse",
-                           "sub", "upper" } do
+   for _, name in ipairs { "find", "gmatch", "gsub", "len", "lower", "match", "reverse",
+                           "upper" } do
       strings[name] = taking_text(string[name])
    end
+   strings.sub = ranged(string.sub, "sub", -1)
+   strings.byte = ranged(string.byte, "byte")
    strings.char = string.char
    strings.format = format
    strings.rep = function(value, count, separator)
@@ -62,7 +88,8 @@ local function string_library()
       separator = separator and (as_string(separator) or separator)
       local size = (#tostring(value) + #tostring(separator or "")) * (tonumber(count) or 0)
       if size > REP_MAX then
-         error(("string.rep would make %.0f bytes; at most %d are allowed"):format(size, REP_MAX), 2)
+         error(("string.rep would make %.0f bytes; at most %d are allowed")
+            :format(size, REP_MAX), 2)
       end
       return string.rep(value, count, separator)
    end
@@ -134,7 +161,8 @@ end
 local function unpack_of(list, i, j)
    i, j = i or 1, j or (type(list) == "table" and #list or 0)
    if type(i) == "number" and type(j) == "number" and j - i >= UNPACK_MAX then
-      error(("unpack: %.0f values at once; at most %d are allowed"):format(j - i + 1, UNPACK_MAX), 2)
+      error(("unpack: %.0f values at once; at most %d are allowed")
+         :format(j - i + 1, UNPACK_MAX), 2)
    end
    return unpack(list, i, j)
 end
@@ -237,7 +265,8 @@ local function require_for(job, directory)
       name = as_string(name) or name
       if name == "tidemark" then
          return job.module
-      elseif type(name) ~= "string" or not name:match "^[%w_]+[%w_.]*$" or name:find("..", 1, true) then
+      elseif type(name) ~= "string" or not name:match "^[%w_]+[%w_.]*$" or
+         name:find("..", 1, true) then
          error(('require "%s": jobs can require "tidemark" and modules beside the job file')
             :format(tostring(name)), 0)
       elseif loaded[name] ~= nil then
@@ -267,7 +296,7 @@ function M.load(path, module)
    end
    local job = { module = module, files = {} }
    job.env = M.new(require_for(job, path:match "^(.*/)[^/]*$" or ""))
-   local value = compile(path, source, job.env)()
+   local value = errors.watched(compile(path, source, job.env))
    local files = { source }
    for _, name in ipairs(names.sorted(job.files)) do
       files[#files + 1] = job.files[name]

@@ -6,12 +6,13 @@
 -- kept state is an error and never memory that has moved.
 local ffi = require "ffi"
 local names = require "tidemark.names"
+local native = require "tidemark.native"
 
 local M = {}
 
 local c_types = { int = "int64_t", double = "double", bool = "int64_t", timestamp = "int64_t" }
 local known_types = { "int", "double", "bool", "timestamp" }
-local EXACT = 2 ^ 53
+local EXACT, EXACT_INT = 2 ^ 53, 9007199254740992LL
 
 local function columns_of(declared)
    if type(declared) ~= "table" or next(declared) == nil then
@@ -38,12 +39,11 @@ local function stale()
 end
 
 local function exact(name, value)
-   local number = tonumber(value)
-   if number > EXACT or number < -EXACT then
+   if value > EXACT_INT or value < -EXACT_INT then
       error(('state "%s" is beyond 2^53, where Lua numbers are no longer exact; make it a double')
          :format(name), 0)
    end
-   return number
+   return (tonumber(value))
 end
 
 local function whole(name, value)
@@ -72,7 +72,7 @@ local function micros(name, value)
 end
 
 local readers = {
-   int = "return exact(%q, cast(pointer, s.addr_).%s)",
+   int = "return (exact(%q, cast(pointer, s.addr_).%s))",
    double = "local _ = %q return cast(pointer, s.addr_).%s",
    bool = "local _ = %q return cast(pointer, s.addr_).%s ~= 0",
    timestamp = "local _ = %q return tonumber(cast(pointer, s.addr_).%s) / 1000",
@@ -115,12 +115,12 @@ function M.define(definition)
    for i, column in ipairs(columns) do
       fields[i] = ("%s f%d_;"):format(c_types[column[2]], i)
    end
-   local pointer = ffi.typeof("struct { " .. table.concat(fields, " ") .. " } *")
+   local _, pointer = native.struct(table.concat(fields, " "))
    local stage = ffi.new "struct tide_stage"
    local guard = ffi.cast("struct tide_stage *", stage)
    local get, set = assert(loadstring(accessor_text(columns), "=state"))(
       pointer, guard, ffi.cast, stale, exact, whole, number, flag, micros)
-   local object = ffi.typeof "struct { const double serial_; const uint64_t addr_; }"
+   local object = native.struct "const double serial_; const uint64_t addr_;"
    ffi.metatype(object, {
       __index = function(s, key)
          local getter = get[key]

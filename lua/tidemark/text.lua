@@ -285,14 +285,14 @@ end
 for _, name in ipairs { "match", "gmatch", "gsub", "rep", "reverse" } do
    methods[name] = function(v, ...)
       wants(name, v)
-      local strings = getmetatable("").__index
+      local strings = debug.getmetatable("").__index
       return strings[name](string_of(v), ...)
    end
 end
 
 M.methods = methods
 
-local function index(v, key)
+local function index(_, key)
    local method = methods[key]
    if method then
       return method
@@ -313,13 +313,20 @@ local meta = {
    __eq = equal,
    __lt = function(a, b) return order(a, b) < 0 end,
    __le = function(a, b) return order(a, b) <= 0 end,
-   __len = function(v) live(v) return v.len_ end,
+   __len = function(v)
+      live(v)
+      return v.len_
+   end,
    __tostring = string_of,
    __concat = function(a, b)
       local left = as_string(a) or (type(a) == "number" and tostring(a))
       local right = as_string(b) or (type(b) == "number" and tostring(b))
       if not left or not right then
-         error("attempt to concatenate text with a " .. type(left and b or a), 0)
+         local other = b
+         if not left then
+            other = a
+         end
+         error("attempt to concatenate text with a " .. type(other), 0)
       end
       return left .. right
    end,
