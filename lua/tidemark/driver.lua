@@ -155,9 +155,16 @@ end
 
 -- Running ----------------------------------------------------------------------
 
+-- Room first: even a message needs some.
+local function collected(e)
+   if e == "not enough memory" then
+      collectgarbage()
+   end
+   return e
+end
+
 local function memory_message(e)
    if type(e) == "string" and e:find("not enough memory", 1, true) then
-      collectgarbage()
       return ("the script needs more than the %d MiB its Lua state may use (memory_max); " ..
               "keep less in tables that live between records, or give it more memory")
          :format(ctx.memory_mib)
@@ -267,6 +274,7 @@ local function add_waiting(runner, loop, number)
       if ok and not fatal then
          break
       end
+      collected(e)
       first = take_back(runner, loop, adder, queue, count)
       failed = failed + 1
       local message = refused(describe(e))
@@ -310,8 +318,9 @@ function M.run(runner, input, result)
       if ok and not fatal then
          first = e
       else
-         local message = describe(e)
+         collected(e)
          undo(loop)
+         local message = describe(e)
          failed = failed + 1
          message = refused(message)
          if message then
@@ -337,6 +346,7 @@ local function whole(loop, ...)
    if ok and not fatal then
       return nil
    end
+   collected(e)
    return fatal or memory_message(e) or errors.line(e)
 end
 

@@ -54,6 +54,20 @@ static void vm_pace(struct tide_vm *vm)
 	lua_gc(vm->lua, LUA_GCSETPAUSE, pause);
 }
 
+static int collect(lua_State *lua)
+{
+	lua_gc(lua, LUA_GCCOLLECT, 0);
+	return 0;
+}
+
+/* What failed at the limit leaves a full heap behind. Protected, as collecting
+ * may itself ask for a little. */
+static void vm_collect(struct tide_vm *vm)
+{
+	if (lua_cpcall(vm->lua, collect, NULL) != 0)
+		lua_settop(vm->lua, 0);
+}
+
 /* Call the entry below `args` arguments on the stack. */
 static int vm_call(struct tide_vm *vm, int args, struct tide_error *err)
 {
@@ -64,6 +78,8 @@ static int vm_call(struct tide_vm *vm, int args, struct tide_error *err)
 		rc = vm_fail(vm, err, message != NULL ? message : "an error that is not text");
 	}
 	lua_settop(lua, 0);
+	if (rc != TIDE_OK)
+		vm_collect(vm);
 	return rc;
 }
 

@@ -1,0 +1,583 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Jobs in a VM as run/ uses it: load, plan, run, merge, finish, and limits. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include <unistd.h>
+
+#include "job/vm.h"
+#include "record/rows.h"
+#include "state/queue.h"
+#include "state/table.h"
+
+enum { PLACES_MAX = 4 };
+
+/* All that a worker has around its VM. */
+struct world {
+	char path[64];
+	struct tide_vm *vm;
+	struct tide_plan *plan;
+	struct tide_ring *ring;
+	struct tide_keyspec specs[PLACES_MAX];
+	struct tide_table *tables[PLACES_MAX];
+	struct tide_queue *queues[PLACES_MAX];
+	struct tide_rows *rows[PLACES_MAX];
+	struct tide_error err;
+	int64_t offset;
+	int bad;
+	char bad_text[512];
+	bool go_on;
+};
+
+static const struct tide_state_ops state_ops = { tide_queue_push, tide_queue_drop,
+	                                         tide_queue_resolve };
+
+static const char *const wordcount = "jobs/wordcount.lua";
+
+static bool on_bad_row(void *arg, const struct tide_batch *batch, uint32_t row,
+                       const char *message)
+{
+	struct world *world = arg;
+	assert_true(row < batch->count);
+	world->bad++;
+	snprintf(world->bad_text, sizeof world->bad_text, "%s", message);
+	return world->go_on;
+}
+
+static int vm_new(struct world *world, struct tide_vm_options options)
+{
+	memset(world, 0, sizeof *world);
+	options.lua_dir = "lua";
+	world->go_on = true;
+	return tide_vm_new(&options, &world->vm, &world->err);
+}
+
+/* A job in a file of its own; text that ends in .lua is a path. */
+static int job_load(struct world *world, const char *text)
+{
+	size_t len = strlen(text);
+	tide_plan_free(world->plan);
+	world->plan = tide_plan_new();
+	if (len > 4 && strcmp(text + len - 4, ".lua") == 0)
+		return tide_vm_load(world->vm, text, world->plan, &world->err);
+	strcpy(world->path, "/tmp/tide_vm_XXXXXX.lua");
+	int fd = mkstemps(world->path, 4);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, len), (ssize_t)len);
+	close(fd);
+	int rc = tide_vm_load(world->vm, world->path, world->plan, &world->err);
+	unlink(world->path);
+	return rc;
+}
+
+static void keyed_open(struct world *world, int k)
+{
+	const struct tide_plan_keyed *keyed = &world->plan->keyed[k];
+	struct tide_keyspec *spec = &world->specs[k];
+	bool is_text[8];
+	spec->count = keyed->key_count;
+	for (int i = 0; i < keyed->key_count; i++) {
+		spec->columns[i] = keyed->keys[i];
+		spec->types[i] = keyed->row->columns[keyed->keys[i]].type;
+	}
+	for (int i = 0; i < keyed->arg_count; i++) {
+		enum tide_type type = keyed->row->columns[keyed->args[i]].type;
+		is_text[i] = type == TIDE_STRING || type == TIDE_BYTES;
+	}
+	world->tables[k] = tide_table_new(spec, 8 * (size_t)keyed->state->count);
+	world->queues[k] = tide_queue_new(world->tables[k], spec, keyed->args, is_text,
+	                                  keyed->arg_count);
+	assert_non_null(world->queues[k]);
+}
+
+static void bind(struct world *world)
+{
+	struct tide_vm_bind bind = {
+		.state_ops = &state_ops, .queues = world->queues, .rows = world->rows,
+		.ring = world->ring, .bad_row = on_bad_row, .arg = world,
+		.now_us = 1700000000000000, .epoch = 3,
+	};
+	assert_int_equal(tide_vm_bind(world->vm, &bind, &world->err), 0);
+}
+
+static void open_with(struct world *world, const char *job, struct tide_vm_options options)
+{
+	assert_int_equal(vm_new(world, options), 0);
+	if (job_load(world, job) != 0)
+		fail_msg("%s", world->err.text);
+	assert_true(world->plan->keyed_count <= PLACES_MAX);
+	assert_true(world->plan->output_count <= PLACES_MAX);
+	for (int k = 0; k < world->plan->keyed_count; k++)
+		keyed_open(world, k);
+	for (int o = 0; o < world->plan->output_count; o++)
+		world->rows[o] = tide_rows_new(world->plan->outputs[o].row);
+	world->ring = tide_ring_new();
+	bind(world);
+}
+
+static void world_close(struct world *world)
+{
+	for (int i = 0; i < PLACES_MAX; i++) {
+		tide_queue_free(world->queues[i]);
+		tide_table_free(world->tables[i]);
+		tide_rows_free(world->rows[i]);
+	}
+	tide_vm_free(world->vm);
+	tide_ring_free(world->ring);
+	tide_plan_free(world->plan);
+}
+
+static struct tide_slice slice(const char *text)
+{
+	return (struct tide_slice){ text, text == NULL ? 0 : strlen(text) };
+}
+
+static struct tide_batch *batch_new(struct world *world)
+{
+	struct tide_batch *batch = tide_ring_next(world->ring, "topic", 2);
+	assert_non_null(batch);
+	return batch;
+}
+
+static struct tide_rec *add(struct world *world, struct tide_batch *batch, const char *key,
+                            const char *value)
+{
+	struct tide_rec *rec = tide_batch_add(batch, slice(key), slice(value), world->offset++,
+	                                      1700000000000);
+	assert_non_null(rec);
+	return rec;
+}
+
+static struct tide_run_result run(struct world *world, const struct tide_batch *batch)
+{
+	struct tide_run_result result;
+	if (tide_vm_run(world->vm, 0, batch, &result, &world->err) != 0)
+		fail_msg("%s", world->err.text);
+	return result;
+}
+
+/* All states of keyed operator k, finished into the rows of its outputs. */
+static int finish(struct world *world, int k, int output)
+{
+	const struct tide_keyspec *spec = &world->specs[k];
+	uint32_t count = tide_table_count(world->tables[k]);
+	struct tide_cell *cells = calloc((size_t)(count + 1) * (size_t)spec->count, sizeof *cells);
+	uint64_t *states = calloc(count + 1, sizeof *states), at = 0;
+	struct tide_entry *entry;
+	for (uint32_t i = 0; (entry = tide_table_each(world->tables[k], &at)) != NULL; i++) {
+		states[i] = (uintptr_t)tide_entry_state(entry);
+		assert_true(tide_key_decode(spec, tide_entry_key(world->tables[k], entry),
+		                            entry->key_len, cells + i * (uint32_t)spec->count));
+	}
+	int rc = tide_vm_finish(world->vm, k, output, cells, spec->count, states, count,
+	                        &world->err);
+	free(states);
+	free(cells);
+	return rc;
+}
+
+static bool text_is(struct tide_cell cell, const char *text)
+{
+	return cell.len == (int32_t)strlen(text) && memcmp(cell.p, text, strlen(text)) == 0;
+}
+
+static int64_t count_of(struct world *world, const char *field, const char *word)
+{
+	for (uint32_t i = 0; i < tide_rows_count(world->rows[0]); i++)
+		if (text_is(tide_rows_cell(world->rows[0], i, 0), field) &&
+		    text_is(tide_rows_cell(world->rows[0], i, 1), word))
+			return tide_rows_cell(world->rows[0], i, 2).i;
+	return 0;
+}
+
+/* A fixed mixture of records in batches of `most`; a digest of what was counted. */
+static uint64_t wordcount_digest(bool jit_off, uint32_t most)
+{
+	struct world world;
+	unsigned seed = 42;
+	open_with(&world, wordcount, (struct tide_vm_options){ .jit_off = jit_off });
+	for (int left = 4000; left > 0;) {
+		struct tide_batch *batch = batch_new(&world);
+		for (uint32_t n = 0; n < most && left > 0; n++, left--) {
+			char value[256];
+			int len = 0;
+			for (int w = rand_r(&seed) % 14; w > 0; w--)
+				len += snprintf(value + len, sizeof value - (size_t)len, "%s%d",
+				                w % 3 ? " Word" : ", w-", rand_r(&seed) % 300);
+			value[len] = '\0';
+			add(&world, batch, rand_r(&seed) % 4 ? "A key" : NULL, value);
+			if (rand_r(&seed) % 3 == 0) {
+				assert_true(tide_batch_headers(batch, 1));
+				assert_true(tide_batch_header_set(batch, 0, slice("some-name"), slice("V")));
+			}
+		}
+		run(&world, batch);
+	}
+	assert_int_equal(finish(&world, 0, -1), 0);
+	uint64_t digest = 0;
+	for (uint32_t i = 0; i < tide_rows_count(world.rows[0]); i++) {
+		struct tide_cell word = tide_rows_cell(world.rows[0], i, 1);
+		uint64_t hash = (uint64_t)tide_rows_cell(world.rows[0], i, 2).i;
+		for (int32_t c = 0; c < word.len; c++)
+			hash = hash * 1099511628211u + (unsigned char)word.p[c];
+		digest += hash; /* whatever the order */
+	}
+	assert_int_equal(world.bad, 0);
+	world_close(&world);
+	return digest;
+}
+
+static void word_count_counts_over_batches(void **state)
+{
+	(void)state;
+	struct world world;
+	open_with(&world, wordcount, (struct tide_vm_options){ 0 });
+	for (int i = 0; i < 3; i++) {
+		struct tide_batch *batch = batch_new(&world);
+		add(&world, batch, "order order", "Widget");
+		assert_true(tide_batch_headers(batch, 1));
+		assert_true(tide_batch_header_set(batch, 0, slice("authorization"), slice("")));
+		add(&world, batch, "order", NULL);
+		add(&world, batch, NULL, "");
+		struct tide_run_result result = run(&world, batch);
+		assert_int_equal(result.rows_in, 3);
+		assert_int_equal(result.rows_failed, 0);
+	}
+	assert_int_equal(finish(&world, 0, 0), 0);
+	assert_int_equal(count_of(&world, "key", "order"), 9);
+	assert_int_equal(count_of(&world, "value", "widget"), 3);
+	assert_int_equal(count_of(&world, "header", "authorization"), 3);
+	assert_int_equal(count_of(&world, "stats", "no-key"), 3);
+	assert_int_equal(count_of(&world, "stats", "no-value"), 6);
+	assert_int_equal(count_of(&world, "stats", "no-header"), 6);
+	assert_int_equal(tide_rows_count(world.rows[0]), 6);
+	world_close(&world);
+}
+
+static void counts_do_not_depend_on_the_jit_or_on_batches(void **state)
+{
+	(void)state;
+	uint64_t digest = wordcount_digest(false, 512);
+	assert_true(digest != 0);
+	assert_true(digest == wordcount_digest(true, 512));
+	assert_true(digest == wordcount_digest(false, 7));
+	assert_true(digest == wordcount_digest(true, 1));
+}
+
+static void states_merge_between_two_vms(void **state)
+{
+	(void)state;
+	struct world a, b;
+	open_with(&a, wordcount, (struct tide_vm_options){ 0 });
+	open_with(&b, wordcount, (struct tide_vm_options){ .jit_off = true });
+	struct world *both[] = { &a, &b };
+	for (int i = 0; i < 2; i++) {
+		struct tide_batch *batch = batch_new(both[i]);
+		add(both[i], batch, "k", i == 0 ? "x y" : "y y z");
+		run(both[i], batch);
+	}
+	struct tide_entry *entry;
+	uint64_t at = 0;
+	while ((entry = tide_table_each(b.tables[0], &at)) != NULL) {
+		struct tide_entry *into = tide_table_put(
+			a.tables[0], tide_entry_key(b.tables[0], entry), entry->key_len);
+		struct tide_pair pair = { (uintptr_t)tide_entry_state(into),
+			                  (uintptr_t)tide_entry_state(entry) };
+		assert_int_equal(tide_vm_merge(a.vm, 0, &pair, 1, &a.err), 0);
+	}
+	assert_int_equal(finish(&a, 0, -1), 0);
+	assert_int_equal(count_of(&a, "value", "x"), 1);
+	assert_int_equal(count_of(&a, "value", "y"), 3);
+	assert_int_equal(count_of(&a, "value", "z"), 1);
+	assert_int_equal(count_of(&a, "key", "k"), 2);
+	world_close(&a);
+	world_close(&b);
+}
+
+static void plan_of_the_word_count_is_filled(void **state)
+{
+	(void)state;
+	struct world world;
+	open_with(&world, wordcount, (struct tide_vm_options){ 0 });
+	const struct tide_plan *plan = world.plan;
+	assert_string_equal(plan->job, "wordcount");
+	assert_string_equal(plan->path, wordcount);
+	assert_true(plan->hash != 0);
+	assert_string_equal(tide_option_get(&plan->settings, "fail_on_data_loss"), "false");
+	assert_int_equal(plan->input_count, 1);
+	assert_string_equal(plan->inputs[0].kind, "kafka");
+	assert_string_equal(tide_option_get(&plan->inputs[0].options, "topics"), "demo-topic-1");
+	assert_string_equal(tide_option_get(&plan->inputs[0].options, "start"), "latest");
+	assert_int_equal(plan->keyed_count, 1);
+	assert_string_equal(plan->keyed[0].name, "count(field,word)");
+	assert_string_equal(plan->keyed[0].layout, "key field:string,word:string; count=count(){n:int}");
+	assert_int_equal(plan->keyed[0].key_count, 2);
+	assert_int_equal(plan->keyed[0].keys[1], 1);
+	assert_int_equal(plan->keyed[0].state->count, 1);
+	assert_int_equal(plan->keyed[0].arg_count, 0);
+	assert_int_equal(plan->output_count, 1);
+	assert_int_equal(plan->outputs[0].input, -1);
+	assert_int_equal(plan->outputs[0].keyed, 0);
+	assert_string_equal(plan->outputs[0].sink, "console");
+	assert_string_equal(tide_option_get(&plan->outputs[0].options, "mode"), "update");
+	assert_string_equal(plan->outputs[0].row->columns[2].name, "count");
+	assert_int_equal(plan->outputs[0].row->columns[2].type, TIDE_INT);
+	assert_int_equal(plan->step_count, 5);
+	assert_string_equal(plan->steps[1].text, "flat_map(tokens) -> field:string, word:string");
+	assert_int_equal(plan->steps[1].parent, 0);
+	assert_true(plan->steps[1].line > 0);
+	world_close(&world);
+}
+
+static const char passing[] = "local tide = require 'tidemark'\n"
+	"return tide.from(tide.kafka { topic = 't' })\n"
+	"   :filter(function(rec) if rec.key == 'bad' then error('no') end return true end)\n"
+	"   :map(function(rec) return rec.value end, { 'v' })\n"
+	"   :to(tide.console { })\n";
+
+static void hash_follows_the_source(void **state)
+{
+	(void)state;
+	struct world world;
+	assert_int_equal(vm_new(&world, (struct tide_vm_options){ 0 }), 0);
+	assert_int_equal(job_load(&world, passing), 0);
+	uint64_t first = world.plan->hash;
+	assert_int_equal(job_load(&world, passing), 0);
+	assert_true(world.plan->hash == first);
+	char changed[sizeof passing + 8];
+	snprintf(changed, sizeof changed, "%s-- x\n", passing);
+	assert_int_equal(job_load(&world, changed), 0);
+	assert_true(world.plan->hash != first);
+	world_close(&world);
+}
+
+static void bad_row_is_reported_and_passed(void **state)
+{
+	(void)state;
+	struct world world;
+	open_with(&world, passing, (struct tide_vm_options){ 0 });
+	struct tide_batch *batch = batch_new(&world);
+	add(&world, batch, "a", "1");
+	add(&world, batch, "bad", "2");
+	add(&world, batch, "a", "3");
+	struct tide_run_result result = run(&world, batch);
+	assert_int_equal(result.rows_in, 3);
+	assert_int_equal(result.rows_failed, 1);
+	assert_int_equal(world.bad, 1);
+	assert_non_null(strstr(world.bad_text, "topic[2]@1: "));
+	assert_non_null(strstr(world.bad_text, ".lua:3: no; on_error = \"skip\""));
+	assert_int_equal(tide_rows_count(world.rows[0]), 2);
+	assert_true(text_is(tide_rows_cell(world.rows[0], 1, 0), "3"));
+	world_close(&world);
+}
+
+static void bad_row_stops_the_batch_when_told_to(void **state)
+{
+	(void)state;
+	struct world world;
+	open_with(&world, passing, (struct tide_vm_options){ 0 });
+	world.go_on = false;
+	struct tide_batch *batch = batch_new(&world);
+	struct tide_run_result result;
+	add(&world, batch, "a", "1");
+	add(&world, batch, "bad", "2");
+	assert_int_equal(tide_vm_run(world.vm, 0, batch, &result, &world.err), TIDE_ERR_SCRIPT);
+	assert_non_null(strstr(world.err.text, "topic[2]@1: "));
+	assert_int_equal(tide_rows_count(world.rows[0]), 1);
+	world_close(&world);
+}
+
+static void load_errors_name_file_line_and_text(void **state)
+{
+	(void)state;
+	struct world world;
+	assert_int_equal(vm_new(&world, (struct tide_vm_options){ 0 }), 0);
+	assert_int_equal(job_load(&world, "/nowhere/job.lua"), TIDE_ERR_SCRIPT);
+	assert_non_null(strstr(world.err.text, "/nowhere/job.lua: cannot read this job file"));
+	assert_int_equal(job_load(&world, "local x\nlocal y = = 1\n"), TIDE_ERR_SCRIPT);
+	assert_non_null(strstr(world.err.text, ".lua:2: syntax error: "));
+	assert_non_null(strstr(world.err.text, "\n     2 | local y = = 1"));
+	assert_int_equal(job_load(&world, "return nil"), TIDE_ERR_SCRIPT);
+	assert_non_null(strstr(world.err.text, "the job returns nothing"));
+	/* The VM is as good as new. */
+	assert_int_equal(job_load(&world, passing), 0);
+	world_close(&world);
+}
+
+static void wrong_library_folder_is_named(void **state)
+{
+	(void)state;
+	struct tide_vm *vm = NULL;
+	struct tide_error err;
+	struct tide_vm_options options = { .lua_dir = "/nowhere" };
+	assert_int_equal(tide_vm_new(&options, &vm, &err), TIDE_ERR_SCRIPT);
+	assert_null(vm);
+	assert_non_null(strstr(err.text, "the Lua library in /nowhere does not start"));
+}
+
+static void settings_reach_the_job(void **state)
+{
+	(void)state;
+	struct world world;
+	struct tide_options set = { 0 };
+	assert_true(tide_option_set(&set, "include_headers", "false"));
+	open_with(&world, wordcount, (struct tide_vm_options){ .set = &set });
+	struct tide_batch *batch = batch_new(&world);
+	add(&world, batch, "k", "v");
+	run(&world, batch);
+	assert_int_equal(finish(&world, 0, -1), 0);
+	assert_int_equal(tide_rows_count(world.rows[0]), 2);
+	world_close(&world);
+	tide_options_fini(&set);
+}
+
+static const char greedy[] = "local tide = require 'tidemark'\n"
+	"local kept = {}\n"
+	"return tide.from(tide.kafka { topic = 't' })\n"
+	"   :map(function(rec)\n"
+	"      if rec.key == 'grow' then\n"
+	"         local list = {}\n"
+	"         for i = 1, 1e7 do list[i] = { i, tostring(i) } end\n"
+	"      end\n"
+	"      return 1\n"
+	"   end, { 'v:int' }):to(tide.console { })\n";
+
+static void greedy_row_fails_alone_and_the_limit_is_named(void **state)
+{
+	(void)state;
+	struct world world;
+	open_with(&world, greedy, (struct tide_vm_options){ .memory_max = 24 << 20 });
+	for (int i = 0; i < 5; i++) {
+		struct tide_batch *batch = batch_new(&world);
+		add(&world, batch, "a", NULL);
+		add(&world, batch, "grow", NULL);
+		add(&world, batch, "a", NULL);
+		struct tide_run_result result = run(&world, batch);
+		assert_int_equal(result.rows_failed, 1);
+		assert_true(tide_vm_memory(world.vm) <= 24 << 20);
+	}
+	assert_int_equal(world.bad, 5);
+	assert_non_null(strstr(world.bad_text, "topic[2]@13: "));
+	assert_non_null(strstr(world.bad_text, "24 MiB"));
+	assert_non_null(strstr(world.bad_text, "memory_max"));
+	assert_int_equal(tide_rows_count(world.rows[0]), 10);
+	world_close(&world);
+}
+
+static void greedy_load_names_the_limit(void **state)
+{
+	(void)state;
+	struct world world;
+	assert_int_equal(vm_new(&world, (struct tide_vm_options){ .memory_max = 16 << 20 }), 0);
+	assert_int_equal(job_load(&world, "local t = {}\nfor i = 1, 1e8 do t[i] = { i } end\n"),
+	                 TIDE_ERR_SCRIPT);
+	assert_non_null(strstr(world.err.text, "16 MiB (memory_max)"));
+	assert_int_equal(job_load(&world, passing), 0);
+	world_close(&world);
+}
+
+static void state_too_small_to_start_is_an_error(void **state)
+{
+	(void)state;
+	for (size_t max = 1 << 10; max < 1 << 20; max += 29 << 10) {
+		struct world world;
+		int rc = vm_new(&world, (struct tide_vm_options){ .memory_max = max });
+		if (rc == 0)
+			rc = job_load(&world, wordcount);
+		assert_true(rc == 0 || rc == TIDE_ERR_SCRIPT || rc == TIDE_ERR_NOMEM);
+		assert_true(rc == 0 || world.err.text[0] != '\0');
+		world_close(&world);
+	}
+}
+
+static void memory_stays_put_over_many_batches(void **state)
+{
+	(void)state;
+	struct world world;
+	size_t before = 0;
+	open_with(&world, wordcount, (struct tide_vm_options){ 0 });
+	for (int i = 0; i < 400; i++) {
+		struct tide_batch *batch = batch_new(&world);
+		for (int n = 0; n < 100; n++)
+			add(&world, batch, "some key", "a few words of text, and more of them");
+		run(&world, batch);
+		if (i == 200)
+			before = tide_vm_memory(world.vm);
+	}
+	assert_true(tide_vm_memory(world.vm) < before * 4 + (4 << 20));
+	world_close(&world);
+}
+
+static void views_of_a_million_words_and_ten_thousand_headers_work(void **state)
+{
+	(void)state;
+	struct world world;
+	enum { BIG = 1 << 20, HEADERS = 10000 };
+	char *text = malloc(BIG);
+	for (int i = 0; i < BIG; i++)
+		text[i] = i % 2 ? ' ' : 'a';
+	open_with(&world, wordcount, (struct tide_vm_options){ 0 });
+	for (int round = 0; round < 3; round++) {
+		struct tide_batch *batch = batch_new(&world);
+		assert_non_null(tide_batch_add(batch, (struct tide_slice){ text, BIG },
+		                               (struct tide_slice){ text, BIG }, round, 0));
+		assert_true(tide_batch_headers(batch, HEADERS));
+		for (uint32_t i = 0; i < HEADERS; i++)
+			assert_true(tide_batch_header_set(batch, i, slice("name"), slice("v")));
+		run(&world, batch);
+	}
+	assert_int_equal(finish(&world, 0, -1), 0);
+	assert_int_equal(count_of(&world, "key", "a"), 3 * BIG / 2);
+	assert_int_equal(count_of(&world, "value", "a"), 3 * BIG / 2);
+	assert_int_equal(count_of(&world, "header", "name"), 3 * HEADERS);
+	world_close(&world);
+	free(text);
+}
+
+static void empty_batches_and_no_states_are_fine(void **state)
+{
+	(void)state;
+	struct world world;
+	open_with(&world, wordcount, (struct tide_vm_options){ 0 });
+	assert_int_equal(run(&world, batch_new(&world)).rows_in, 0);
+	assert_int_equal(finish(&world, 0, -1), 0);
+	assert_int_equal(tide_vm_merge(world.vm, 0, NULL, 0, &world.err), 0);
+	world_close(&world);
+}
+
+static void version_names_luajit(void **state)
+{
+	(void)state;
+	assert_non_null(strstr(tide_vm_version(), "LuaJIT 2."));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(word_count_counts_over_batches),
+		cmocka_unit_test(counts_do_not_depend_on_the_jit_or_on_batches),
+		cmocka_unit_test(states_merge_between_two_vms),
+		cmocka_unit_test(plan_of_the_word_count_is_filled),
+		cmocka_unit_test(hash_follows_the_source),
+		cmocka_unit_test(bad_row_is_reported_and_passed),
+		cmocka_unit_test(bad_row_stops_the_batch_when_told_to),
+		cmocka_unit_test(load_errors_name_file_line_and_text),
+		cmocka_unit_test(wrong_library_folder_is_named),
+		cmocka_unit_test(settings_reach_the_job),
+		cmocka_unit_test(greedy_row_fails_alone_and_the_limit_is_named),
+		cmocka_unit_test(greedy_load_names_the_limit),
+		cmocka_unit_test(state_too_small_to_start_is_an_error),
+		cmocka_unit_test(memory_stays_put_over_many_batches),
+		cmocka_unit_test(views_of_a_million_words_and_ten_thousand_headers_work),
+		cmocka_unit_test(empty_batches_and_no_states_are_fine),
+		cmocka_unit_test(version_names_luajit),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
