@@ -59,7 +59,7 @@ return function()
    function handler.errorOutside(element)
       if element.descriptor ~= "it" then
          failed = failed + 1
-         say("  FAIL  ", element.descriptor, " ", tostring(element.name))
+         say("  FAIL  ", tostring(element.descriptor), " ", tostring(element.name))
          if handler.errors[#handler.errors] then
             show(handler.errors[#handler.errors])
          end

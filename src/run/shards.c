@@ -218,8 +218,9 @@ static int finish_slice(struct tide_shards *shards, int keyed, const bool *updat
 	struct slice *slice = &shards->slices[keyed];
 	const struct tide_plan *plan = shards->options.plan;
 	bool ok = true;
-	qsort_r(slice->dirty, slice->dirty_count, sizeof *slice->dirty, by_shard_and_key,
-	        slice->table);
+	if (slice->dirty_count > 0)
+		qsort_r(slice->dirty, slice->dirty_count, sizeof *slice->dirty, by_shard_and_key,
+		        slice->table);
 	for (size_t i = 0; ok && i < slice->dirty_count; i++) {
 		struct tide_entry *entry = slice->dirty[i];
 		tide_buf_clear(&shards->key_bytes);

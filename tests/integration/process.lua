@@ -260,9 +260,21 @@ function Process:wait(limit_s)
    return nil, "running"
 end
 
---- End it by force and collect it.
+-- Pids below a pid, the deepest first.
+local function below(pid, list)
+   for _, child in ipairs(M.children(pid)) do
+      below(child, list)
+      list[#list + 1] = child
+   end
+   return list
+end
+
+--- End it and what it started by force, and collect it.
 function Process:destroy()
    if not self:ended() then
+      for _, pid in ipairs(below(self.pid, {})) do
+         C.kill(pid, M.signals.KILL)
+      end
       C.kill(self.pid, M.signals.KILL)
       C.waitpid(self.pid, nil, 0)
       self.over, self.signal = true, M.signals.KILL
