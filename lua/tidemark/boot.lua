@@ -1,19 +1,22 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What src/job/vm.c calls: five functions that return nil or a message.
+-- What src/job/vm.c calls: five functions that read their arguments from
+-- ctx.call and return nil or a message.
 local ffi = require "ffi"
 local driver = require "tidemark.driver"
 local errors = require "tidemark.errors"
+local native = require "tidemark.native"
 local plan = require "tidemark.plan"
 local plan_write = require "tidemark.plan_write"
 local sandbox = require "tidemark.sandbox"
 local stream = require "tidemark.stream"
 local tide = require "tidemark"
 
+local ctx = native.ctx
 local M = {}
 
 local runner
 
-local function load_job(path, target)
+local function load_job(path)
    runner = nil
    errors.forget()
    stream.forget()
@@ -21,13 +24,14 @@ local function load_job(path, target)
    local value, files = sandbox.load(path, tide)
    local program = plan.make(value, path)
    runner = driver.new(program)
-   if target then
-      plan_write.write(ffi.cast("struct tide_plan *", target), program, files)
+   if ctx.call.plan ~= nil then
+      plan_write.write(ctx.call.plan, program, files)
    end
 end
 
-function M.load(path, target)
-   local ok, e = xpcall(load_job, errors.handler, path, target)
+--- Load the job file at ctx.call.path, and fill ctx.call.plan if there is one.
+function M.load()
+   local ok, e = xpcall(load_job, errors.handler, ffi.string(ctx.call.path))
    return not ok and errors.show(e) or nil
 end
 
@@ -40,16 +44,19 @@ function M.bind()
    return not runner and "no job is loaded" or nil
 end
 
-function M.run(input, result)
-   return driver.run(runner, input, result)
+function M.run()
+   return driver.run(runner, ctx.call.number, ctx.call.result)
 end
 
-function M.merge(keyed, list, count)
-   return driver.merge(runner, keyed, list, count)
+function M.merge()
+   local call = ctx.call
+   return driver.merge(runner, call.number, call.pairs, tonumber(call.count))
 end
 
-function M.finish(keyed, output, keys, stride, states, count)
-   return driver.finish(runner, keyed, output, keys, stride, states, count)
+function M.finish()
+   local call = ctx.call
+   return driver.finish(runner, call.number, call.output, call.keys, call.stride, call.states,
+                        tonumber(call.count))
 end
 
 return M

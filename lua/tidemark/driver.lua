@@ -17,10 +17,6 @@ local cast = ffi.cast
 local M = {}
 
 local stage_p = ffi.typeof "struct tide_stage *"
-local result_p = ffi.typeof "struct tide_run_result *"
-local pairs_p = ffi.typeof "const struct tide_pair *"
-local cells_p = ffi.typeof "const struct tide_cell *"
-local states_p = ffi.typeof "const uint64_t *"
 local bytes_p = ffi.typeof "char *"
 local waiting = ffi.new "uint32_t[1]"
 local MALFORMED = 1 -- TIDE_SCAN_MALFORMED
@@ -334,7 +330,6 @@ function M.run(runner, input, result)
          return message
       end
    end
-   result = cast(result_p, result)
    result.rows_in, result.rows_failed = count, failed
    result.rows_filtered, result.rows_malformed = ctx.filtered, ctx.malformed
    return nil
@@ -352,7 +347,7 @@ end
 
 --- Fold states. Returns nil or a message.
 function M.merge(runner, keyed, pairs_list, count)
-   local message = whole(runner.merges[keyed + 1], cast(pairs_p, pairs_list), count)
+   local message = whole(runner.merges[keyed + 1], pairs_list, count)
    return message and ("merging states of %s: %s")
       :format(runner.program.keyed[keyed + 1].name, message)
 end
@@ -368,7 +363,7 @@ function M.finish(runner, keyed, output, keys, stride, states, count)
       finishes[number] = loop
    end
    begin(loop.outputs)
-   local message = whole(loop, cast(cells_p, keys), stride, cast(states_p, states), count)
+   local message = whole(loop, keys, stride, states, count)
    return message and ("finishing states of %s: %s")
       :format(runner.program.keyed[keyed + 1].name, message)
 end

@@ -10,6 +10,7 @@
 
 struct tide_arena;
 struct tide_options;
+struct tide_plan;
 struct tide_pool;
 struct tide_ring;
 struct tide_rows;
@@ -28,7 +29,24 @@ struct tide_stage {
 	struct tide_cell c[256]; /* TIDE_COLUMNS_MAX */
 };
 
+/* What a call from C into Lua is about. Arguments go this way because pushing
+ * them onto Lua's stack may ask for memory where nothing catches its lack. */
+struct tide_call {
+	const char *path;
+	struct tide_plan *plan;
+	struct tide_run_result *result;
+	const struct tide_pair *pairs;
+	const struct tide_cell *keys;
+	const uint64_t *states;
+	uint64_t count;
+	int32_t number; /* of the input or keyed operator */
+	int32_t output;
+	int32_t stride;
+	int32_t spare;
+};
+
 struct tide_ctx {
+	struct tide_call call;
 	uint32_t gen;        /* of the text that is being made; never 0 while a script runs */
 	uint32_t row;        /* of the batch, or of the states to finish */
 	uint32_t calls;      /* of tide.random for this row */

@@ -6,7 +6,6 @@
 
 struct tide_json_spec;
 struct tide_lookup;
-struct tide_plan;
 
 /* This file, ctx.h and abi.h, as one text. */
 const char *tide_ffi_abi(void);

@@ -83,7 +83,7 @@ void *tide_heap_alloc(void *ud, void *p, size_t old, size_t size)
 		heap->used -= old;
 		return NULL;
 	}
-	if (size > old && size - old > heap->max - heap->used) {
+	if (size > old && (heap->used > heap->max || size - old > heap->max - heap->used)) {
 		heap->hit = true;
 		return NULL;
 	}

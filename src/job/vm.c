@@ -68,40 +68,38 @@ static void vm_collect(struct tide_vm *vm)
 		lua_settop(vm->lua, 0);
 }
 
-/* Call the entry below `args` arguments on the stack. */
-static int vm_call(struct tide_vm *vm, int args, struct tide_error *err)
+static const char *error_text(lua_State *lua)
+{
+	return lua_type(lua, -1) == LUA_TSTRING ? lua_tostring(lua, -1)
+	                                        : "an error that is not text";
+}
+
+/* Call an entry on what vm->ctx->call says. */
+static int vm_call(struct tide_vm *vm, enum entry entry, struct tide_error *err)
 {
 	lua_State *lua = vm->lua;
 	int rc = TIDE_OK;
-	if (lua_pcall(lua, args, 1, 0) != 0 || !lua_isnil(lua, -1)) {
-		const char *message = lua_tostring(lua, -1);
-		rc = vm_fail(vm, err, message != NULL ? message : "an error that is not text");
-	}
+	assert(lua_gettop(lua) == 0);
+	lua_rawgeti(lua, LUA_REGISTRYINDEX, vm->entries[entry]);
+	if (lua_pcall(lua, 0, 1, 0) != 0 || !lua_isnil(lua, -1))
+		rc = vm_fail(vm, err, error_text(lua));
 	lua_settop(lua, 0);
 	if (rc != TIDE_OK)
 		vm_collect(vm);
 	return rc;
 }
 
-static void vm_entry(struct tide_vm *vm, enum entry entry)
-{
-	assert(lua_gettop(vm->lua) == 0);
-	lua_rawgeti(vm->lua, LUA_REGISTRYINDEX, vm->entries[entry]);
-}
-
-static void vm_push(struct tide_vm *vm, const void *p)
-{
-	if (p == NULL)
-		lua_pushnil(vm->lua);
-	else
-		lua_pushlightuserdata(vm->lua, (void *)(uintptr_t)p);
-}
+struct boot {
+	struct tide_vm *vm;
+	const struct tide_vm_options *options;
+};
 
 /* Runs protected: open the libraries and the runtime, keep its entries. */
 static int vm_boot(lua_State *lua)
 {
-	struct tide_vm *vm = lua_touserdata(lua, 1);
-	const struct tide_vm_options *options = lua_touserdata(lua, 2);
+	const struct boot *boot = lua_touserdata(lua, 1);
+	struct tide_vm *vm = boot->vm;
+	const struct tide_vm_options *options = boot->options;
 	luaL_openlibs(lua);
 	if (options->jit_off)
 		luaJIT_setmode(lua, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
@@ -129,23 +127,22 @@ int tide_vm_new(const struct tide_vm_options *options, struct tide_vm **out, str
 	int rc = TIDE_OK;
 	if (vm == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "a Lua state");
-	vm->heap.max = options->memory_max != 0 ? options->memory_max : MEMORY_MAX_DEFAULT;
+	/* LuaJIT does not survive running out of memory while it makes a state, so
+	 * the limit begins to count afterwards. */
+	vm->heap.max = SIZE_MAX;
 	vm->ctx = tide_ffi_ctx_new();
 	if (vm->ctx != NULL)
 		vm->lua = lua_newstate(tide_heap_alloc, &vm->heap);
 	if (vm->lua == NULL) {
-		rc = tide_fail(err, TIDE_ERR_NOMEM, "a Lua state of %zu bytes at most",
-		               vm->heap.max);
+		rc = tide_fail(err, TIDE_ERR_NOMEM, "a Lua state");
 		goto out;
 	}
+	vm->heap.max = options->memory_max != 0 ? options->memory_max : MEMORY_MAX_DEFAULT;
 	vm->ctx->set = options->set;
 	vm->ctx->memory_mib = (uint32_t)(vm->heap.max / (1024 * 1024));
-	lua_pushcfunction(vm->lua, vm_boot);
-	lua_pushlightuserdata(vm->lua, vm);
-	lua_pushlightuserdata(vm->lua, (void *)(uintptr_t)options);
-	if (lua_pcall(vm->lua, 2, 0, 0) != 0) {
-		const char *message = lua_tostring(vm->lua, -1);
-		rc = vm_fail(vm, err, message != NULL ? message : "an error that is not text");
+	struct boot boot = { vm, options };
+	if (lua_cpcall(vm->lua, vm_boot, &boot) != 0) {
+		rc = vm_fail(vm, err, error_text(vm->lua));
 		tide_fail_within(err, "the Lua library in %s does not start", options->lua_dir);
 		goto out;
 	}
@@ -173,10 +170,8 @@ int tide_vm_load(struct tide_vm *vm, const char *path, struct tide_plan *plan,
 {
 	assert(path != NULL);
 	tide_ffi_ctx_scratch(vm->ctx);
-	vm_entry(vm, LOAD);
-	lua_pushstring(vm->lua, path);
-	vm_push(vm, plan);
-	return vm_call(vm, 2, err);
+	vm->ctx->call = (struct tide_call){ .path = path, .plan = plan };
+	return vm_call(vm, LOAD, err);
 }
 
 int tide_vm_bind(struct tide_vm *vm, const struct tide_vm_bind *bind, struct tide_error *err)
@@ -192,8 +187,7 @@ int tide_vm_bind(struct tide_vm *vm, const struct tide_vm_bind *bind, struct tid
 	ctx->arg = bind->arg;
 	ctx->now_us = bind->now_us;
 	ctx->epoch = bind->epoch;
-	vm_entry(vm, BIND);
-	return vm_call(vm, 0, err);
+	return vm_call(vm, BIND, err);
 }
 
 int tide_vm_run(struct tide_vm *vm, int input, const struct tide_batch *batch,
@@ -202,11 +196,9 @@ int tide_vm_run(struct tide_vm *vm, int input, const struct tide_batch *batch,
 	assert(batch != NULL && result != NULL);
 	tide_ffi_ctx_batch(vm->ctx, (struct tide_batch *)(uintptr_t)batch);
 	memset(result, 0, sizeof *result);
+	vm->ctx->call = (struct tide_call){ .number = input, .result = result };
 	vm_pace(vm);
-	vm_entry(vm, RUN);
-	lua_pushinteger(vm->lua, input);
-	vm_push(vm, result);
-	return vm_call(vm, 2, err);
+	return vm_call(vm, RUN, err);
 }
 
 int tide_vm_merge(struct tide_vm *vm, int keyed, const struct tide_pair *pairs, size_t count,
@@ -215,11 +207,8 @@ int tide_vm_merge(struct tide_vm *vm, int keyed, const struct tide_pair *pairs, 
 	if (count == 0)
 		return TIDE_OK;
 	tide_ffi_ctx_scratch(vm->ctx);
-	vm_entry(vm, MERGE);
-	lua_pushinteger(vm->lua, keyed);
-	vm_push(vm, pairs);
-	lua_pushnumber(vm->lua, (lua_Number)count);
-	return vm_call(vm, 3, err);
+	vm->ctx->call = (struct tide_call){ .number = keyed, .pairs = pairs, .count = count };
+	return vm_call(vm, MERGE, err);
 }
 
 int tide_vm_finish(struct tide_vm *vm, int keyed, int output, const struct tide_cell *cells,
@@ -228,14 +217,15 @@ int tide_vm_finish(struct tide_vm *vm, int keyed, int output, const struct tide_
 	if (count == 0)
 		return TIDE_OK;
 	tide_ffi_ctx_scratch(vm->ctx);
-	vm_entry(vm, FINISH);
-	lua_pushinteger(vm->lua, keyed);
-	lua_pushinteger(vm->lua, output);
-	vm_push(vm, cells);
-	lua_pushinteger(vm->lua, stride);
-	vm_push(vm, states);
-	lua_pushnumber(vm->lua, (lua_Number)count);
-	return vm_call(vm, 6, err);
+	vm->ctx->call = (struct tide_call){
+		.number = keyed,
+		.output = output,
+		.keys = cells,
+		.stride = stride,
+		.states = states,
+		.count = count,
+	};
+	return vm_call(vm, FINISH, err);
 }
 
 size_t tide_vm_memory(const struct tide_vm *vm)

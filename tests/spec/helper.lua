@@ -86,7 +86,8 @@ function M.load(text, modules)
       file:close()
    end
    M.path = path
-   local message = boot.load(path)
+   ctx.call.path, ctx.call.plan = path, nil
+   local message = boot.load()
    os.execute("rm -r " .. directory)
    return message and (message:gsub(directory:gsub("%p", "%%%0") .. "/", ""))
 end
@@ -197,7 +198,8 @@ function M.methods.batch(run, records, input)
    end
    lib.tide_ffi_ctx_batch(ctx, batch)
    run.result = ffi.new "struct tide_run_result"
-   return boot.run((input or 1) - 1, run.result)
+   ctx.call.number, ctx.call.result = (input or 1) - 1, run.result
+   return boot.run()
 end
 
 --- The rows of an output as lists of Lua values; null is the text "null".
@@ -255,7 +257,10 @@ function M.methods.finish(run, keyed, output)
                                  cells + (i - 1) * stride))
    end
    lib.tide_ffi_ctx_scratch(ctx)
-   return boot.finish(keyed - 1, (output or 0) - 1, cells, stride, states, #list)
+   local call = ctx.call
+   call.number, call.output, call.stride = keyed - 1, (output or 0) - 1, stride
+   call.keys, call.states, call.count = cells, states, #list
+   return boot.finish()
 end
 
 --- Fold this run's states of one operator into one: the second entry into the
@@ -264,7 +269,8 @@ function M.methods.fold(run)
    local list, pair = entries_of(run, 1), ffi.new "struct tide_pair[1]"
    for i = 2, #list do
       pair[0].into, pair[0].from = address(list[1].bytes), address(list[i].bytes)
-      local message = boot.merge(0, pair, 1)
+      ctx.call.number, ctx.call.pairs, ctx.call.count = 0, pair, 1
+      local message = boot.merge()
       if message then
          return message
       end
