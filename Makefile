@@ -96,7 +96,7 @@ unit-programs: $(UNIT)
 
 demo: ## word count on an embedded broker, live; installs what is missing
 	@tests/deps build demo
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -s all
 # On a terminal it is a job of its own: Ctrl+C reaches it and not make, which
 # then says what it says, exit 0.
 	@if [ -t 0 ]; then exec bash -mc './build/tidemark demo $(DEMO_FLAGS); exit $$?'; \
@@ -153,7 +153,7 @@ soak: ## the long form of the kill loop
 
 bench: ## figures against the raw consumer, on a real Kafka
 	@tests/deps build test
-	@$(MAKE) --no-print-directory all $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c))
+	@$(MAKE) --no-print-directory -s all $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c))
 	@tests/bench/run
 
 cover: ## line coverage of the C tests
