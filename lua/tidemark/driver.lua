@@ -125,21 +125,51 @@ local function compile(runner, name, made)
    return made
 end
 
+-- Room for what careful adding keeps of `count` states.
+local function make_room(adder, count)
+   local room = math.max(count, 2 * adder.room)
+   local ok, anchor = pcall(ffi.new, "char[?]", room * adder.size)
+   if not ok then
+      no_memory()
+   end
+   adder.room, adder.anchor, adder.before = room, anchor, cast(bytes_p, anchor)
+end
+
+-- What the generated loop calls when enough keys of an operator wait: they get
+-- their states, and these what waits with them. It stays inside compiled code.
+local function add_waiting(adder)
+   local number, loop, careful = adder.number, adder.loop, adder.careful
+   return function()
+      local queue = ctx.queues[number]
+      if not ctx.ops.resolve(queue, waiting) then
+         no_memory()
+      end
+      local count = waiting[0]
+      if careful and count > adder.room then
+         make_room(adder, count)
+      end
+      ctx.added[number] = count
+      ctx.adding = number + 1
+      loop(queue, 0, count, adder.before)
+      ctx.adding = 0
+   end
+end
+
 --- A runner of a program; its loops are compiled when it is made, so that a
 --- mistake in them shows at load.
 function M.new(program)
    local runner = { program = program, inputs = {}, adds = {}, merges = {}, finishes = {} }
    runner.K, runner.anchors = constants(program)
-   for i, input in ipairs(program.inputs) do
-      runner.inputs[i] = compile(runner, "input " .. i, generate.input(input))
-      runner.inputs[i].added = {} -- per keyed operator, how much of the row it has
-   end
    for k, keyed in ipairs(program.keyed) do
-      local careful = runner.inputs[keyed.input].strict or generate.fallible(keyed)
-      runner.adds[k] = compile(runner, "add " .. k, generate.add(keyed, careful))
-      runner.adds[k].size, runner.adds[k].room = keyed.state_size, 0
+      local careful = generate.strict(program.inputs[keyed.input]) or generate.fallible(keyed)
+      local adder = compile(runner, "add " .. k, generate.add(keyed, careful))
+      adder.number, adder.size, adder.room = k - 1, keyed.state_size, 0
+      runner.adds[k], runner.K["add" .. k] = adder, add_waiting(adder)
       runner.merges[k] = compile(runner, "merge " .. k, generate.merge(keyed))
       runner.finishes[k] = { [0] = compile(runner, "finish " .. k, generate.finish(keyed)) }
+   end
+   for i, input in ipairs(program.inputs) do
+      runner.inputs[i] = compile(runner, "input " .. i, generate.input(input))
    end
    return runner
 end
@@ -194,11 +224,16 @@ local function undo(loop)
    undo_rows(loop)
 end
 
-local function begin(outputs)
+local function begin(outputs, keyed)
    fatal = nil
+   ctx.adding = 0
    for _, number in ipairs(outputs) do
       local count = C.tide_ffi_rows_count(ctx.rows[number])
       ctx.counts[number], ctx.starts[number] = count, count
+   end
+   for _, number in ipairs(keyed) do
+      ctx.ops.drop(ctx.queues[number], 0) -- of a batch that was stopped
+      ctx.marks[number] = 0
    end
 end
 
@@ -223,15 +258,6 @@ local function unadd(adder, queue, first, at)
    end
 end
 
--- Room for what careful adding keeps of `count` states.
-local function make_room(adder, count)
-   if adder.careful and count > adder.room then
-      adder.room = math.max(count, 2 * adder.room)
-      adder.anchor = ffi.new("char[?]", adder.room * adder.size)
-      adder.before = cast(bytes_p, adder.anchor)
-   end
-end
-
 -- A row failed while it was added: take it back, and find the first add of the
 -- next row. In a strict loop it is the only row, and all of it goes.
 local function take_back(runner, loop, adder, queue, count)
@@ -242,9 +268,12 @@ local function take_back(runner, loop, adder, queue, count)
    end
    unadd(adder, queue, first, at)
    if loop.strict then
-      for i = 1, loop.done do
-         local other = loop.keyed[i]
-         unadd(runner.adds[other + 1], ctx.queues[other], 0, loop.added[i] - 1)
+      for _, number in ipairs(loop.keyed) do
+         if number < adder.number then
+            unadd(runner.adds[number + 1], ctx.queues[number], 0, ctx.added[number] - 1)
+         elseif number > adder.number then
+            ctx.ops.drop(ctx.queues[number], 0)
+         end
       end
       undo_rows(loop)
    end
@@ -256,76 +285,59 @@ local function take_back(runner, loop, adder, queue, count)
    return at
 end
 
--- One operator's waiting keys get their states, and these what waits with them.
+-- A row failed while it was added: report it, and add the rest of what waited.
 -- Returns how many rows failed, and the message that stops the job.
-local function add_waiting(runner, loop, number)
-   local adder, queue = runner.adds[number + 1], ctx.queues[number]
-   if not ctx.ops.resolve(queue, waiting) then
-      return 0, "out of memory for the states of this epoch"
-   end
-   local first, count, failed = 0, waiting[0], 0
-   make_room(adder, count)
-   while first < count do
-      local ok, e = xpcall(adder.loop, errors.handler, queue, first, count, adder.before)
-      if ok and not fatal then
-         break
-      end
+local function add_rest(runner, loop, e)
+   local adder = runner.adds[ctx.adding]
+   local queue, count = ctx.queues[adder.number], ctx.added[adder.number]
+   local failed, ok = 0, false
+   while not ok or fatal do
       collected(e)
-      first = take_back(runner, loop, adder, queue, count)
+      local first = take_back(runner, loop, adder, queue, count)
       failed = failed + 1
       local message = refused(describe(e))
       if message then
          return failed, message
       end
+      ok, e = xpcall(adder.loop, errors.handler, queue, first, count, adder.before)
    end
-   return failed, nil, count
-end
-
-local function add_all(runner, loop)
-   local failed = 0
-   for n, number in ipairs(loop.keyed) do
-      loop.done, loop.added[n] = n - 1, 0
-      if ctx.queues[number].count > 0 then
-         local some, message, count = add_waiting(runner, loop, number)
-         loop.added[n] = count
-         failed = failed + some
-         if message then
-            return failed, message
-         elseif some > 0 and loop.strict then
-            for rest = n + 1, #loop.keyed do
-               ctx.ops.drop(ctx.queues[loop.keyed[rest]], 0)
-            end
-            break
-         end
-      end
-   end
+   ctx.adding = 0
    return failed, nil
 end
+
+-- Functions and loops that have failed to compile too often are given up by
+-- LuaJIT for ever, and with them any new path that leads through them. A batch
+-- begins outside compiled code, so this would come, after some 100,000 batches;
+-- forgetting it all every few seconds costs some milliseconds.
+local RUNS_MAX = 20000
+local runs = 0
 
 --- One batch. Returns nil, or the message that stops the job.
 function M.run(runner, input, result)
    local loop = runner.inputs[input + 1]
    local count, first, failed = ctx.batch.count, 0, 0
+   runs = runs + 1
+   if runs == RUNS_MAX then
+      runs = 0
+      jit.flush()
+   end
    record.turn()
-   begin(loop.outputs)
-   while first < count do
-      ctx.row = first
+   begin(loop.outputs, loop.keyed)
+   while true do
       local ok, e = xpcall(loop.loop, errors.handler, first, count)
       if ok and not fatal then
-         first = e
-      else
-         collected(e)
-         undo(loop)
-         local message = describe(e)
-         failed = failed + 1
-         message = refused(message)
-         if message then
-            return message
-         end
-         first = ctx.row + 1
+         break
       end
-      local some, message = add_all(runner, loop)
-      failed = failed + some
+      collected(e)
+      local message, some
+      if ctx.adding ~= 0 then
+         some, message = add_rest(runner, loop, e)
+         failed, first = failed + some, ctx.next
+      else
+         undo(loop)
+         message = refused(describe(e))
+         failed, first = failed + 1, ctx.row + 1
+      end
       if message then
          return message
       end
@@ -362,7 +374,7 @@ function M.finish(runner, keyed, output, keys, stride, states, count)
                      generate.finish(runner.program.keyed[keyed + 1], number))
       finishes[number] = loop
    end
-   begin(loop.outputs)
+   begin(loop.outputs, {})
    local message = whole(loop, keys, stride, states, count)
    return message and ("finishing states of %s: %s")
       :format(runner.program.keyed[keyed + 1].name, message)

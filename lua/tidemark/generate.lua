@@ -330,40 +330,68 @@ function M.fallible(keyed)
    return false
 end
 
---- The loop of an input: its text, the numbers (from 0) of the keyed operators
---- and outputs that it writes to, and whether it is strict (see WAITING_MAX).
-function M.input(input)
+local function ends_of(input)
    local found = reach(input, nil, {})
-   local keyed = sorted_ends(found, "aggregate", "keyed")
-   local outputs = sorted_ends(found, "output", "output")
-   local strict, waiting_max = false, WAITING_MAX
+   return found, sorted_ends(found, "aggregate", "keyed"), sorted_ends(found, "output", "output")
+end
+
+--- Whether the loop of an input adds row by row: see WAITING_MAX.
+function M.strict(input)
+   local found, keyed, outputs = ends_of(input)
    for step in pairs(found) do
-      strict = strict or step.kind == "aggregate" and #keyed + #outputs > 1 and M.fallible(step)
+      if step.kind == "aggregate" and #keyed + #outputs > 1 and M.fallible(step) then
+         return true
+      end
+   end
+   return false
+end
+
+local function row_begins(out, keyed, outputs, strict)
+   for _, number in ipairs(keyed) do
+      add(out, [[
+      if ctx.queues[%d].count > %d then
+         ctx.next = i
+         add%d()
+      end
+      ctx.marks[%d] = ctx.queues[%d].count
+]], number, strict and 0 or WAITING_MAX, number + 1, number, number)
    end
    if strict then
-      waiting_max = 0
+      for _, number in ipairs(keyed) do
+         add(out, "      ctx.added[%d] = 0\n", number)
+      end
    end
-   local out = { ("-- %s\n"):format(input.text), HEAD }
-   for _, child in ipairs(children_of(input, found)) do
-      step_text(out, child, found)
-   end
-   add(out, "\nreturn function(first, count)\n   local recs, gen = ctx.batch.recs, ctx.gen\n")
-   add(out, "   for i = first, count - 1 do\n")
-   for _, number in ipairs(keyed) do
-      add(out, "      local waiting%d = ctx.queues[%d].count\n", number, number)
-      add(out, "      if waiting%d > %d then return i end\n", number, waiting_max)
-      add(out, "      ctx.marks[%d] = waiting%d\n", number, number)
-   end
-   add(out, "      ctx.row = i\n      ctx.calls = 0\n")
    for _, number in ipairs(outputs) do
       add(out, "      ctx.starts[%d] = ctx.counts[%d]\n", number, number)
    end
+   add(out, "      ctx.row = i\n      ctx.calls = 0\n")
+end
+
+--- The loop of an input: its text, the numbers (from 0) of the keyed operators
+--- and outputs that it writes to, and whether it is strict.
+function M.input(input)
+   local found, keyed, outputs = ends_of(input)
+   local strict = M.strict(input)
+   local out = { ("-- %s\n"):format(input.text), HEAD }
+   for _, number in ipairs(keyed) do
+      add(out, "local add%d = K.add%d\n", number + 1, number + 1)
+   end
    local list = children_of(input, found)
+   for _, child in ipairs(list) do
+      step_text(out, child, found)
+   end
+   add(out, "\nreturn function(first, count)\n   local gen = ctx.gen\n")
+   add(out, "   for i = first, count - 1 do\n")
+   row_begins(out, keyed, outputs, strict)
    if any_takes_row(list) then
-      add(out, "      local rec = rec_ct(cast(u64, recs + i), gen)\n")
+      add(out, "      local rec = rec_ct(i, gen)\n")
    end
    calls(out, list, "rec", "      ")
-   add(out, "   end\n   return count\nend\n")
+   add(out, "   end\n   ctx.next = count\n")
+   for _, number in ipairs(keyed) do
+      add(out, "   if ctx.queues[%d].count > 0 then add%d() end\n", number, number + 1)
+   end
+   add(out, "end\n")
    return { text = table.concat(out), keyed = keyed, outputs = outputs, strict = strict }
 end
 

@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- A Kafka record as scripts see it: rec.key, rec.value, rec:headers() and so on.
 --
--- The object holds the record's address and its generation. It costs nothing
--- while it stays in a loop, and a kept one is noticed before it is read.
+-- The object holds the record's row and its generation, so that a kept one is
+-- noticed before it is read.
 --
 -- Here and wherever records pass, results are put in parentheses: a tail call
 -- counts against the JIT's limit of unrolled loops, and a loop over records
@@ -18,9 +18,7 @@ local cast, istype = ffi.cast, ffi.istype
 
 local M = {}
 
-local rec_ct = native.struct "const uint64_t addr_; const uint32_t gen_;"
-local rec_p = ffi.typeof "struct tide_rec *"
-local u64 = ffi.typeof "uint64_t"
+local rec_ct = native.struct "const uint32_t row_; const uint32_t gen_;"
 local view_ct, word_ct, word_p = text.view_ct, text.word_ct, text.word_p
 
 M.rec_ct = rec_ct
@@ -35,7 +33,7 @@ end
 
 --- The record object of the row that runs.
 function M.current()
-   return (rec_ct(cast(u64, ctx.batch.recs + ctx.row), ctx.gen))
+   return (rec_ct(ctx.row, ctx.gen))
 end
 
 function M.is_record(v)
@@ -46,7 +44,7 @@ local function facts(rec)
    if rec.gen_ ~= ctx.gen then
       error("this record belonged to a batch that is over: keep its fields, not the record", 0)
    end
-   return (cast(rec_p, rec.addr_))
+   return ctx.batch.recs + rec.row_
 end
 
 local function view(v)

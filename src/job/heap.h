@@ -8,8 +8,8 @@
 #include <stddef.h>
 
 enum {
-	TIDE_HEAP_STEP = 16,
-	TIDE_HEAP_CLASSES = 16,           /* of up to 256 bytes */
+	TIDE_HEAP_STEP = 8,
+	TIDE_HEAP_CLASSES = 32,           /* of up to 256 bytes */
 	TIDE_HEAP_CHUNK_BYTES = 64 * 1024 /* carved up for them */
 };
 
