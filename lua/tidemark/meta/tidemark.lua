@@ -1,0 +1,259 @@
+---@meta tidemark
+-- SPDX-License-Identifier: Apache-2.0
+-- What editors know about jobs. Never run: the code is in the folder above.
+
+---@class tide
+local tide = {}
+
+---A record as Kafka gave it. Good while its batch runs.
+---@class tide.Record
+---@field key tide.Text?
+---@field value tide.Text?
+---@field topic string
+---@field partition integer
+---@field offset integer
+---@field timestamp number? milliseconds since 1970
+---@field header_count integer
+local Record = {}
+
+---Iterates over name and value; a null value is nil.
+---@return fun(): tide.Text, tide.Text?
+function Record:headers() end
+
+---The value of the last header of that name.
+---@param name string
+---@return tide.Text?
+function Record:header(name) end
+
+---The value read as JSON; null is nil. An error if it is not JSON.
+---@return any
+function Record:decode() end
+
+---Text of a batch: reads like a string, costs nothing until it becomes one.
+---tostring() it to keep it longer than its batch. As a table key, use
+---tostring() or tide.set and tide.map: text itself is a new key each time.
+---@class tide.Text: string
+local Text = {}
+
+---@return fun(): tide.Text
+function Text:words() end
+---@param separator string
+---@return fun(): tide.Text
+function Text:split(separator) end
+---@param i? integer
+---@param j? integer
+---@return tide.Text
+function Text:sub(i, j) end
+---@return tide.Text
+function Text:lower() end
+---@return tide.Text
+function Text:upper() end
+---@return tide.Text
+function Text:trim() end
+---@param what string
+---@return boolean
+function Text:starts_with(what) end
+---@param what string
+---@return boolean
+function Text:ends_with(what) end
+---@param what string
+---@return boolean
+function Text:contains(what) end
+
+---A row: its columns by name, and `rec` until it is grouped.
+---@class tide.Row: { [string]: any }
+---@field rec tide.Record
+
+---@class tide.Stream
+local Stream = {}
+
+---Read columns from the value: "id:int", "name:string?" (may be null),
+---"user_id=user.id:int" (nested). Types: int double bool string bytes timestamp.
+---@param columns string[]
+---@param options? { malformed: "error"|"null" }
+---@return tide.Stream
+function Stream:json(columns, options) end
+
+---Keep the rows for which fn is true.
+---@param fn fun(row: tide.Row|tide.Record): boolean?
+---@return tide.Stream
+function Stream:filter(fn) end
+
+---One new row for each: fn returns the values of `columns` in their order.
+---@param fn fun(row: tide.Row|tide.Record): ...
+---@param columns string[] without a type, a column is a string
+---@return tide.Stream
+function Stream:map(fn, columns) end
+
+---Any number of new rows for each: emit takes the values of `columns` in order.
+---@param fn fun(row: tide.Row|tide.Record, emit: fun(...: any))
+---@param columns string[] without a type, a column is a string
+---@return tide.Stream
+function Stream:flat_map(fn, columns) end
+
+---Add a column.
+---@param column string "name:type"
+---@param fn fun(row: tide.Row|tide.Record): any
+---@return tide.Stream
+Stream["with"] = function(self, column, fn) end
+
+---Keep these columns, in this order.
+---@param columns string[]
+---@return tide.Stream
+function Stream:select(columns) end
+
+---@param ... string|{ name: string } columns, and a name for the state
+---@return tide.Grouped
+function Stream:group_by(...) end
+
+---@param ... tide.Endpoint
+---@return tide.Output
+function Stream:to(...) end
+
+---@class tide.Grouped
+local Grouped = {}
+
+---Rows of each group, as column "count".
+---@param column? string only where it is not null
+---@return tide.Stream
+function Grouped:count(column) end
+
+---The sum of a column, as "sum_<column>"; nulls are skipped.
+---@param column string
+---@param as? string
+---@return tide.Stream
+function Grouped:sum(column, as) end
+
+---Several aggregates; their order is that of the columns.
+---@param list tide.Aggregate[]
+---@return tide.Stream
+function Grouped:aggregate(list) end
+
+---@class tide.Aggregate
+local Aggregate = {}
+
+---@param name string
+---@return tide.Aggregate
+function Aggregate:as(name) end
+
+---@class tide.Output
+---@class tide.Endpoint
+
+---@class tide.KafkaOptions
+---@field topic? string|string[] a topic, a list, or "^pattern"
+---@field topics? string|string[]
+---@field start? "earliest"|"latest"|string|integer
+---@field brokers? string
+---@field group? string
+
+---@class tide.ConsoleOptions
+---@field mode? "append"|"update"|"complete"
+---@field rows? integer
+---@field truncate? boolean|integer
+---@field name? string
+
+---@class tide.JobOptions
+---@field name? string
+---@field trigger? string "10s"
+---@field max_records_per_batch? integer
+---@field max_records_per_second? integer
+---@field workers? integer
+---@field on_error? "fail"|"skip"
+---@field fail_on_data_loss? boolean
+---@field outputs tide.Output[]
+
+---@param source tide.Endpoint
+---@return tide.Stream
+function tide.from(source) end
+
+---@param options tide.KafkaOptions
+---@return tide.Endpoint
+function tide.kafka(options) end
+
+---@param options? tide.ConsoleOptions
+---@return tide.Endpoint
+function tide.console(options) end
+
+---@param options tide.JobOptions
+function tide.job(options) end
+
+---Words of text: runs of letters and digits, in lower case.
+---@param text tide.Text|string|nil
+---@return fun(): tide.Text
+function tide.words(text) end
+
+---Null or empty.
+---@param text tide.Text|string|nil
+---@return boolean
+function tide.blank(text) end
+
+---@param column? string only where it is not null
+---@return tide.Aggregate
+function tide.count(column) end
+
+---@param column string
+---@return tide.Aggregate
+function tide.sum(column) end
+
+---@class tide.AggregatorDefinition
+---@field state table<string, "int"|"double"|"bool"|"timestamp">
+---@field add fun(state: table, ...: any)
+---@field merge fun(state: table, other: table)
+---@field result fun(state: table): any
+---@field returns? string type of the result; default "double?"
+---@field name? string
+
+---An aggregate of your own; call it with its columns.
+---@param definition tide.AggregatorDefinition
+---@return fun(...: string): tide.Aggregate
+function tide.aggregator(definition) end
+
+---A set of texts: set[text] is true or nil.
+---@param list string[]
+---@return table<tide.Text|string, true?>
+function tide.set(list) end
+
+---A map by text: map[text] is the value or nil.
+---@generic T
+---@param map table<string, T>
+---@return table<tide.Text|string, T?>
+function tide.map(map) end
+
+---A value as one line of JSON.
+---@param value any
+---@return string
+function tide.json(value) end
+
+---The time of the epoch in milliseconds: the same whenever it runs again.
+---@return number
+function tide.now() end
+
+---As math.random, decided by the record and the epoch.
+---@param m? integer
+---@param n? integer
+---@return number
+function tide.random(m, n) end
+
+---"30s", "5m", "1 hour 30 minutes" as milliseconds.
+---@param span string|number
+---@return number
+function tide.ms(span) end
+
+---Milliseconds as "2024-01-01T12:00:00.000Z".
+---@param ms number
+---@return string
+function tide.format(ms) end
+
+---ISO 8601 text as milliseconds, or nil.
+---@param text tide.Text|string
+---@return number?
+function tide.parse(text) end
+
+---The value of --set key=value, in the type of the default.
+---@generic T: string|number|boolean|nil
+---@param key string
+---@param default? T
+---@return T
+function tide.setting(key, default) end
+
+return tide
