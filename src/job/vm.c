@@ -60,12 +60,15 @@ static int collect(lua_State *lua)
 	return 0;
 }
 
-/* What failed at the limit leaves a full heap behind. Protected, as collecting
- * may itself ask for a little. */
+/* What failed at the limit leaves a full heap behind, and collecting it asks for
+ * a little more. */
 static void vm_collect(struct tide_vm *vm)
 {
+	size_t max = vm->heap.max;
+	vm->heap.max = SIZE_MAX;
 	if (lua_cpcall(vm->lua, collect, NULL) != 0)
 		lua_settop(vm->lua, 0);
+	vm->heap.max = max;
 }
 
 static const char *error_text(lua_State *lua)
