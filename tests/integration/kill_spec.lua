@@ -11,7 +11,7 @@ local kills = tonumber(os.getenv "TIDE_KILLS") or (h.sanitized and 10 or 50)
 local seed = tonumber(os.getenv "SEED") or math.floor(h.process.now() * 1000) % 1000000
 
 local repeats = 1000
-local phases = "run=delay:8,barrier=delay:8,decide=delay:8,publish=delay:8"
+local phases = "run=delay:8,barrier=delay:8,decide=delay:8,decided=delay:8,publish=delay:8"
 
 local function v1_records(times)
    local auth = { { "authorization", "" } }
