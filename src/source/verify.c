@@ -10,7 +10,7 @@
 #include "base/hash.h"
 #include "source/kafka_inside.h"
 
-enum { SLICE_MS = 100 };
+enum { SLICE_MS = 25 };
 
 enum found { FOUND_SAME, FOUND_OTHER, FOUND_NONE };
 
@@ -107,6 +107,17 @@ static enum found compare(const struct tide_fingerprint *was, const rd_kafka_mes
 	                                                                    : FOUND_OTHER;
 }
 
+/* The broker's thread may have looked for something to fetch just before the
+ * partition was there, and looks again after a second: a request wakes it. */
+static void wake(struct tide_kafka *kafka, const struct tide_source_part *part)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_topic_partition_list_add(list, part->topic, part->partition)->offset =
+		RD_KAFKA_OFFSET_END;
+	rd_kafka_offsets_for_times(tide_client_handle(kafka->control), list, 0);
+	rd_kafka_topic_partition_list_destroy(list);
+}
+
 /* The first thing the queue has to say from the fingerprint's offset on. */
 static int read_one(struct tide_kafka *kafka, rd_kafka_queue_t *queue,
                     const struct tide_source_part *part, enum found *found, struct tide_error *err)
@@ -116,8 +127,10 @@ static int read_one(struct tide_kafka *kafka, rd_kafka_queue_t *queue,
 	while (tide_clock_mono_us() < until && !tide_client_refused(kafka->control)) {
 		rd_kafka_message_t *msg = rd_kafka_consume_queue(queue, SLICE_MS);
 		tide_client_poll(kafka->control);
-		if (msg == NULL)
+		if (msg == NULL) {
+			wake(kafka, part);
 			continue;
+		}
 		code = msg->err;
 		bool done = code == RD_KAFKA_RESP_ERR_NO_ERROR ||
 		            code == RD_KAFKA_RESP_ERR__PARTITION_EOF ||
