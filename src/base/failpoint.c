@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { POINTS_MAX = 16, NAME_MAX_ = 48, TRACE_SIZE = 64 };
+enum { POINTS_MAX = 16, NAME_MAX_ = 48, TRACE_LAST = 64, TRACE_SIZE = 1024 };
 enum action { ACT_KILL, ACT_EXIT, ACT_IO, ACT_DELAY, ACT_STOP };
 
 struct point {
@@ -87,15 +87,22 @@ static void trace_open(void)
 	}
 	void *map = mmap(NULL, TRACE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	close(fd);
-	if (map != MAP_FAILED)
-		trace = map;
+	if (map == MAP_FAILED)
+		return;
+	trace = map;
+	trace[TRACE_LAST] = '\n';
 }
 
 static void trace_put(const char *name)
 {
 	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 	pthread_mutex_lock(&lock);
-	strncpy(trace, name, TRACE_SIZE);
+	strncpy(trace, name, TRACE_LAST - 1);
+	char *seen = trace + TRACE_LAST, line[NAME_MAX_ + 3];
+	int len = snprintf(line, sizeof line, "\n%s\n", name) - 1;
+	size_t used = strlen(seen);
+	if (strstr(seen, line) == NULL && used + (size_t)len < TRACE_SIZE - TRACE_LAST)
+		memcpy(seen + used, line + 1, (size_t)len);
 	pthread_mutex_unlock(&lock);
 }
 

@@ -85,6 +85,22 @@ static void a_misspelt_fail_point_aborts(void **state)
 		assert_int_equal(hit_in_child(bad[i]), -SIGABRT);
 }
 
+static void the_trace_outlives_a_kill(void **state)
+{
+	char path[] = "/tmp/tidemark-trace-XXXXXX", bytes[1024] = "";
+	int fd = mkstemp(path);
+	(void)state;
+	assert_true(fd >= 0);
+	setenv("TIDEMARK_FAILPOINT_TRACE", path, 1);
+	assert_int_equal(hit_in_child("b=kill"), -SIGKILL);
+	unsetenv("TIDEMARK_FAILPOINT_TRACE");
+	assert_int_equal(read(fd, bytes, sizeof bytes), sizeof bytes);
+	assert_string_equal(bytes, "b");             /* the last */
+	assert_string_equal(bytes + 64, "\na\nb\n"); /* all, once */
+	close(fd);
+	unlink(path);
+}
+
 #else
 
 static void a_release_has_no_fail_points(void **state)
@@ -104,6 +120,7 @@ int main(void)
 		cmocka_unit_test(the_process_dies_where_asked),
 		cmocka_unit_test(a_delay_takes_its_time),
 		cmocka_unit_test(a_misspelt_fail_point_aborts),
+		cmocka_unit_test(the_trace_outlives_a_kill),
 #else
 		cmocka_unit_test(a_release_has_no_fail_points),
 #endif
