@@ -20,6 +20,7 @@ local M = {}
 
 local rec_ct = native.struct "const uint32_t row_; const uint32_t gen_;"
 local view_ct, word_ct, word_p = text.view_ct, text.word_ct, text.word_p
+local before, bytes_p = text.before, ffi.typeof "const uint8_t *"
 
 M.rec_ct = rec_ct
 
@@ -94,7 +95,7 @@ local function next_header(_, name)
    if not istype(word_ct, name) then
       error("this iterator belongs to a for loop", 0)
    end
-   local following = cast(word_p, name) + 2
+   local following = cast(word_p, cast(bytes_p, name) + name.next_)
    if following[0].len_ < 0 then
       return nil
    end
@@ -106,11 +107,10 @@ local methods = {}
 
 --- Iterates over name and value; the value is nil when it is null.
 function methods.headers(rec)
-   local list = C.tide_ffi_headers(ctx, facts(rec))
-   if list == nil then
+   if not C.tide_ffi_headers(ctx, facts(rec)) then
       error("out of memory for the headers of this record", 0)
    end
-   return next_header, nil, list[0]
+   return next_header, nil, before
 end
 
 --- The value of the last header of that name, or nil.

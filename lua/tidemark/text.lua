@@ -56,34 +56,36 @@ end
 
 -- The loop variable is the address itself, a fresh reference each time: the
 -- JIT keeps it in a register. (One shared view got loops blacklisted, views
--- made anew for each word ran at a third of the speed.)
+-- made anew for each word ran at a third of the speed.) All loops start from
+-- the same place before the first word, so that starting one makes nothing.
 local function next_word(_, word)
    if not istype(word_ct, word) then
       error("this iterator belongs to a for loop", 0)
    end
-   local following = cast(word_p, word)[1]
+   local following = cast(word_p, cast(bytes_p, word) + word.next_)[0]
    if following.len_ < 0 then
       return nil
    end
    return following
 end
 
-local function start(list)
-   if list == nil then
+local before = ctx.before
+M.before = before
+
+local function start(made)
+   if not made then
       out_of_memory()
    end
-   return next_word, nil, list[0]
+   return next_word, nil, before
 end
 
-local no_words = ffi.new("struct tide_word[4]", { {}, { 0, -1, 0 }, { 0, -1, 0 }, { 0, -1, 0 } })
-local nothing = cast(word_p, no_words) -- small enough to be a constant of a trace
-M.anchor = no_words
 local words_of = C.tide_ffi_words
 
 --- Words of a view, a string or nil: runs of letters and digits, in lower case.
 function M.words(text)
    if text == nil then
-      return next_word, nil, nothing[0]
+      local iterate, state, word = start(words_of(ctx, 0, 0))
+      return iterate, state, word
    elseif is_text(text) then
       live(text)
       local iterate, state, word = start(words_of(ctx, text.addr_, text.len_))

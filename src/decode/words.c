@@ -3,7 +3,6 @@
 #include "decode/words.h"
 
 #include <assert.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -71,15 +70,23 @@ static inline uint64_t block_lower(const char *from, int32_t len, char *to, int 
 	return mask & (((uint64_t)1 << n) - 1);
 }
 
-/* How many views `text` needs at most: a word takes a byte and a gap. Long text
- * is counted, as 8 bytes of view for each byte of a large value add up. */
-static size_t views_max(const char *text, int32_t len)
+size_t tide_words_lower(int32_t len)
 {
+	/* Whole lanes are written. */
+	return len <= 0 ? 0 : ((size_t)len + LANE - 1) & ~(size_t)(LANE - 1);
+}
+
+/* A word takes a byte and a gap. Long text is counted, as 12 bytes of list for
+ * each byte of a large value add up. */
+size_t tide_words_max(const char *text, int32_t len)
+{
+	if (len <= 0)
+		return 1;
 	if (len <= COUNT_FROM)
-		return (size_t)(len + 1) / 2;
+		return (size_t)(len + 1) / 2 + 1;
 	char scratch[BLOCK];
 	uint64_t before = 0;
-	size_t count = 0;
+	size_t count = 1;
 	for (int32_t i = 0; i < len; i += BLOCK) {
 		uint64_t mask = block_lower(text + i, len - i, scratch, 1);
 		count += (size_t)__builtin_popcountll(mask & ~(mask << 1 | before));
@@ -88,79 +95,67 @@ static size_t views_max(const char *text, int32_t len)
 	return count;
 }
 
-static inline void view_set(struct tide_view *view, const char *p, int64_t len, uint32_t gen)
+static inline struct tide_word *word_set(struct tide_word *word, const char *p, int64_t len,
+                                         uint32_t gen)
 {
-	view->addr_ = (uintptr_t)p;
-	view->len_ = (int32_t)len;
-	view->gen_ = gen;
+	word->addr_ = (uintptr_t)p;
+	word->len_ = (int32_t)len;
+	word->gen_ = gen;
+	word->next_ = sizeof *word;
+	return word + 1;
 }
 
 /* Short text, one lane: keys, header names, header values. */
-static struct tide_view *split_lane(const char *text, int32_t len, char *lower,
-                                    struct tide_view *view, uint32_t gen, int exact)
+static struct tide_word *split_lane(const struct tide_words_of *from, struct tide_word *word)
 {
-	uint64_t mask = block_lower(text, len, lower, exact);
+	uint64_t mask = block_lower(from->text, from->len, from->lower, from->exact);
 	uint64_t edges = mask ^ mask << 1;
 	while (edges != 0) {
-		int from = __builtin_ctzll(edges);
+		int start = __builtin_ctzll(edges);
 		edges &= edges - 1;
-		int to = __builtin_ctzll(edges);
+		int end = __builtin_ctzll(edges);
 		edges &= edges - 1;
-		view_set(view++, lower + from, to - from, gen);
+		word = word_set(word, from->lower + start, end - start, from->gen);
 	}
-	return view;
+	return word;
 }
 
-static struct tide_view *split_blocks(const char *text, int32_t len, char *lower,
-                                      struct tide_view *view, uint32_t gen, int exact)
+static struct tide_word *split_blocks(const struct tide_words_of *from, struct tide_word *word)
 {
 	const char *open = NULL; /* start of a word that the block before left open */
-	for (int32_t i = 0; i < len; i += BLOCK) {
-		uint64_t mask = block_lower(text + i, len - i, lower + i, exact);
+	char *lower = from->lower;
+	uint32_t gen = from->gen;
+	for (int32_t i = 0; i < from->len; i += BLOCK, lower += BLOCK) {
+		uint64_t mask = block_lower(from->text + i, from->len - i, lower, from->exact);
 		uint64_t edges = mask ^ (mask << 1 | (open != NULL));
 		if (open != NULL && edges != 0) {
-			view_set(view++, open, lower + i + __builtin_ctzll(edges) - open, gen);
+			word = word_set(word, open, lower + __builtin_ctzll(edges) - open, gen);
 			edges &= edges - 1;
 			open = NULL;
 		}
 		while (edges != 0) {
-			const char *from = lower + i + __builtin_ctzll(edges);
+			const char *start = lower + __builtin_ctzll(edges);
 			edges &= edges - 1;
 			if (edges == 0) {
-				open = from;
+				open = start;
 				break;
 			}
-			const char *to = lower + i + __builtin_ctzll(edges);
+			const char *end = lower + __builtin_ctzll(edges);
 			edges &= edges - 1;
-			view_set(view++, from, to - from, gen);
+			word = word_set(word, start, end - start, gen);
 		}
 	}
 	if (open != NULL)
-		view_set(view++, open, lower + len - open, gen);
-	return view;
+		word = word_set(word, open, from->lower + from->len - open, gen);
+	return word;
 }
 
-const struct tide_view *tide_words(struct tide_arena *arena, const char *text, int32_t len,
-                                   uint32_t gen, int exact)
+struct tide_word *tide_words(const struct tide_words_of *from, struct tide_word *list)
 {
-	assert(arena != NULL);
-	assert(text != NULL || len <= 0);
-	if (len < 0)
-		len = 0;
-	/* Whole lanes are written. The text stays apart from the views, as the arena
-	 * wants it, so that bytes of a record can never be read as a view. */
-	char *lower = tide_arena_text(arena, ((size_t)len + LANE - 1) & ~(size_t)(LANE - 1));
-	size_t views = views_max(text, len) + 1;
-	struct tide_view *first = tide_arena_alloc(arena, views * sizeof *first);
-	if (lower == NULL || first == NULL)
-		return NULL;
-	struct tide_view *end = first;
-	if (len > LANE)
-		end = split_blocks(text, len, lower, first, gen, exact);
-	else if (len > 0)
-		end = split_lane(text, len, lower, first, gen, exact);
-	view_set(end++, NULL, -1, gen);
-	assert((size_t)(end - first) <= views);
-	tide_arena_trim(arena, end);
-	return first;
+	assert(from->text != NULL || from->len <= 0);
+	if (from->len > LANE)
+		list = split_blocks(from, list);
+	else if (from->len > 0)
+		list = split_lane(from, list);
+	return word_set(list, NULL, -1, from->gen);
 }

@@ -3,13 +3,24 @@
 #ifndef TIDE_DECODE_WORDS_H
 #define TIDE_DECODE_WORDS_H
 
-#include "record/abi.h"
-#include "record/arena.h"
+#include <stdbool.h>
+#include <stddef.h>
 
-/* Views of the words of text[0, len), in arena memory, ended by one whose len_
- * is -1. The views carry `gen`. NULL when out of memory. Reads up to 32 bytes
- * past the end of text (arena text allows it); set `exact` where it may not. */
-const struct tide_view *tide_words(struct tide_arena *arena, const char *text, int32_t len,
-                                   uint32_t gen, int exact);
+#include "record/abi.h"
+
+struct tide_words_of {
+	const char *text;
+	int32_t len;  /* below 0: null, which has no words */
+	bool exact;   /* else up to 32 bytes past the end of text are read */
+	uint32_t gen; /* that the words carry */
+	char *lower;  /* tide_words_lower(len) bytes, for the words themselves */
+};
+
+size_t tide_words_lower(int32_t len);
+/* How many places a list of its words takes at most, with the end. */
+size_t tide_words_max(const char *text, int32_t len);
+/* Writes the list, which ends with a word whose len_ is -1; returns what is
+ * behind that. */
+struct tide_word *tide_words(const struct tide_words_of *from, struct tide_word *list);
 
 #endif

@@ -15,14 +15,6 @@ struct tide_pool;
 struct tide_ring;
 struct tide_rows;
 
-/* A view in pool memory, which holds nothing but these, so that a list of
- * words can be walked by address. Laid out as struct tide_view. */
-struct tide_word {
-	tide_ro uint64_t addr_;
-	tide_ro int32_t len_;
-	tide_ro uint32_t gen_;
-};
-
 /* The cells that a step writes, and the number of the row that is in them. */
 struct tide_stage {
 	double serial;
@@ -63,6 +55,7 @@ struct tide_ctx {
 	void *arg;
 	int64_t now_us;
 	int64_t epoch;
+	struct tide_word before; /* the place before the newest list of words */
 	struct tide_state_ops ops;
 	uint32_t counts[256]; /* rows in each output … */
 	uint32_t starts[256]; /* … and when the row began */

@@ -39,41 +39,52 @@ static const char *text_at(uint64_t addr)
 	return (const char *)(uintptr_t)addr;
 }
 
-static void word_set(struct tide_word *word, const struct tide_view *view)
+/* Words are const to scripts, and so to the compiler. */
+static void word_set(struct tide_word *word, struct tide_view view, const struct tide_word *next)
 {
-	memcpy(word, view, sizeof *word);
+	const struct tide_word made = { view.addr_, view.len_, view.gen_,
+		                        (const char *)next - (char *)word };
+	memcpy(word, &made, sizeof made);
 }
 
-/* From the arena, where the splitter leaves them, to the pool, where a script
- * may keep their addresses. */
-static struct tide_word *words_keep(struct tide_ctx *ctx, const struct tide_view *views)
+/* Scripts walk a list from the place before it. */
+static bool begin(struct tide_ctx *ctx, const struct tide_word *list)
 {
-	if (views == NULL)
-		return NULL;
-	uint32_t count = 1; /* the end */
-	while (views[count - 1].len_ >= 0)
-		count++;
-	struct tide_word *words = tide_pool_take(ctx->pool, count + 1);
-	if (words != NULL)
-		memcpy(words + 1, views, count * sizeof *words);
-	return words;
+	word_set(&ctx->before, (struct tide_view){ 0 }, list);
+	return true;
 }
 
-struct tide_word *tide_ffi_words(struct tide_ctx *ctx, uint64_t addr, int32_t len)
+static bool words_begin(struct tide_ctx *ctx, struct tide_words_of *from)
+{
+	size_t max = tide_words_max(from->text, from->len);
+	from->gen = ctx->gen;
+	from->lower = tide_arena_text(ctx->arena, tide_words_lower(from->len));
+	struct tide_word *list = tide_pool_take(ctx->pool, (uint32_t)max);
+	if (from->lower == NULL || list == NULL)
+		return false;
+	struct tide_word *end = tide_words(from, list);
+	assert((size_t)(end - list) <= max);
+	tide_pool_trim(ctx->pool, end);
+	return begin(ctx, list);
+}
+
+bool tide_ffi_words(struct tide_ctx *ctx, uint64_t addr, int32_t len)
 {
 	assert(len >= 0);
-	return words_keep(ctx, tide_words(ctx->arena, text_at(addr), len, ctx->gen, 0));
+	struct tide_words_of from = { .text = text_at(addr), .len = len };
+	return words_begin(ctx, &from);
 }
 
-struct tide_word *tide_ffi_words_text(struct tide_ctx *ctx, const char *text, size_t len)
+bool tide_ffi_words_text(struct tide_ctx *ctx, const char *text, size_t len)
 {
 	if (len > INT32_MAX)
-		return NULL;
-	return words_keep(ctx, tide_words(ctx->arena, text, (int32_t)len, ctx->gen, 1));
+		return false;
+	struct tide_words_of from = { .text = text, .len = (int32_t)len, .exact = true };
+	return words_begin(ctx, &from);
 }
 
-struct tide_word *tide_ffi_split(struct tide_ctx *ctx, uint64_t addr, int32_t len, uint32_t gen,
-                                 const char *by, size_t by_len)
+bool tide_ffi_split(struct tide_ctx *ctx, uint64_t addr, int32_t len, uint32_t gen, const char *by,
+                    size_t by_len)
 {
 	assert(by_len > 0);
 	const char *at = text_at(addr), *end = at + len;
@@ -81,38 +92,36 @@ struct tide_word *tide_ffi_split(struct tide_ctx *ctx, uint64_t addr, int32_t le
 	for (const char *p = at; (p = memmem(p, (size_t)(end - p), by, by_len)) != NULL;
 	     p += by_len)
 		count++;
-	struct tide_word *words = tide_pool_take(ctx->pool, count + 2);
+	struct tide_word *words = tide_pool_take(ctx->pool, count + 1);
 	if (words == NULL)
-		return NULL;
-	for (uint32_t i = 1; i <= count; i++) {
+		return false;
+	for (uint32_t i = 0; i < count; i++) {
 		const char *to = memmem(at, (size_t)(end - at), by, by_len);
 		if (to == NULL)
 			to = end;
 		struct tide_view view = { (uintptr_t)at, (int32_t)(to - at), gen };
-		word_set(&words[i], &view);
+		word_set(&words[i], view, &words[i + 1]);
 		at = to + by_len;
 	}
-	struct tide_view last = { 0, -1, gen };
-	word_set(&words[count + 1], &last);
-	return words;
+	word_set(&words[count], (struct tide_view){ 0, -1, gen }, &words[count]);
+	return begin(ctx, words);
 }
 
-struct tide_word *tide_ffi_headers(struct tide_ctx *ctx, const struct tide_rec *rec)
+bool tide_ffi_headers(struct tide_ctx *ctx, const struct tide_rec *rec)
 {
 	uint32_t count = rec->header_count;
 	const struct tide_header *headers = (const void *)(uintptr_t)rec->headers_addr_;
-	if (count > (UINT32_MAX - 4) / 2)
-		return NULL;
-	struct tide_word *words = tide_pool_take(ctx->pool, 2 * count + 4);
+	if (count > (UINT32_MAX - 1) / 2)
+		return false;
+	struct tide_word *words = tide_pool_take(ctx->pool, 2 * count + 1), *word = words;
 	if (words == NULL)
-		return NULL;
-	_Static_assert(sizeof(struct tide_header) == 2 * sizeof(struct tide_word), "name, value");
-	if (count > 0)
-		memcpy(words + 2, headers, count * sizeof *headers);
-	struct tide_view last = { 0, -1, rec->gen_ };
-	word_set(&words[2 * count + 2], &last);
-	word_set(&words[2 * count + 3], &last);
-	return words;
+		return false;
+	for (uint32_t i = 0; i < count; i++, word += 2) {
+		word_set(word, headers[i].name_, word + 2);
+		word_set(word + 1, headers[i].value_, word + 2);
+	}
+	word_set(word, (struct tide_view){ 0, -1, rec->gen_ }, word);
+	return begin(ctx, words);
 }
 
 uint64_t tide_ffi_case(struct tide_ctx *ctx, uint64_t addr, int32_t len, bool upper)

@@ -20,14 +20,14 @@ void tide_ffi_ctx_scratch(struct tide_ctx *ctx);
 
 /* Text. Addresses come from views that were found alive. */
 bool tide_ffi_alive(const struct tide_ctx *ctx, uint32_t gen);
-/* Lists: one unused place, the items, and one whose len_ is -1. NULL without
- * memory. */
-struct tide_word *tide_ffi_words(struct tide_ctx *ctx, uint64_t addr, int32_t len);
-struct tide_word *tide_ffi_words_text(struct tide_ctx *ctx, const char *text, size_t len);
-struct tide_word *tide_ffi_split(struct tide_ctx *ctx, uint64_t addr, int32_t len, uint32_t gen,
-                                 const char *by, size_t by_len);
-/* Two unused places, then a name and a value in turn. */
-struct tide_word *tide_ffi_headers(struct tide_ctx *ctx, const struct tide_rec *rec);
+/* Lists, to be walked from ctx->before; their end has a len_ of -1. False
+ * without memory. */
+bool tide_ffi_words(struct tide_ctx *ctx, uint64_t addr, int32_t len);
+bool tide_ffi_words_text(struct tide_ctx *ctx, const char *text, size_t len);
+bool tide_ffi_split(struct tide_ctx *ctx, uint64_t addr, int32_t len, uint32_t gen, const char *by,
+                    size_t by_len);
+/* Of names; the value of each is the place behind it. */
+bool tide_ffi_headers(struct tide_ctx *ctx, const struct tide_rec *rec);
 /* A copy in lower or upper case (ASCII); 0 without memory. */
 uint64_t tide_ffi_case(struct tide_ctx *ctx, uint64_t addr, int32_t len, bool upper);
 int tide_ffi_compare(uint64_t a, int32_t a_len, uint64_t b, int32_t b_len);

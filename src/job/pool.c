@@ -10,7 +10,7 @@ struct segment {
 	struct segment *next;
 	uint32_t gen;
 	uint32_t size, used;
-	struct tide_word views[];
+	struct tide_word words[];
 };
 
 struct queue {
@@ -22,9 +22,8 @@ struct tide_pool {
 	struct queue busy, resting;
 	struct segment *now; /* the last of busy, or NULL: a new one is due */
 	uint32_t gen;
+	struct tide_word end; /* of every list that is over */
 };
-
-_Static_assert(sizeof(struct tide_word) == sizeof(struct tide_view), "a word is a view");
 
 static void queue_push(struct queue *queue, struct segment *segment)
 {
@@ -51,6 +50,8 @@ struct tide_pool *tide_pool_new(void)
 		return NULL;
 	pool->busy.end = &pool->busy.first;
 	pool->resting.end = &pool->resting.first;
+	const struct tide_word end = { .len_ = -1 };
+	memcpy(&pool->end, &end, sizeof end);
 	return pool;
 }
 
@@ -63,6 +64,16 @@ void tide_pool_free(struct tide_pool *pool)
 	while (pool->resting.first != NULL)
 		free(queue_pop(&pool->resting));
 	free(pool);
+}
+
+static void retire(struct tide_pool *pool, struct segment *segment)
+{
+	for (uint32_t i = 0; i < segment->used; i++) {
+		struct tide_word *word = &segment->words[i];
+		const struct tide_word over = { .next_ = (char *)&pool->end - (char *)word };
+		memcpy(word, &over, sizeof over);
+	}
+	segment->used = 0;
 }
 
 void tide_pool_turn(struct tide_pool *pool, uint32_t gen,
@@ -78,24 +89,16 @@ void tide_pool_turn(struct tide_pool *pool, uint32_t gen,
 			queue_push(&pool->busy, segment);
 			continue;
 		}
-		memset(segment->views, 0, segment->used * sizeof segment->views[0]);
-		segment->used = 0;
+		retire(pool, segment);
 		queue_push(&pool->resting, segment);
 	}
 }
 
-/* Two ends of a list close every segment, so that a walk in steps of one or
- * two that has lost its own end stops inside. */
 static struct segment *segment_new(uint32_t size)
 {
-	struct segment *segment =
-		calloc(1, sizeof *segment + (size + 2) * sizeof segment->views[0]);
-	if (segment == NULL)
-		return NULL;
-	const struct tide_word end = { .len_ = -1 };
-	memcpy(&segment->views[size], &end, sizeof end);
-	memcpy(&segment->views[size + 1], &end, sizeof end);
-	segment->size = size;
+	struct segment *segment = calloc(1, sizeof *segment + size * sizeof segment->words[0]);
+	if (segment != NULL)
+		segment->size = size;
 	return segment;
 }
 
@@ -128,7 +131,14 @@ struct tide_word *tide_pool_take(struct tide_pool *pool, uint32_t count)
 		queue_push(&pool->busy, now);
 		pool->now = now;
 	}
-	struct tide_word *views = &now->views[now->used];
+	struct tide_word *words = &now->words[now->used];
 	now->used += count;
-	return views;
+	return words;
+}
+
+void tide_pool_trim(struct tide_pool *pool, const struct tide_word *end)
+{
+	struct segment *now = pool->now;
+	assert(end >= now->words && end <= now->words + now->used);
+	now->used = (uint32_t)(end - now->words);
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Memory for lists of views that scripts walk and may keep too long.
+/* Memory for lists of words that scripts walk and may keep too long.
  *
- * A script holds such a view by address. So this memory never goes back to the
- * system while the VM lives and never holds anything but views: a kept address
- * always reads as a view, and as one of generation 0 once its batch is over. A
- * segment rests for a while before it is used again, which is how long such a
- * mistake is sure to be noticed. */
+ * A script holds such a word by address. So this memory never goes back to the
+ * system while the VM lives and never holds anything but words: a kept address
+ * always reads as a word, and as one of generation 0, the last of its list, once
+ * its batch is over. A segment rests for a while before it is used again, which
+ * is how long such a mistake is sure to be noticed. */
 #ifndef TIDE_JOB_POOL_H
 #define TIDE_JOB_POOL_H
 
@@ -15,8 +15,8 @@
 #include "job/ctx.h"
 
 enum {
-	TIDE_POOL_SEGMENT = 4096,  /* views: 64 KiB */
-	TIDE_POOL_RESTING_MIN = 32 /* segments: 2 MiB */
+	TIDE_POOL_SEGMENT = 4096, /* words: 96 KiB */
+	TIDE_POOL_RESTING_MIN = 8 /* segments: 768 KiB */
 };
 
 struct tide_pool *tide_pool_new(void);
@@ -28,5 +28,7 @@ void tide_pool_turn(struct tide_pool *pool, uint32_t gen,
                     const struct tide_ctx *ctx);
 /* Adjacent places; NULL without memory. */
 struct tide_word *tide_pool_take(struct tide_pool *pool, uint32_t count);
+/* Give back the end of what was taken last. */
+void tide_pool_trim(struct tide_pool *pool, const struct tide_word *end);
 
 #endif

@@ -33,6 +33,16 @@ struct tide_view {
 	tide_ro uint32_t gen_;
 };
 
+/* A view in a list of them. next_ is how far away the one behind it is: a
+ * distance, because a compiled loop keeps what it adds to an address in a
+ * register, and an address that it loads it does not. */
+struct tide_word {
+	tide_ro uint64_t addr_;
+	tide_ro int32_t len_;
+	tide_ro uint32_t gen_;
+	tide_ro int64_t next_;
+};
+
 struct tide_header {
 	struct tide_view name_;
 	struct tide_view value_;

@@ -170,7 +170,7 @@ static struct tide_view read_dead(const struct tide_view *view)
 static void a_retired_batch_leaves_only_dead_views(void **state)
 {
 	struct tide_batch *batch = tide_ring_next(*state, "t", 0);
-	enum { N = 300 };
+	enum { N = TIDE_BATCH_RECORDS_MAX };
 	struct tide_header *headers[N];
 	struct tide_view *words[N];
 	for (int i = 0; i < N; i++) {

@@ -29,7 +29,7 @@ static struct tide_word *take(struct tide_pool *pool, uint32_t count, uint32_t g
 	struct tide_word *words = tide_pool_take(pool, count);
 	assert_non_null(words);
 	for (uint32_t i = 0; i < count; i++) {
-		struct tide_word word = { 0x1000, 5, gen };
+		struct tide_word word = { 0x1000, 5, gen, i + 1 < count ? sizeof word : 0 };
 		memcpy(&words[i], &word, sizeof word);
 	}
 	return words;
@@ -80,18 +80,31 @@ static void long_lists_are_adjacent_and_used_again(void **state)
 	tide_pool_free(pool);
 }
 
-static void walk_that_lost_its_end_stops_inside(void **state)
+static void walk_of_a_list_that_is_over_ends(void **state)
 {
 	(void)state;
 	struct tide_pool *pool = tide_pool_new();
 	turn(pool, 1);
-	for (int step = 1; step <= 2; step++) {
-		struct tide_word *word = take(pool, 3, 1);
-		int steps = 0;
-		while (word->len_ >= 0 && steps++ <= TIDE_POOL_SEGMENT)
-			word += step;
-		assert_true(steps <= TIDE_POOL_SEGMENT);
+	struct tide_word *kept = take(pool, 3, 1);
+	for (uint32_t gen = 2; gen <= 6; gen++)
+		turn(pool, gen);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(kept[i].gen_, 0);
+		const struct tide_word *next =
+			(const void *)((const char *)&kept[i] + kept[i].next_);
+		assert_int_equal(next->len_, -1);
 	}
+	tide_pool_free(pool);
+}
+
+static void what_is_trimmed_is_given_out_again(void **state)
+{
+	(void)state;
+	struct tide_pool *pool = tide_pool_new();
+	turn(pool, 1);
+	struct tide_word *first = take(pool, 100, 1);
+	tide_pool_trim(pool, first + 10);
+	assert_ptr_equal(take(pool, 5, 1), first + 10);
 	tide_pool_free(pool);
 }
 
@@ -101,7 +114,8 @@ int main(void)
 		cmocka_unit_test(kept_address_reads_as_retired),
 		cmocka_unit_test(memory_is_used_again_after_a_rest),
 		cmocka_unit_test(long_lists_are_adjacent_and_used_again),
-		cmocka_unit_test(walk_that_lost_its_end_stops_inside),
+		cmocka_unit_test(walk_of_a_list_that_is_over_ends),
+		cmocka_unit_test(what_is_trimmed_is_given_out_again),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

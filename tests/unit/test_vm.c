@@ -269,9 +269,9 @@ static void word_count_counts_over_batches(void **state)
 static void counts_do_not_depend_on_the_jit_or_on_batches(void **state)
 {
 	(void)state;
-	uint64_t digest = wordcount_digest(false, 512);
+	uint64_t digest = wordcount_digest(false, TIDE_BATCH_RECORDS_MAX);
 	assert_true(digest != 0);
-	assert_true(digest == wordcount_digest(true, 512));
+	assert_true(digest == wordcount_digest(true, TIDE_BATCH_RECORDS_MAX));
 	assert_true(digest == wordcount_digest(false, 7));
 	assert_true(digest == wordcount_digest(true, 1));
 }
