@@ -27,11 +27,12 @@ enum {
 	UNIT = 8,
 	SLACK = 32, /* readable bytes behind the last entry */
 	PAGE = 4096,
-	WIDE = 24,  /* bytes of a key that are hashed and compared without a branch */
-	AHEAD = 32, /* keys whose entries are fetched together */
+	WIDE = 24,   /* bytes of a key that are hashed and compared without a branch */
+	AHEAD = 128, /* keys whose entries are fetched together */
 	SLOTS_MIN = 64,
 	KEEP_BYTES = 4 << 20, /* slab that a clear keeps for the next epoch */
-	HUGE_BYTES = 4 << 20  /* from here on huge pages are worth asking for */
+	HUGE_PAGE = 2 << 20,
+	HUGE_BYTES = 256 << 10 /* a slab of that much is worth one */
 };
 
 /* 8192 tables of the first size fit into 47 bits of address; where the
@@ -159,9 +160,18 @@ static bool reserve(struct tide_table *table)
 	return false;
 }
 
+/* A large index is hit all over, so it is worth a huge page. */
 static uint64_t *slots_new(uint64_t count)
 {
-	return calloc(count, sizeof(uint64_t));
+	size_t size = count * sizeof(uint64_t);
+	if (size < HUGE_PAGE)
+		return calloc(count, sizeof(uint64_t));
+	assert(size % HUGE_PAGE == 0);
+	void *slots = aligned_alloc(HUGE_PAGE, size);
+	if (slots == NULL)
+		return NULL;
+	madvise(slots, size, MADV_HUGEPAGE);
+	return memset(slots, 0, size);
 }
 
 /* Put every entry into a fresh index of `count` slots, in slab order. */
@@ -262,7 +272,7 @@ size_t tide_table_bytes(const struct tide_table *table)
  * indexes are mostly cache misses anyway and may fill to three quarters. */
 static bool index_full(uint64_t count, uint64_t slots)
 {
-	return count > (slots >= 1u << 20 ? slots / 4 * 3 : slots / 2);
+	return count > (slots >= 1u << 17 ? slots / 4 * 3 : slots / 2);
 }
 
 static uint64_t index_slots_for(uint64_t count)
@@ -337,7 +347,9 @@ bool tide_table_resolve(struct tide_table *table, const char *keys,
 			uint64_t slot = table->slots[hashes[i - first] & table->mask];
 			const char *entry = table->slab + (slot & UINT32_MAX) * UNIT;
 			__builtin_prefetch(entry, 1);
-			__builtin_prefetch(entry + 56, 1);
+			__builtin_prefetch(entry + sizeof(struct tide_entry) + table->value_size +
+			                           wanted[i].len - 1,
+			                   1);
 		}
 		for (size_t i = first; i < end; i++) {
 			const char *key = keys + wanted[i].at;
