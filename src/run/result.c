@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "checkpoint/checkpoint.h"
+#include "state/value.h"
 
 enum { CHUNK = 1024 };
 
@@ -21,7 +22,7 @@ struct tide_result {
 
 static size_t state_size(const struct tide_result *result, int keyed)
 {
-	return 8 * (size_t)result->options.plan->keyed[keyed].state->count;
+	return (size_t)result->options.plan->keyed[keyed].state_size;
 }
 
 int tide_result_new(const struct tide_result_options *options, struct tide_result **out,
@@ -75,12 +76,11 @@ static int collect(struct tide_result *result, int keyed, size_t i, struct tide_
                    struct tide_slice value, struct tide_error *err)
 {
 	size_t size = state_size(result, keyed);
-	if (value.len != size)
+	if (!tide_value_decode(value, result->states + i * size, size))
 		return tide_fail(err, TIDE_ERR_CHECKPOINT,
-		                 "state of %s has %zu bytes where %zu "
-		                 "belong; run `tidemark checkpoint verify`",
+		                 "state of %s has %zu bytes that are no state of %zu; run "
+		                 "`tidemark checkpoint verify`",
 		                 result->options.plan->keyed[keyed].name, value.len, size);
-	memcpy(result->states + i * size, value.p, size);
 	result->addresses[i] = (uint64_t)(uintptr_t)(result->states + i * size);
 	result->key_at[i] = result->keys.len;
 	tide_buf_put(&result->keys, key.p, key.len);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "state/value.h"
+
 enum { CHUNK = 1024 };
 
 /* The state of one keyed operator. */
@@ -40,7 +42,7 @@ struct tide_shards *tide_shards_new(const struct tide_shards_options *options)
 	bool ok = shards->slices != NULL && shards->cells != NULL;
 	for (int k = 0; ok && k < keyed_count; k++) {
 		struct slice *slice = &shards->slices[k];
-		slice->value_size = 8 * (size_t)options->plan->keyed[k].state->count;
+		slice->value_size = (size_t)options->plan->keyed[k].state_size;
 		slice->table = tide_table_new(&options->specs[k], slice->value_size);
 		slice->complete = options->fresh;
 		ok = slice->table != NULL;
@@ -120,16 +122,15 @@ static int place_missing(struct tide_shards *shards, int keyed, struct tide_tabl
 			if (entry == NULL)
 				rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for state");
 		}
-		if (rc == TIDE_OK && value.p != NULL && value.len != slice->value_size)
+		if (rc == TIDE_OK && value.p != NULL &&
+		    !tide_value_decode(value, tide_entry_state(entry), slice->value_size))
 			rc = tide_fail(err, TIDE_ERR_CHECKPOINT,
-			               "state of %s has %zu bytes where %zu belong; run "
+			               "state of %s has %zu bytes that are no state of %zu; run "
 			               "`tidemark checkpoint verify`",
 			               shards->options.plan->keyed[keyed].name, value.len,
 			               slice->value_size);
 		if (rc == TIDE_OK) {
 			entry->shard = entries[at]->shard;
-			if (value.p != NULL)
-				memcpy(tide_entry_state(entry), value.p, value.len);
 			shards->pairs[at].into = (uint64_t)(uintptr_t)tide_entry_state(entry);
 			if (!dirty_add(slice, entry))
 				rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for state");
@@ -226,11 +227,13 @@ static int finish_slice(struct tide_shards *shards, int keyed, const bool *updat
 		tide_buf_clear(&shards->key_bytes);
 		tide_state_key(&shards->key_bytes, shards->options.ops[keyed], entry->shard,
 		               tide_entry_key(slice->table, entry), entry->key_len);
+		size_t key_len = shards->key_bytes.len;
+		tide_value_encode(tide_entry_state(entry), slice->value_size, &shards->key_bytes);
+		const char *bytes = shards->key_bytes.p;
 		ok = !shards->key_bytes.failed &&
-		     tide_writes_put(
-			     writes,
-			     (struct tide_slice){ shards->key_bytes.p, shards->key_bytes.len },
-			     (struct tide_slice){ tide_entry_state(entry), slice->value_size });
+		     tide_writes_put(writes, (struct tide_slice){ bytes, key_len },
+		                     (struct tide_slice){ bytes + key_len,
+		                                          shards->key_bytes.len - key_len });
 		entry->flags &= ~(uint32_t)TIDE_ENTRY_DIRTY;
 	}
 	if (!ok)
