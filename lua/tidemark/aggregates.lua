@@ -2,14 +2,15 @@
 -- Aggregates: columns of state, and functions that add to it, merge two of
 -- them, and make the result.
 --
--- Built-ins work on the stored 64-bit values; a job's own ones see Lua numbers
--- through the getters that state.lua makes.
+-- Built-ins (sums, extremes) work on the stored values; a job's own ones see
+-- Lua values through the getters that state.lua makes.
 local errors = require "tidemark.errors"
+local extremes = require "tidemark.extremes"
 local names = require "tidemark.names"
-local native = require "tidemark.native"
 local schema = require "tidemark.schema"
 local state = require "tidemark.state"
 local stream = require "tidemark.stream"
+local sums = require "tidemark.sums"
 
 local M = {}
 local facts = setmetatable({}, { __mode = "k" })
@@ -38,8 +39,11 @@ function methods.as(self, name)
    if not given or type(name) ~= "string" then
       error('name an aggregate with a colon: tide.sum "v" :as "total"', 0)
    end
-   return make { name = given.name, columns = given.columns, spec = given.spec, as = name,
-                 path = given.path, line = given.line }
+   local named = { as = name }
+   for key, value in pairs(given) do
+      named[key] = named[key] or value
+   end
+   return make(named)
 end
 
 meta.__index = function(_, key)
@@ -48,110 +52,19 @@ meta.__index = function(_, key)
 end
 meta.__newindex = function() error("an aggregate cannot be changed", 0) end
 
--- Built-ins ----------------------------------------------------------------
+-- Built-ins: what each module says of them becomes a function of tide. --------
 
-local function define(spec)
-   local fields = {}
-   for i, column in ipairs(spec.state) do
-      fields[i] = ("%s %s;"):format(column[2] == "double" and "double" or "int64_t", column[1])
-   end
-   local _, pointer = native.struct(table.concat(fields, " "))
-   spec.pointer = pointer
-   spec.built_in = true
-   return spec
-end
-
-local counter = define {
-   state = { { "n", "int" } },
-   result_type = "int", infallible = true,
-   add = function(s) s.n = s.n + 1 end,
-   add_cell = function(s, cell)
-      if cell.len >= 0 then
-         s.n = s.n + 1
+M.built_in = {}
+for _, module in ipairs { sums, extremes } do
+   for name, given_of in pairs(module) do
+      M.built_in[name] = function(...)
+         return (make(given_of(...)))
       end
-   end,
-   merge = function(s, o) s.n = s.n + o.n end,
-   result = function(s, cell)
-      cell.i = s.n
-      cell.len = 0
-   end,
-}
-
-local function checked(sum, value)
-   local total = sum + value
-   if (total < sum) ~= (value < 0) then
-      error("a sum of an int column went beyond 64 bits; make the column a double", 0)
    end
-   return total
 end
-
-local int_sum = define {
-   state = { { "sum", "int" }, { "n", "int" } },
-   result_type = "int", nullable = true,
-   add_cell = function(s, cell)
-      if cell.len >= 0 then
-         s.sum = checked(s.sum, cell.i)
-         s.n = s.n + 1
-      end
-   end,
-   merge = function(s, o)
-      s.sum = checked(s.sum, o.sum)
-      s.n = s.n + o.n
-   end,
-   result = function(s, cell)
-      cell.i = s.sum
-      cell.len = s.n > 0 and 0 or -1
-   end,
-}
-
--- Neumaier: what rounding took from `hi` is collected in `lo`, so that the sum
--- does not depend on where an epoch was cut.
-local function compensated(s, value)
-   local hi = s.hi
-   local total = hi + value
-   if math.abs(hi) >= math.abs(value) then
-      s.lo = s.lo + ((hi - total) + value)
-   else
-      s.lo = s.lo + ((value - total) + hi)
-   end
-   s.hi = total
-end
-
-local double_sum = define {
-   infallible = true,
-   state = { { "hi", "double" }, { "lo", "double" }, { "n", "int" } },
-   result_type = "double", nullable = true,
-   add_cell = function(s, cell)
-      if cell.len >= 0 then
-         compensated(s, cell.d)
-         s.n = s.n + 1
-      end
-   end,
-   merge = function(s, o)
-      compensated(s, o.hi)
-      s.lo = s.lo + o.lo
-      s.n = s.n + o.n
-   end,
-   result = function(s, cell)
-      local hi = s.hi
-      -- Infinite sums have no rest worth adding: it is not a number.
-      cell.d = hi - hi == 0 and hi + s.lo or hi
-      cell.len = s.n > 0 and 0 or -1
-   end,
-}
-
---- Rows, or values that are not null.
-function M.count(column)
-   return make { name = "count", columns = { column } }
-end
-
---- The sum of a column; nulls are skipped, the sum of nothing is null.
-function M.sum(column)
-   if type(column) ~= "string" then
-      error('tide.sum wants a column: tide.sum "value"', 0)
-   end
-   return make { name = "sum", columns = { column } }
-end
+local count, sum = M.built_in.count, M.built_in.sum
+-- As in SQL, the plain names are those of samples.
+M.built_in.variance, M.built_in.stddev = M.built_in.var_samp, M.built_in.stddev_samp
 
 -- A job's own --------------------------------------------------------------
 
@@ -183,9 +96,6 @@ end
 function M.aggregator(definition)
    check_definition(definition)
    local returns = schema.column("result:" .. (definition.returns or "double?"))
-   if returns.type == "string" or returns.type == "bytes" then
-      error("tide.aggregator: returns must be int, double, bool or timestamp", 0)
-   end
    local spec = state.define(definition)
    spec.result_type, spec.nullable = returns.type, returns.nullable
    return function(...)
@@ -195,7 +105,8 @@ function M.aggregator(definition)
             error('an aggregate wants names of columns, as in mean "value"', 0)
          end
       end
-      return make { name = definition.name or "aggregate", spec = spec, columns = columns }
+      return make { name = definition.name or "aggregate", columns = columns,
+                    spec_of = function() return spec end }
    end
 end
 
@@ -203,13 +114,13 @@ end
 
 stream.grouping {
    count = function(column)
-      return { M.count(column):as "count" }
+      return { count(column):as "count" }
    end,
    sum = function(column, as)
       if type(column) ~= "string" then
          error(':sum wants a column: :sum("value")', 0)
       end
-      return { as and M.sum(column):as(as) or M.sum(column) }
+      return { as and sum(column):as(as) or sum(column) }
    end,
    aggregate = function(list)
       if type(list) ~= "table" or #list == 0 then
@@ -227,36 +138,41 @@ stream.grouping {
 
 -- Against the columns of the row that reaches it -----------------------------
 
-local function spec_of(given, columns)
-   if given.spec then
-      return given.spec
-   elseif given.name == "count" then
-      return counter
+-- Names become columns, and their numbers are added to `numbers`.
+local function find_all(row, list, what, numbers)
+   local columns = {}
+   for i, name in ipairs(list) do
+      columns[i], numbers[#numbers + 1] = schema.find(row, name, what)
    end
-   local column = columns[1]
-   if column.type == "int" then
-      return int_sum
-   elseif column.type == "double" then
-      return double_sum
+   return columns
+end
+
+-- What of a condition the loop needs: where its columns begin among the
+-- aggregate's, and their types.
+local function settle_condition(given, row, numbers)
+   local condition, first = given.condition, #numbers
+   local columns = find_all(row, condition.columns, "tide." .. given.name, numbers)
+   if not condition.fn and columns[1].type ~= "bool" then
+      error(('tide.%s: column "%s" is a %s; a condition is a bool column or a function')
+         :format(given.name, columns[1].name, columns[1].type), 0)
    end
-   error(('tide.sum: column "%s" is a %s; sums are of int and double columns')
-      :format(column.name, column.type), 0)
+   return { first = first, columns = columns, fn = condition.fn }
 end
 
 --- Settle an aggregate: { as, spec, columns = { number of column, … }, text }.
+--- The first `values` columns are added, the others are of its condition.
 function M.settle(aggregate, row)
    local given = facts[aggregate]
-   local columns, numbers = {}, {}
-   for i, name in ipairs(given.columns) do
-      columns[i], numbers[i] = schema.find(row, name, "tide." .. given.name)
+   local numbers = {}
+   local columns = find_all(row, given.columns, "tide." .. given.name, numbers)
+   local condition = given.condition and settle_condition(given, row, numbers)
+   local list = { unpack(given.columns) }
+   for _, name in ipairs(given.condition and given.condition.columns or {}) do
+      list[#list + 1] = name
    end
-   local text = ("%s(%s)"):format(given.name, table.concat(given.columns, ", "))
-   local as = given.as
-   if not as then
-      as = #given.columns > 0 and given.name .. "_" .. table.concat(given.columns, "_")
-         or given.name
-   end
-   return { as = as, spec = spec_of(given, columns), columns = numbers, text = text,
+   local as = given.as or given.label or table.concat({ given.name, unpack(list) }, "_")
+   return { as = as, spec = given.spec_of(columns), columns = numbers, values = #columns,
+            condition = condition, text = ("%s(%s)"):format(given.name, table.concat(list, ", ")),
             path = given.path, line = given.line }
 end
 

@@ -87,7 +87,9 @@ end
 local function aggregate_constants(K, step)
    for i, aggregate in ipairs(step.aggregates) do
       local id, spec = ("%d_%d"):format(step.index, i), aggregate.spec
-      K["add" .. id] = aggregate.columns[1] and spec.add_cell or spec.add
+      K["add" .. id] = aggregate.values > 0 and spec.add_cell or spec.add
+      K["user" .. id] = spec.add
+      K["holds" .. id] = aggregate.condition and aggregate.condition.fn
       K["merge" .. id], K["result" .. id] = spec.merge, spec.result
       K["pointer" .. id], K["object" .. id] = spec.pointer, spec.object
       K["guard" .. id] = spec.guard

@@ -246,21 +246,74 @@ local function object_text(i, base, offset)
    return ("object%d(serial%d, cast(u64, %s + %d))"):format(i, i, base, offset)
 end
 
--- Lua values of the cells that a job's own aggregate is of; the first of them
--- is argument number `base`.
-local function readers_text(out, step, i, aggregate, base)
+-- Lua values of the cells that a function of the job is given: columns of the
+-- row, of which the first is argument number `base`.
+local function readers_text(out, name, columns, base)
    local list = {}
-   for n, column in ipairs(aggregate.columns) do
-      local declared = step.group.schema.columns[column]
-      list[n] = ("value%d_%d(args[j + %d])"):format(i, n, base + n - 1)
+   for n, column in ipairs(columns) do
+      list[n] = ("%s_%d(args[j + %d])"):format(name, n, base + n - 1)
       add(out, [[
-   local function value%d_%d(cell)
+   local function %s_%d(cell)
       if cell.len < 0 then return nil end
       return %s
    end
-]], i, n, cells.get[declared.type]:format("cell", declared.name))
+]], name, n, cells.get[column.type]:format("cell", column.name))
    end
    return list
+end
+
+-- The condition under which an aggregate is added to. As in SQL, one on a null
+-- does not hold.
+local function condition_text(out, step, i, condition, base)
+   local first, nulls = base + condition.first, {}
+   for n in ipairs(condition.columns) do
+      nulls[n] = ("args[j + %d].len < 0"):format(first + n - 1)
+   end
+   if not condition.fn then
+      return ("args[j + %d].len >= 0 and args[j + %d].i ~= 0"):format(first, first)
+   end
+   add(out, "   local holds%d = (function()\n   local user = K.holds%d_%d\n", i, step.index, i)
+   local values = readers_text(out, "held" .. i, condition.columns, first)
+   add(out, [[
+   return function(args, j)
+      if %s then return false end
+      return user(%s)
+   end
+   end)()
+]], table.concat(nulls, " or "), table.concat(values, ", "))
+   return ("holds%d(args, j)"):format(i)
+end
+
+-- A function that adds one row to the state of a job's own aggregate. (One for
+-- each keeps the loop below what upvalues a function may have.)
+local function user_add_text(out, step, i, aggregate, base)
+   local columns = {}
+   for n = 1, aggregate.values do
+      columns[n] = step.group.schema.columns[aggregate.columns[n]]
+   end
+   add(out, "   local add%d = (function()\n", i)
+   user_text(out, step, i, "user")
+   local values = readers_text(out, "value" .. i, columns, base)
+   add(out, [[
+   return function(state, args, j)
+%s      user%d(%s)
+   end
+   end)()
+]], user_begin(i), i, table.concat({ object_text(i, "state", aggregate.offset), unpack(values) },
+                                   ", "))
+   return ("add%d(state, args, j)"):format(i)
+end
+
+local function built_in_add_text(out, step, i, aggregate, base)
+   local arguments = { ("cast(pointer%d, state + %d)"):format(i, aggregate.offset) }
+   for n = 1, aggregate.values do
+      arguments[n + 1] = ("args[j + %d]"):format(base + n - 1)
+   end
+   if aggregate.spec.ordered then
+      arguments[#arguments + 1] = "rows[i]"
+   end
+   built_in_text(out, step, i, "add")
+   return ("add%d(%s)"):format(i, table.concat(arguments, ", "))
 end
 
 -- The row's key waits until many can be looked up together.
@@ -323,7 +376,7 @@ end
 -- Whether adding can fail: counting cannot.
 function M.fallible(keyed)
    for _, aggregate in ipairs(keyed.aggregates) do
-      if not aggregate.spec.infallible then
+      if not aggregate.spec.infallible or aggregate.condition and aggregate.condition.fn then
          return true
       end
    end
@@ -399,29 +452,25 @@ end
 --- back all it has added, so `careful` text keeps each state in `before`.
 function M.add(keyed, careful)
    local out, body = { ("-- add %s\n"):format(keyed.name), HEAD, "return (function()\n" }, {}
-   local base = 0
+   local base, ordered = 0, false
    for i, aggregate in ipairs(keyed.aggregates) do
-      if aggregate.spec.built_in then
-         local cell = aggregate.columns[1]
-         built_in_text(out, keyed, i, "add")
-         add(body, "         add%d(cast(pointer%d, state + %d)%s)\n", i, i, aggregate.offset,
-             cell and (", args[j + %d]"):format(base) or "")
-      else
-         user_text(out, keyed, i, "add")
-         local values = readers_text(out, keyed, i, aggregate, base)
-         add(body, user_begin(i))
-         add(body, "         add%d(%s)\n", i, table.concat({ object_text(i, "state",
-             aggregate.offset), unpack(values) }, ", "))
+      local make = aggregate.spec.built_in and built_in_add_text or user_add_text
+      local call = make(out, keyed, i, aggregate, base)
+      if aggregate.condition then
+         call = ("if %s then %s end"):format(
+            condition_text(out, keyed, i, aggregate.condition, base), call)
       end
+      add(body, "         %s\n", call)
       base = base + #aggregate.columns
+      ordered = ordered or aggregate.spec.ordered
    end
    add(out, [[
    return function(queue, first, count, before)
-      local states, args = queue.states, queue.args
+      local states, args%s = queue.states, queue.args%s
       for i = first, count - 1 do
          ctx.at = i
          local state, j = cast(bytes, states[i]), i * %d
-]], base)
+]], ordered and ", rows" or "", ordered and ", queue.rows" or "", base)
    if careful then
       add(out, "         copy_bytes(before + i * %d, state, %d)\n", keyed.state_size,
           keyed.state_size)
@@ -468,7 +517,11 @@ local function result_text(out, body, keyed, i)
    user_text(out, keyed, i, "result")
    add(body, user_begin(i))
    add(body, "      local v%d = result%d(%s)\n", i, i, object_text(i, "state", aggregate.offset))
-   puts(body, { keyed.schema.columns[cell + 1] }, cell, { "v" .. i }, "      ")
+   local column = keyed.schema.columns[cell + 1]
+   puts(body, { column }, cell, { "v" .. i }, "      ")
+   if column.type == "string" or column.type == "bytes" then
+      add(body, "      kept[%d] = v%d\n", i, i)
+   end
 end
 
 --- From states to the rows of one output (from 1), or of all when it is nil.
@@ -488,7 +541,7 @@ function M.finish(keyed, output)
    for _, child in ipairs(children_of(keyed, found)) do
       step_text(out, child, found)
    end
-   add(out, "\nreturn (function()\n   local out = K.stage%d\n", keyed.index)
+   add(out, "\nreturn (function()\n   local out, kept = K.stage%d, {}\n", keyed.index)
    row_maker(out, keyed, found)
    local body = {}
    for i = 1, #keyed.aggregates do

@@ -16,11 +16,15 @@ local C, ctx = native.C, native.ctx
 ---@class tide
 local tide = {
    words = text.words, blank = text.blank,
-   count = aggregates.count, sum = aggregates.sum, aggregator = aggregates.aggregator,
+   aggregator = aggregates.aggregator,
    set = lookup.set, map = lookup.map,
    json = json.encode,
    now = time.now, random = time.random, ms = time.ms, format = time.format, parse = time.parse,
 }
+
+for name, make in pairs(aggregates.built_in) do
+   tide[name] = make
+end
 
 --- A stream of the records of a source.
 ---@param source tide.Endpoint
@@ -79,7 +83,7 @@ end
 
 -- Known by name, not there yet.
 local later = { "postgres", "files", "parquet", "delta", "iceberg", "batch", "table",
-                "avg", "min", "max", "approx_count_distinct", "lag" }
+                "approx_count_distinct", "lag" }
 
 local function unknown(_, key)
    if stream.refused[key] then

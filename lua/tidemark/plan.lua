@@ -201,7 +201,7 @@ function checks.aggregate(program, fact, group)
    for i, aggregate in ipairs(fact.list) do
       local settled = at(aggregates.facts(aggregate), aggregates.settle, aggregate, row)
       settled.offset = offset
-      offset = offset + 8 * #settled.spec.state
+      offset = offset + settled.spec.size
       columns[#columns + 1] = schema.column(("%s:%s%s"):format(settled.as,
          settled.spec.result_type, settled.spec.nullable and "?" or ""))
       list[i], kinds[i] = settled, settled.as

@@ -35,7 +35,7 @@ local function write_keyed(plan, step)
       end
    end
    check(C.tide_ffi_plan_keyed_sizes(plan, #row.columns, #group.keys, #args,
-                                     step.state_size / 8))
+                                     step.state_size))
    for i, column in ipairs(args) do
       C.tide_ffi_plan_keyed_arg(plan, i - 1, column)
    end
@@ -45,14 +45,6 @@ local function write_keyed(plan, step)
    end
    for i, key in ipairs(group.keys) do
       C.tide_ffi_plan_keyed_key(plan, i - 1, key - 1)
-   end
-   local at = 0
-   for _, aggregate in ipairs(step.aggregates) do
-      for _, column in ipairs(aggregate.spec.state) do
-         local name = (aggregate.as .. "." .. column[1]):sub(1, 63)
-         C.tide_ffi_plan_keyed_state(plan, at, name, schema.types[column[2]])
-         at = at + 1
-      end
    end
 end
 

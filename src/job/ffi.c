@@ -155,6 +155,11 @@ int tide_ffi_compare_text(uint64_t a, int32_t a_len, const char *b, size_t b_len
 	return bytes_compare(text_at(a), (size_t)a_len, b, b_len);
 }
 
+int64_t tide_ffi_hash(const char *p, size_t len)
+{
+	return (int64_t)tide_hash(p, len, 0);
+}
+
 int32_t tide_ffi_find(uint64_t addr, int32_t len, int32_t from, const char *what, size_t what_len)
 {
 	if (from < 0 || from > len)

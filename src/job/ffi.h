@@ -35,6 +35,9 @@ int tide_ffi_compare_text(uint64_t a, int32_t a_len, const char *b, size_t b_len
 /* Where `what` begins in the text from `from` on, or -1. */
 int32_t tide_ffi_find(uint64_t addr, int32_t len, int32_t from, const char *what, size_t what_len);
 
+/* The hash of base/hash.h: the same on every machine, for ever. */
+int64_t tide_ffi_hash(const char *p, size_t len);
+
 /* Sets and maps of text: each key has a number from 0 on. */
 struct tide_lookup *tide_ffi_lookup_new(void);
 void tide_ffi_lookup_free(struct tide_lookup *lookup);
@@ -73,13 +76,12 @@ int tide_ffi_plan_input(struct tide_plan *plan, const char *kind, int line);
 bool tide_ffi_plan_input_option(struct tide_plan *plan, const char *key, const char *value);
 int tide_ffi_plan_keyed(struct tide_plan *plan, const char *name, int input, const char *layout,
                         int line);
-/* Schemas of the newest keyed operator: first their sizes, then their columns. */
-bool tide_ffi_plan_keyed_sizes(struct tide_plan *plan, int row, int keys, int args, int state);
+/* The newest keyed operator: first its sizes, then the columns of its row. */
+bool tide_ffi_plan_keyed_sizes(struct tide_plan *plan, int row, int keys, int args, int state_size);
 void tide_ffi_plan_keyed_arg(struct tide_plan *plan, int i, int column);
 void tide_ffi_plan_keyed_row(struct tide_plan *plan, int i, const char *name, int type,
                              bool nullable);
 void tide_ffi_plan_keyed_key(struct tide_plan *plan, int i, int column);
-void tide_ffi_plan_keyed_state(struct tide_plan *plan, int i, const char *name, int type);
 int tide_ffi_plan_output(struct tide_plan *plan, int input, int keyed, const char *sink,
                          const char *name, int line);
 bool tide_ffi_plan_output_size(struct tide_plan *plan, int row);

@@ -65,18 +65,17 @@ static struct tide_plan_keyed *keyed_last(struct tide_plan *plan)
 	return &plan->keyed[plan->keyed_count - 1];
 }
 
-bool tide_ffi_plan_keyed_sizes(struct tide_plan *plan, int row, int keys, int args, int state)
+bool tide_ffi_plan_keyed_sizes(struct tide_plan *plan, int row, int keys, int args, int state_size)
 {
 	struct tide_plan_keyed *keyed = keyed_last(plan);
 	keyed->row = tide_schema_new(row);
-	keyed->state = tide_schema_new(state);
 	keyed->keys = calloc((size_t)keys, sizeof *keyed->keys);
 	keyed->args = calloc((size_t)args + 1, sizeof *keyed->args);
-	if (keyed->row == NULL || keyed->state == NULL || keyed->keys == NULL ||
-	    keyed->args == NULL)
+	if (keyed->row == NULL || keyed->keys == NULL || keyed->args == NULL)
 		return false;
 	keyed->key_count = keys;
 	keyed->arg_count = args;
+	keyed->state_size = state_size;
 	return true;
 }
 
@@ -108,11 +107,6 @@ void tide_ffi_plan_keyed_arg(struct tide_plan *plan, int i, int column)
 	struct tide_plan_keyed *keyed = keyed_last(plan);
 	assert(i >= 0 && i < keyed->arg_count);
 	keyed->args[i] = column;
-}
-
-void tide_ffi_plan_keyed_state(struct tide_plan *plan, int i, const char *name, int type)
-{
-	column_set(keyed_last(plan)->state, i, name, type, false);
 }
 
 int tide_ffi_plan_output(struct tide_plan *plan, int input, int keyed, const char *sink,

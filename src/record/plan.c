@@ -79,7 +79,6 @@ static void keyed_fini(struct tide_plan_keyed *keyed)
 	free(keyed->row);
 	free(keyed->keys);
 	free(keyed->args);
-	free(keyed->state);
 	free(keyed->layout);
 }
 

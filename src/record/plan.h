@@ -43,9 +43,9 @@ struct tide_plan_keyed {
 	int key_count;
 	int *keys; /* columns of `row` */
 	int arg_count;
-	int *args;                 /* columns of `row` that the aggregates add, in their order */
-	struct tide_schema *state; /* 8 bytes a column, in this order */
-	char *layout;              /* text that changes when the meaning of the state does */
+	int *args;      /* columns of `row` that the aggregates add, in their order */
+	int state_size; /* bytes of a key's state, a multiple of 8 */
+	char *layout;   /* text that changes when the meaning of the state does */
 	int line;
 };
 

@@ -117,7 +117,7 @@ static void explain_text(const struct tide_plan *plan, struct tide_buf *out)
 	}
 	for (int k = 0; k < plan->keyed_count; k++)
 		tide_buf_printf(out, "state \"%s\": %d bytes a key plus the key, in %d shards\n",
-		                plan->keyed[k].name, 8 * plan->keyed[k].state->count, TIDE_SHARDS);
+		                plan->keyed[k].name, plan->keyed[k].state_size, TIDE_SHARDS);
 }
 
 static void explain_dot(const struct tide_plan *plan, struct tide_buf *out)

@@ -50,7 +50,7 @@ static int worker_tables(struct tide_worker *worker, struct tide_error *err)
 	          worker->ring != NULL && worker->writes != NULL;
 	for (int k = 0; ok && k < plan->keyed_count; k++) {
 		worker->deltas[k] =
-			tide_table_new(&work->specs[k], 8 * (size_t)plan->keyed[k].state->count);
+			tide_table_new(&work->specs[k], (size_t)plan->keyed[k].state_size);
 		worker->queues[k] =
 			worker->deltas[k] == NULL
 				? NULL

@@ -213,7 +213,37 @@ local own = tide.aggregator {
       refuses("{ state = { s = 'text' }, " .. rest, 'state "s" has no type "text"')
       refuses("{ state = { ['a b'] = 'int' }, " .. rest, '"a b" is no name for state')
       refuses("{ stat = {}, " .. rest, 'no field "stat"; did you mean "state"?')
-      refuses("{ state = { s = 'int' }, returns = 'string', " .. rest, "returns must be int")
+      refuses("{ state = { s = 'int[0]' }, " .. rest, 'state "s" has no type "int[0]"')
+      refuses("{ state = { s = 'text(70000)' }, " .. rest, "and 65536 is the most")
+   end)
+
+   it("has lists and text in its state", function()
+      local before = [[
+local seen = tide.aggregator {
+   name = "seen", returns = "string?",
+   state = { last = "text(8)", counts = "int[3]", sums = "double[2]", marks = "bool[2]",
+             times = "timestamp[1]" },
+   add = function(s, k, v)
+      assert(#s.counts == 3 and #s.last <= 8)
+      s.counts[v % 3 + 1] = s.counts[v % 3 + 1] + 1
+      s.sums[2] = s.sums[2] + v / 2
+      s.marks[2] = s.marks[1] == false
+      s.times[1] = v + 0.5
+      s.last = k .. v
+   end,
+   merge = function(s, o)
+      for i = 1, #s.counts do s.counts[i] = s.counts[i] + o.counts[i] end
+      s.sums[2] = s.sums[2] + o.sums[2]
+      s.last = o.last
+   end,
+   result = function(s)
+      return ("%s %d %d %d %g %g %s %g"):format(s.last, s.counts[1], s.counts[2], s.counts[3],
+         s.sums[1], s.sums[2], tostring(s.marks[2]), s.times[1])
+   end,
+}]]
+      local steps = INT .. ':aggregate { seen("k", "v") :as "seen" }'
+      assert.are.same({ { "a", "a5 1 2 2 0 7.5 true 5.5" } },
+                      (finish(run(steps, values(1, 2, 3, 4, 5), before))))
    end)
 
    it("must give its declared result", function()

@@ -147,7 +147,7 @@ describe("a column that is wrong", function()
 
    it("has a type that cannot be summed", function()
       refuses(helper.steps ':json { "a:string" }:group_by("a"):sum("a")',
-         'tide.sum: column "a" is a string; sums are of int and double columns')
+         'tide.sum: column "a" is a string; it is for int and double columns')
    end)
 
    it("may not be null although malformed input makes it so", function()

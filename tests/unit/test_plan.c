@@ -79,7 +79,6 @@ static void a_full_plan_is_freed_whole(void **state)
 	keyed->name = strdup("count");
 	keyed->row = tide_schema_new(2);
 	keyed->keys = calloc(2, sizeof *keyed->keys);
-	keyed->state = tide_schema_new(1);
 	keyed->layout = strdup("1");
 	struct tide_plan_output *output = plan->outputs;
 	output->row = tide_schema_new(3);

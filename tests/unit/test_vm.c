@@ -90,7 +90,7 @@ static void keyed_open(struct world *world, int k)
 		enum tide_type type = keyed->row->columns[keyed->args[i]].type;
 		is_text[i] = type == TIDE_STRING || type == TIDE_BYTES;
 	}
-	world->tables[k] = tide_table_new(spec, 8 * (size_t)keyed->state->count);
+	world->tables[k] = tide_table_new(spec, (size_t)keyed->state_size);
 	world->queues[k] =
 		tide_queue_new(world->tables[k], spec, keyed->args, is_text, keyed->arg_count);
 	assert_non_null(world->queues[k]);
@@ -326,7 +326,7 @@ static void plan_of_the_word_count_is_filled(void **state)
 	                    "key field:string,word:string; count=count(){n:int}");
 	assert_int_equal(plan->keyed[0].key_count, 2);
 	assert_int_equal(plan->keyed[0].keys[1], 1);
-	assert_int_equal(plan->keyed[0].state->count, 1);
+	assert_int_equal(plan->keyed[0].state_size, 8);
 	assert_int_equal(plan->keyed[0].arg_count, 0);
 	assert_int_equal(plan->output_count, 1);
 	assert_int_equal(plan->outputs[0].input, -1);

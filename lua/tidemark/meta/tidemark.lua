@@ -191,12 +191,79 @@ function tide.blank(text) end
 ---@return tide.Aggregate
 function tide.count(column) end
 
+---Rows for which a bool column is true, or fn of the columns before it is. A
+---condition on a null does not hold.
+---@param ... string|fun(...: any): boolean? "ok", or "v", function(v) return v > 2 end
+---@return tide.Aggregate
+function tide.count_if(...) end
+
+---The sum of an int or double column; nulls are skipped, of nothing it is null.
 ---@param column string
 ---@return tide.Aggregate
 function tide.sum(column) end
 
+---The sum over the rows for which a condition holds, as in tide.count_if; a
+---function alone is of the column itself.
+---@param column string
+---@param ... string|fun(...: any): boolean?
+---@return tide.Aggregate
+function tide.sum_if(column, ...) end
+
+---The mean of an int or double column, as a double.
+---@param column string
+---@return tide.Aggregate
+function tide.avg(column) end
+
+---The least value of a column. Text is compared by bytes and may have 64 of
+---them, or max_bytes.
+---@param column string
+---@param options? { max_bytes: integer }
+---@return tide.Aggregate
+function tide.min(column, options) end
+
+---The greatest value of a column.
+---@param column string
+---@param options? { max_bytes: integer }
+---@return tide.Aggregate
+function tide.max(column, options) end
+
+---The first value of a column that is not null: by the column `by`, else by the
+---record's timestamp; then by topic, partition and offset.
+---@param column string
+---@param options? { by: string, max_bytes: integer }
+---@return tide.Aggregate
+function tide.first(column, options) end
+
+---The last value of a column that is not null, in the order of tide.first.
+---@param column string
+---@param options? { by: string, max_bytes: integer }
+---@return tide.Aggregate
+function tide.last(column, options) end
+
+---The variance of a sample (n - 1); the same as tide.variance.
+---@param column string
+---@return tide.Aggregate
+function tide.var_samp(column) end
+
+---The variance of a population (n).
+---@param column string
+---@return tide.Aggregate
+function tide.var_pop(column) end
+
+---The standard deviation of a sample (n - 1); the same as tide.stddev.
+---@param column string
+---@return tide.Aggregate
+function tide.stddev_samp(column) end
+
+---The standard deviation of a population (n).
+---@param column string
+---@return tide.Aggregate
+function tide.stddev_pop(column) end
+
+tide.variance, tide.stddev = tide.var_samp, tide.stddev_samp
+
 ---@class tide.AggregatorDefinition
----@field state table<string, "int"|"double"|"bool"|"timestamp">
+---@field state table<string, string> int, double, bool, timestamp, int[8], double[8] …, text(32)
 ---@field add fun(state: table, ...: any)
 ---@field merge fun(state: table, other: table)
 ---@field result fun(state: table): any
