@@ -2,11 +2,15 @@
 # Tidemark. `make help` lists the targets.
 #
 # FLAVOUR is release, test (with fail points), asan, tsan, fuzz (with CC=clang) or
-# cover; each has a folder of its own. DEV=1 turns warnings into errors, V= shows the commands.
+# cover; each has a folder of its own. RDKAFKA=new links a newer librdkafka than
+# Debian's, which tests/rdkafka builds once. DEV=1 turns warnings into errors, V= shows the commands.
 
 .DEFAULT_GOAL := all
 FLAVOUR  ?= release
-B        := $(if $(filter release,$(FLAVOUR)),build,build/$(FLAVOUR))
+RDKAFKA  ?= debian
+NEW      := $(filter new,$(RDKAFKA))
+FOLDER   := $(if $(filter release,$(FLAVOUR)),$(NEW),$(FLAVOUR)$(NEW:%=-%))
+B        := build$(FOLDER:%=/%)
 PREFIX   ?= /usr/local
 DESTDIR  ?=
 V        ?= @
@@ -14,7 +18,7 @@ ifeq ($(origin CC),default)
 CC       := gcc
 endif
 
-PKGS     := rdkafka luajit libxxhash
+PKGS     := $(if $(NEW),,rdkafka) luajit libxxhash
 WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
 CFLAGS.release := -O2 -g
 CFLAGS.test    := -O2 -g -DTIDE_FAILPOINTS
@@ -27,8 +31,11 @@ CFLAGS.cover   := -O0 -g --coverage -DTIDE_FAILPOINTS
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
 PKG_LIBS   = $(eval PKG_LIBS := $(shell pkg-config --libs $(PKGS)))$(PKG_LIBS)
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -fPIC $(WARN) $(if $(DEV),-Werror) $(CFLAGS.$(FLAVOUR)) -Isrc \
-             $(PKG_CFLAGS) $(CFLAGS)
-LIBS       = $(PKG_LIBS) -lrocksdb -lm -lpthread -ldl
+             $(NEW:%=-isystem $(NEW_DIR)/include) $(PKG_CFLAGS) $(CFLAGS)
+LIBS       = $(PKG_LIBS) -lrocksdb $(NEW:%=$(NEW_LIBS)) -lm -lpthread -ldl
+# Its LZ4 stays its own: RocksDB brings another.
+NEW_DIR   := $(if $(NEW),$(shell tests/rdkafka --where))
+NEW_LIBS  := $(NEW_DIR)/librdkafka.a -Wl,--exclude-libs,librdkafka.a -lssl -lcrypto -lz -lzstd -lrt
 
 ROOMS    := base record source broker decode time job state checkpoint sink serve run
 SRC      := $(foreach r,$(ROOMS),$(wildcard src/$(r)/*.c))
@@ -62,6 +69,7 @@ $(B)/obj/%.o: src/%.c | $(B)/.deps
 $(B)/.deps: tests/deps
 	@mkdir -p $(@D)
 	@tests/deps --check build
+	$(if $(NEW),@tests/rdkafka)
 	@touch $@
 
 # --- Tests' programs -------------------------------------------------------
