@@ -97,13 +97,22 @@ struct boot {
 	const struct tide_vm_options *options;
 };
 
-/* Runs protected: open the libraries and the runtime, keep its entries. */
+/* Runs protected: LuaJIT's libraries, of which ffi is opened when it is required. */
+static int vm_libraries(lua_State *lua)
+{
+	luaL_openlibs(lua);
+	lua_getglobal(lua, "require");
+	lua_pushliteral(lua, "ffi");
+	lua_call(lua, 1, 0);
+	return 0;
+}
+
+/* Runs protected: open the runtime, keep its entries. */
 static int vm_boot(lua_State *lua)
 {
 	const struct boot *boot = lua_touserdata(lua, 1);
 	struct tide_vm *vm = boot->vm;
 	const struct tide_vm_options *options = boot->options;
-	luaL_openlibs(lua);
 	if (options->jit_off)
 		luaJIT_setmode(lua, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
 	lua_getglobal(lua, "package");
@@ -130,13 +139,14 @@ int tide_vm_new(const struct tide_vm_options *options, struct tide_vm **out, str
 	int rc = TIDE_OK;
 	if (vm == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "a Lua state");
-	/* LuaJIT does not survive running out of memory while it makes a state, so
-	 * the limit begins to count afterwards. */
+	/* LuaJIT does not survive running out of memory while it makes a state, and
+	 * leaks when it does while it opens ffi, so the limit begins to count
+	 * afterwards. */
 	vm->heap.max = SIZE_MAX;
 	vm->ctx = tide_ffi_ctx_new();
 	if (vm->ctx != NULL)
 		vm->lua = lua_newstate(tide_heap_alloc, &vm->heap);
-	if (vm->lua == NULL) {
+	if (vm->lua == NULL || lua_cpcall(vm->lua, vm_libraries, NULL) != 0) {
 		rc = tide_fail(err, TIDE_ERR_NOMEM, "a Lua state");
 		goto out;
 	}
