@@ -1,9 +1,10 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What src/job/vm.c calls: five functions that read their arguments from
+-- What src/job/vm.c calls: six functions that read their arguments from
 -- ctx.call and return nil or a message.
 local ffi = require "ffi"
 local driver = require "tidemark.driver"
 local errors = require "tidemark.errors"
+local lint = require "tidemark.lint"
 local native = require "tidemark.native"
 local plan = require "tidemark.plan"
 local plan_write = require "tidemark.plan_write"
@@ -14,16 +15,16 @@ local tide = require "tidemark"
 local ctx = native.ctx
 local M = {}
 
-local runner
+local runner, chunks
 
 local function load_job(path)
-   runner = nil
+   runner, chunks = nil, nil
    errors.forget()
    stream.forget()
    sandbox.seal()
-   local value, files = sandbox.load(path, tide)
+   local value, files, compiled = sandbox.load(path, tide)
    local program = plan.make(value, path)
-   runner = driver.new(program)
+   runner, chunks = driver.new(program), compiled
    if ctx.call.plan ~= nil then
       plan_write.write(ctx.call.plan, program, files)
    end
@@ -38,6 +39,23 @@ end
 --- The runner of the loaded job, for specs.
 function M.runner()
    return runner
+end
+
+--- What is suspicious in the loaded job, as lint.run gives it.
+function M.warnings()
+   return lint.run(runner.program, chunks, tide)
+end
+
+local function lint_job()
+   for _, warning in ipairs(M.warnings()) do
+      plan_write.warning(ctx.call.plan, warning)
+   end
+end
+
+--- Write what is suspicious in the loaded job into ctx.call.plan.
+function M.lint()
+   local ok, e = xpcall(lint_job, errors.handler)
+   return not ok and errors.show(e) or nil
 end
 
 function M.bind()

@@ -25,6 +25,11 @@ function M.line_text(path, line)
    return source and source.lines[line]
 end
 
+--- Whether a chunk of that name is of the running job.
+function M.knows(source)
+   return sources[source] ~= nil
+end
+
 -- While a job is loaded: the line of it that ran last. `return f(x)` leaves no
 -- frame behind, and a job ends with just that.
 local last = {}

@@ -62,6 +62,11 @@ local function write_output(plan, step)
    write_options(plan, C.tide_ffi_plan_output_option, step.options)
 end
 
+--- Add what the lint found, one by one.
+function M.warning(plan, found)
+   check(C.tide_ffi_plan_warning(plan, found.path, found.line, found.message, found.source or ""))
+end
+
 --- Fill `plan` (a struct tide_plan *). `files` are the sources that the job
 --- consists of, in a stable order.
 function M.write(plan, program, files)

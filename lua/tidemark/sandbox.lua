@@ -282,26 +282,30 @@ local function require_for(job, directory)
       end
       loading[name] = true
       job.files[name] = source
-      local value = compile(path, source, job.env)()
+      local chunk = compile(path, source, job.env)
+      job.chunks[#job.chunks + 1] = chunk
+      local value = chunk()
       loaded[name] = value == nil and true or value
       return loaded[name]
    end
 end
 
---- Load a job file. Returns what it returned and its sources in a stable order.
+--- Load a job file. Returns what it returned, its sources in a stable order,
+--- and its compiled files, itself first.
 function M.load(path, module)
    local source = read(path)
    if not source then
       errors.at(path, 0, "cannot read this job file: check the path")
    end
-   local job = { module = module, files = {} }
+   local job = { module = module, files = {}, chunks = {} }
    job.env = M.new(require_for(job, path:match "^(.*/)[^/]*$" or ""))
-   local value = errors.watched(compile(path, source, job.env))
+   job.chunks[1] = compile(path, source, job.env)
+   local value = errors.watched(job.chunks[1])
    local files = { source }
    for _, name in ipairs(names.sorted(job.files)) do
       files[#files + 1] = job.files[name]
    end
-   return value, files
+   return value, files, job.chunks
 end
 
 return M

@@ -90,4 +90,6 @@ void tide_ffi_plan_output_row(struct tide_plan *plan, int i, const char *name, i
 bool tide_ffi_plan_output_option(struct tide_plan *plan, const char *key, const char *value);
 int tide_ffi_plan_step(struct tide_plan *plan, int parent, const char *kind, const char *text,
                        int line);
+bool tide_ffi_plan_warning(struct tide_plan *plan, const char *path, int line, const char *text,
+                           const char *source);
 #endif

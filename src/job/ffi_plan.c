@@ -159,3 +159,15 @@ int tide_ffi_plan_step(struct tide_plan *plan, int parent, const char *kind, con
 	step->line = line;
 	return text_set(&step->kind, kind) && text_set(&step->text, text) ? i : -1;
 }
+
+bool tide_ffi_plan_warning(struct tide_plan *plan, const char *path, int line, const char *text,
+                           const char *source)
+{
+	int i = tide_plan_add_warning(plan);
+	if (i < 0)
+		return false;
+	struct tide_plan_warning *warning = &plan->warnings[i];
+	warning->line = line;
+	return text_set(&warning->path, path) && text_set(&warning->text, text) &&
+	       text_set(&warning->source, source);
+}

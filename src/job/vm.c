@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See vm.h. The Lua side is lua/tidemark/boot.lua, whose five functions are
+/* See vm.h. The Lua side is lua/tidemark/boot.lua, whose six functions are
  * called here; each returns nothing, or the message of what went wrong. */
 #include "job/vm.h"
 
@@ -20,8 +20,10 @@ enum {
 	GROWTH_MAX = 64 * 1024 * 1024 /* of a heap before it is collected */
 };
 
-enum entry { LOAD, BIND, RUN, MERGE, FINISH, ENTRIES };
-static const char *const entry_names[ENTRIES] = { "load", "bind", "run", "merge", "finish" };
+enum entry { LOAD, LINT, BIND, RUN, MERGE, FINISH, ENTRIES };
+static const char *const entry_names[ENTRIES] = {
+	"load", "lint", "bind", "run", "merge", "finish"
+};
 
 struct tide_vm {
 	lua_State *lua;
@@ -185,6 +187,14 @@ int tide_vm_load(struct tide_vm *vm, const char *path, struct tide_plan *plan,
 	tide_ffi_ctx_scratch(vm->ctx);
 	vm->ctx->call = (struct tide_call){ .path = path, .plan = plan };
 	return vm_call(vm, LOAD, err);
+}
+
+int tide_vm_lint(struct tide_vm *vm, struct tide_plan *plan, struct tide_error *err)
+{
+	assert(plan != NULL && plan->warning_count == 0);
+	tide_ffi_ctx_scratch(vm->ctx);
+	vm->ctx->call = (struct tide_call){ .plan = plan };
+	return vm_call(vm, LINT, err);
 }
 
 int tide_vm_bind(struct tide_vm *vm, const struct tide_vm_bind *bind, struct tide_error *err)

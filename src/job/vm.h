@@ -30,6 +30,10 @@ void tide_vm_free(struct tide_vm *vm);
 int tide_vm_load(struct tide_vm *vm, const char *path, struct tide_plan *plan,
                  struct tide_error *err);
 
+/* Fill plan->warnings with what the loaded job says and hardly means: views as
+ * keys of plain tables, state outside of aggregates. Runs nothing of the job. */
+int tide_vm_lint(struct tide_vm *vm, struct tide_plan *plan, struct tide_error *err);
+
 /* Called for each row that failed, before the loop goes on behind it. The rows
  * it emitted are already undone. Return false to stop the batch: the run then
  * fails with TIDE_ERR_SCRIPT and this row's message. */

@@ -106,11 +106,17 @@ void tide_plan_free(struct tide_plan *plan)
 		free(plan->steps[i].kind);
 		free(plan->steps[i].text);
 	}
+	for (int i = 0; i < plan->warning_count; i++) {
+		free(plan->warnings[i].path);
+		free(plan->warnings[i].text);
+		free(plan->warnings[i].source);
+	}
 	tide_options_fini(&plan->settings);
 	free(plan->inputs);
 	free(plan->keyed);
 	free(plan->outputs);
 	free(plan->steps);
+	free(plan->warnings);
 	free(plan->job);
 	free(plan->path);
 	free(plan);
@@ -146,5 +152,13 @@ int tide_plan_add_step(struct tide_plan *plan)
 	void *items = plan->steps;
 	int i = list_add(&items, &plan->step_count, sizeof *plan->steps);
 	plan->steps = items;
+	return i;
+}
+
+int tide_plan_add_warning(struct tide_plan *plan)
+{
+	void *items = plan->warnings;
+	int i = list_add(&items, &plan->warning_count, sizeof *plan->warnings);
+	plan->warnings = items;
 	return i;
 }

@@ -68,16 +68,25 @@ struct tide_plan_step {
 	int line;
 };
 
+/* What a job says and hardly means. */
+struct tide_plan_warning {
+	char *path; /* of a file of the job */
+	int line;
+	char *text;
+	char *source; /* the text of that line */
+};
+
 struct tide_plan {
 	char *job;                    /* name */
 	char *path;                   /* of the job file */
 	uint64_t hash;                /* of the source of the job file and what it requires */
 	struct tide_options settings; /* of tide.job: trigger, workers, on_error, … */
-	int input_count, keyed_count, output_count, step_count;
+	int input_count, keyed_count, output_count, step_count, warning_count;
 	struct tide_plan_input *inputs;
 	struct tide_plan_keyed *keyed;
 	struct tide_plan_output *outputs;
 	struct tide_plan_step *steps;
+	struct tide_plan_warning *warnings; /* after tide_vm_lint, in the order of lines */
 };
 
 struct tide_plan *tide_plan_new(void);
@@ -88,5 +97,6 @@ int tide_plan_add_input(struct tide_plan *plan);
 int tide_plan_add_keyed(struct tide_plan *plan);
 int tide_plan_add_output(struct tide_plan *plan);
 int tide_plan_add_step(struct tide_plan *plan);
+int tide_plan_add_warning(struct tide_plan *plan);
 
 #endif

@@ -11,7 +11,9 @@ static const struct tide_own_flag run_flags[] = {
 	{ "jit-off", NULL, "run the job's Lua interpreted, to compare" },
 	{ 0 }
 };
-static const struct tide_own_flag check_flags[] = { { "json", NULL, "one JSON object on stdout" },
+static const struct tide_own_flag check_flags[] = { { "strict", NULL,
+	                                              "exit 4 where there are warnings" },
+	                                            { "json", NULL, "one JSON object on stdout" },
 	                                            { 0 } };
 static const struct tide_own_flag explain_flags[] = { { "dot", NULL,
 	                                                "the plan as a graph for Graphviz" },
@@ -55,7 +57,7 @@ static const struct tide_command commands[] = {
 	  tide_cli_wordcount },
 	{ "demo", "", "word count on an embedded broker with a generator and the page", 0, 0, true,
 	  run_flags, tide_cli_demo },
-	{ "check", "JOB.lua", "load a job and check its plan, without a broker", 1, 1, true,
+	{ "check", "JOB.lua", "load a job, check its plan and warn, without a broker", 1, 1, true,
 	  check_flags, tide_cli_check },
 	{ "explain", "JOB.lua", "print a job's plan", 1, 1, true, explain_flags, tide_cli_explain },
 	{ "config", "[JOB.lua]", "every setting, its value and where it came from", 0, 1, true,

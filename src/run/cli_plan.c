@@ -20,27 +20,77 @@ static int print(struct tide_buf *text, struct tide_error *err)
 	return rc;
 }
 
+static void json_field(struct tide_buf *out, const char *name, const char *value)
+{
+	tide_buf_printf(out, "\"%s\":", name);
+	tide_buf_json(out, value, strlen(value));
+}
+
+static void check_json(const struct tide_plan *plan, struct tide_buf *out)
+{
+	tide_buf_printf(out, "{\"ok\":true,");
+	json_field(out, "job", plan->job);
+	tide_buf_printf(out, ",\"inputs\":%d,\"states\":%d,\"outputs\":%d,\"warnings\":[",
+	                plan->input_count, plan->keyed_count, plan->output_count);
+	for (int i = 0; i < plan->warning_count; i++) {
+		const struct tide_plan_warning *warning = &plan->warnings[i];
+		tide_buf_printf(out, "%s{", i > 0 ? "," : "");
+		json_field(out, "file", warning->path);
+		tide_buf_printf(out, ",\"line\":%d,", warning->line);
+		json_field(out, "text", warning->text);
+		tide_buf_printf(out, ",");
+		json_field(out, "source", warning->source);
+		tide_buf_printf(out, "}");
+	}
+	tide_buf_printf(out, "]}\n");
+}
+
+static const char *plural(int count)
+{
+	return count == 1 ? "" : "s";
+}
+
+static void check_text(const struct tide_plan *plan, const char *job, struct tide_buf *out)
+{
+	for (int i = 0; i < plan->warning_count; i++) {
+		const struct tide_plan_warning *warning = &plan->warnings[i];
+		tide_buf_printf(out, "%s:%d: warning: %s\n%6d | %s\n", warning->path, warning->line,
+		                warning->text, warning->line, warning->source);
+	}
+	if (plan->warning_count == 0)
+		tide_buf_printf(out, "%s is fine", job);
+	else
+		tide_buf_printf(out, "%s loads, with %d warning%s", job, plan->warning_count,
+		                plural(plan->warning_count));
+	tide_buf_printf(out, ": %d input%s, %d keyed state%s, %d output%s\n", plan->input_count,
+	                plural(plan->input_count), plan->keyed_count, plural(plan->keyed_count),
+	                plan->output_count, plural(plan->output_count));
+}
+
 int tide_cli_check(struct tide_cli *cli, struct tide_error *err)
 {
 	struct tide_setup setup;
+	struct tide_buf text = { 0 };
 	bool json = tide_cli_own(cli, "json") != NULL;
 	int rc = tide_setup_load(&setup, cli, cli->words[0], err);
+	if (rc == TIDE_OK)
+		rc = tide_vm_lint(setup.vm, setup.plan, err);
 	if (rc == TIDE_OK && json) {
-		printf("{\"ok\":true,\"job\":\"%s\",\"inputs\":%d,\"states\":%d,\"outputs\":%d}\n",
-		       setup.plan->job, setup.plan->input_count, setup.plan->keyed_count,
-		       setup.plan->output_count);
+		check_json(setup.plan, &text);
 	} else if (rc == TIDE_OK) {
-		printf("%s is fine: %d input%s, %d keyed state%s, %d output%s\n", cli->words[0],
-		       setup.plan->input_count, setup.plan->input_count == 1 ? "" : "s",
-		       setup.plan->keyed_count, setup.plan->keyed_count == 1 ? "" : "s",
-		       setup.plan->output_count, setup.plan->output_count == 1 ? "" : "s");
+		check_text(setup.plan, cli->words[0], &text);
 	} else if (json) {
-		struct tide_buf text = { 0 };
-		tide_buf_printf(&text, "{\"ok\":false,\"error\":");
-		tide_buf_json(&text, err->text, strlen(err->text));
+		tide_buf_printf(&text, "{\"ok\":false,");
+		json_field(&text, "error", err->text);
 		tide_buf_printf(&text, "}\n");
-		print(&text, NULL);
 	}
+	int printed = print(&text, rc == TIDE_OK ? err : NULL);
+	if (rc == TIDE_OK)
+		rc = printed;
+	if (rc == TIDE_OK && setup.plan->warning_count > 0 && tide_cli_own(cli, "strict") != NULL)
+		rc = tide_fail(err, TIDE_ERR_DIFFER, "%s: %d warning%s, and --strict allows none",
+		               cli->words[0], setup.plan->warning_count,
+		               plural(setup.plan->warning_count));
 	tide_setup_fini(&setup);
 	return rc;
 }

@@ -43,6 +43,18 @@ static void warn_checkpoint_place(const char *dir)
 			dir);
 }
 
+/* What `tidemark check` says too; the job runs all the same. */
+static void warn_of_job(const struct tide_setup *setup)
+{
+	struct tide_error err = { 0 };
+	if (tide_vm_lint(setup->vm, setup->plan, &err) != TIDE_OK)
+		tide_log(TIDE_WARN, "the job was not looked through for mistakes: %s", err.text);
+	for (int i = 0; i < setup->plan->warning_count; i++) {
+		const struct tide_plan_warning *warning = &setup->plan->warnings[i];
+		tide_log(TIDE_WARN, "%s:%d: %s", warning->path, warning->line, warning->text);
+	}
+}
+
 static int refuse_delta(const struct tide_setup *setup, struct tide_error *err)
 {
 	const char *enabled = tide_option_get(&setup->set, "delta_enabled");
@@ -94,6 +106,8 @@ static int run_job(struct tide_cli *cli, struct tide_setup *setup, bool demo,
 	if (board == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to run");
 	int rc = refuse_delta(setup, err);
+	if (rc == TIDE_OK)
+		warn_of_job(setup);
 	if (rc == TIDE_OK)
 		rc = start_page(cli, board, demo, &serve, err);
 	if (rc == TIDE_OK) {

@@ -7,7 +7,8 @@
 --   --- input     lines of `tidemark produce`
 --   --- output    byte for byte
 --
--- The jobs of the README are checked too: what it shows must load.
+-- Those in check/ hold what `tidemark check` says of a job, and its exit codes
+-- without and with --strict. The jobs of the README are checked too: what it shows must load.
 local h = require "harness"
 
 local function blocks_of(path)
@@ -28,9 +29,9 @@ local function blocks_of(path)
    return blocks
 end
 
-local function golden_files()
+local function golden_files(folder)
    local list = {}
-   local pipe = io.popen "ls tests/golden/*.txt"
+   local pipe = io.popen("ls " .. folder .. "/*.txt")
    for path in pipe:lines() do
       list[#list + 1] = path
    end
@@ -73,7 +74,7 @@ describe("golden", function()
       end, broker)
    end)
 
-   for _, path in ipairs(golden_files()) do
+   for _, path in ipairs(golden_files "tests/golden") do
       it(path:match("([^/]*)%.txt$"), function()
          local blocks = blocks_of(path)
          local topic = h.topic_name "golden"
@@ -86,6 +87,23 @@ describe("golden", function()
             args[#args + 1] = flag
          end
          assert.are.equal(blocks.output, h.run(args):out())
+      end)
+   end
+end)
+
+describe("check", function()
+   before_each(h.begin)
+
+   for _, path in ipairs(golden_files "tests/golden/check") do
+      it("says of " .. path:match("([^/]*)%.txt$"), function()
+         local blocks = blocks_of(path)
+         h.write_file(h.path "job.lua", blocks.job)
+         local job = h.start { "check", "job.lua" }
+         h.expect_exit(job, tonumber(blocks.exit))
+         assert.are.equal(blocks.output, job:out())
+         local strict = h.start { "check", "job.lua", "--strict" }
+         h.expect_exit(strict, tonumber(blocks.strict))
+         assert.are.equal(blocks.output, strict:out())
       end)
    end
 end)

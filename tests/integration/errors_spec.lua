@@ -139,6 +139,25 @@ describe("bad input:", function()
       end)
    end
 
+   it("a job with warnings says them when it starts, once, and runs", function()
+      h.job [[
+local total = 0
+return tide.from(tide.kafka { topic = "unset", start = "earliest" })
+   :filter(function(rec)
+      total = total + 1
+      return rec.partition == 0
+   end)
+   :map(function(rec) return rec.partition end, { "part:int" })
+   :to(tide.console { mode = "append" })
+]]
+      local topic = h.topic(1)
+      h.produce_counts(topic, { 2 })
+      local job = h.run(run_args(topic, "--workers", 2))
+      assert.are.equal('{"part":0}\n{"part":0}\n', job:out())
+      local _, count = job:err():gsub('job%.lua:5: "total" is assigned', "")
+      assert.are.equal(1, count, job:err())
+   end)
+
    it("a record that the job chokes on, with where and the line", function()
       h.job [[
 return tide.from(tide.kafka { topic = "unset", start = "earliest" })

@@ -92,6 +92,16 @@ function M.load(text, modules)
    return message and (message:gsub(directory:gsub("%p", "%%%0") .. "/", ""))
 end
 
+--- What the lint says of a job that is right, as "line: message".
+function M.lint(text, modules)
+   M.job(text, modules)
+   local list = {}
+   for i, found in ipairs(boot.warnings()) do
+      list[i] = ("%s:%d: %s"):format(found.path:match "[^/]*$", found.line, found.message)
+   end
+   return list
+end
+
 --- Load a job that is right.
 function M.job(text, modules)
    local message = M.load(text, modules)

@@ -266,6 +266,27 @@ static void word_count_counts_over_batches(void **state)
 	world_close(&world);
 }
 
+static void lint_writes_warnings_into_the_plan(void **state)
+{
+	(void)state;
+	struct world world;
+	open_with(&world,
+	          "local tide, total = require 'tidemark', 0\n"
+	          "return tide.from(tide.kafka { topic = 't' })\n"
+	          "   :filter(function(rec) total = total + 1 return true end)\n"
+	          "   :to(tide.console {})\n",
+	          (struct tide_vm_options){ 0 });
+	assert_int_equal(world.plan->warning_count, 0);
+	assert_int_equal(tide_vm_lint(world.vm, world.plan, &world.err), 0);
+	assert_int_equal(world.plan->warning_count, 1);
+	const struct tide_plan_warning *warning = &world.plan->warnings[0];
+	assert_string_equal(warning->path, world.path);
+	assert_int_equal(warning->line, 3);
+	assert_non_null(strstr(warning->text, "\"total\" is assigned"));
+	assert_non_null(strstr(warning->source, "total = total + 1"));
+	world_close(&world);
+}
+
 static void counts_do_not_depend_on_the_jit_or_on_batches(void **state)
 {
 	(void)state;
@@ -570,6 +591,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(word_count_counts_over_batches),
+		cmocka_unit_test(lint_writes_warnings_into_the_plan),
 		cmocka_unit_test(counts_do_not_depend_on_the_jit_or_on_batches),
 		cmocka_unit_test(states_merge_between_two_vms),
 		cmocka_unit_test(plan_of_the_word_count_is_filled),
