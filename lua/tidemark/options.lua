@@ -71,7 +71,36 @@ checks.mode = one_of("append", "update", "complete")
 checks.malformed = one_of("error", "null")
 checks.on_error = one_of("fail", "skip")
 
+-- Checks that keep the value as it is.
+local keeps = {}
+
+function keeps.sink_topic(value)
+   local ok = type(value) == "function" or
+      (type(value) == "string" and #value < 250 and value:match "^[%w._-]+$")
+   return ok, 'the name of a topic, or a function of a row that gives one'
+end
+
+function keeps.column(value)
+   return type(value) == "string" and value ~= "", 'the name of a column'
+end
+
+function keeps.value(value)
+   return type(value) == "string" and value ~= "" or type(value) == "table",
+      '"json", a column, or a list of columns'
+end
+
+function keeps.headers(value)
+   local ok = type(value) == "table"
+   for name, column in pairs(ok and value or {}) do
+      ok = ok and (type(name) == "number" or name ~= "") and type(column) == "string"
+   end
+   return ok, 'a table like { trace_id = "column" }'
+end
+
 M.kinds = {
+   kafka_sink = { topic = "sink_topic", key = "column", value = "value", timestamp = "column",
+                  headers = "headers", mode = "mode", name = "text", brokers = "text",
+                  exactly_once = "flag" },
    kafka = { topic = "topics", topics = "topics", start = "start", brokers = "text",
              group = "text" },
    console = { mode = "mode", rows = "count", truncate = "truncate", name = "text" },
@@ -82,7 +111,24 @@ M.kinds = {
            fail_on_data_loss = "flag" },
 }
 
---- Checked options as a table of text. `title` leads the messages.
+-- Text in the end, or what the job gave where a check keeps it.
+local function checked(title, key, check, given)
+   local value, wanted
+   if keeps[check] then
+      value, wanted = keeps[check](given)
+      value = value and given
+   else
+      value, wanted = checks[check](given)
+   end
+   if not value then
+      local shown = type(given) == "string" and ('"%s"'):format(given) or tostring(given)
+      error(("%s: %s must be %s, not %s"):format(title, key, wanted, shown), 0)
+   end
+   return value
+end
+
+--- Checked options, as text but for those that `keeps` has. `title` leads the
+--- messages.
 function M.check(kind, title, given)
    local known, result = M.kinds[kind], {}
    if type(given) ~= "table" then
@@ -94,13 +140,7 @@ function M.check(kind, title, given)
          error(('%s: no option "%s"%s'):format(title, tostring(key),
             names.hint(key, names.sorted(known), "options are")), 0)
       end
-      local value, wanted = checks[check](given[key])
-      if not value then
-         local shown = type(given[key]) == "string" and ('"%s"'):format(given[key])
-            or tostring(given[key])
-         error(("%s: %s must be %s, not %s"):format(title, key, wanted, shown), 0)
-      end
-      result[key] = value
+      result[key] = checked(title, key, check, given[key])
    end
    return result
 end

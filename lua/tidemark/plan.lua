@@ -5,6 +5,7 @@ local aggregates = require "tidemark.aggregates"
 local errors = require "tidemark.errors"
 local options = require "tidemark.options"
 local schema = require "tidemark.schema"
+local sinks = require "tidemark.sinks"
 local stream = require "tidemark.stream"
 
 local M = {}
@@ -239,19 +240,20 @@ local function source_name(program, parent)
 end
 
 local function sink_step(program, fact, parent, sink)
-   if sink.endpoint ~= "console" then
-      error(("tide.%s: this version of tidemark does not have this sink; it has tide.console")
-         :format(sink.endpoint), 0)
+   local found = sinks.check(sink, parent.schema)
+   check_mode(found.options, parent)
+   if found.with then
+      local own = { kind = "with", fn = found.with.fn, path = sink.path, line = sink.line }
+      parent = step_new(program, own, parent, "with", found.with.schema)
+      parent.text = ("%s(%s)"):format(found.with.text, function_name(own.fn))
    end
-   local given = options.check("console", "tide.console", sink.options)
-   check_mode(given, parent)
    local step = step_new(program, fact, parent, "output", parent.schema)
    program.outputs[#program.outputs + 1] = step
-   step.output, step.sink = #program.outputs, "console"
-   step.name = given.name or ("console:%s"):format(source_name(program, parent))
-   given.name = nil
-   step.options = given
-   step.text = ("console(mode=%s)"):format(given.mode)
+   step.output, step.sink, step.options = #program.outputs, sink.endpoint, found.options
+   step.name = found.name or
+      ("%s:%s"):format(sink.endpoint, found.target or source_name(program, parent))
+   step.text = ("%s(%smode=%s)"):format(sink.endpoint, found.text and found.text .. ", " or "",
+                                        found.options.mode)
    step.path, step.line = sink.path or fact.path, sink.line or fact.line
    return step
 end

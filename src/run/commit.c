@@ -28,6 +28,7 @@ struct tide_commit {
 	struct tide_commit_options options;
 	struct outlet *outlets;     /* per output */
 	struct tide_result *result; /* whole states to rows, for complete mode */
+	struct tide_options client; /* of sinks that are clients of Kafka */
 	pthread_t thread;
 	bool running;
 	pthread_mutex_t lock;
@@ -184,38 +185,45 @@ static void *commit_main(void *arg)
 	return NULL;
 }
 
-/* Publish again what was decided and is not known to be published. */
-static int recover_outlet(struct tide_commit *commit, int output, struct tide_error *err)
+/* What the sink remembers, against what the checkpoint knows of it. */
+static int compare_memory(const struct tide_commit *commit, const struct outlet *outlet,
+                          const struct tide_sink_mark *mark, int64_t known, struct tide_error *err)
 {
-	struct outlet *outlet = &commit->outlets[output];
-	struct tide_checkpoint *cp = commit->options.checkpoint;
-	const struct tide_meta *meta = tide_checkpoint_meta(cp);
-	const struct tide_sink_mark *mark = NULL;
-	for (int i = 0; i < meta->sink_count; i++)
-		if (strcmp(meta->sinks[i].name, outlet->name) == 0)
-			mark = &meta->sinks[i];
-	if (mark == NULL || mark->acked >= mark->due) {
-		outlet->acked = mark == NULL ? meta->epoch : mark->acked;
-		return TIDE_OK;
-	}
-	int64_t known = -1;
-	int rc = outlet->sink->ops->last_epoch(outlet->sink, &known, err);
-	if (rc == TIDE_OK && known > meta->epoch)
+	int64_t end = tide_checkpoint_meta(commit->options.checkpoint)->epoch;
+	if (known > mark->due)
 		return tide_fail(
 			err, TIDE_ERR_CHECKPOINT,
 			"sink %s has published epoch %lld but the checkpoint ends at %lld: it "
 			"went back in time (a restored backup?). Nothing was touched.",
-			outlet->name, (long long)known, (long long)meta->epoch);
-	outlet->acked = known > mark->acked ? known : mark->acked;
-	if (rc == TIDE_OK && outlet->acked < mark->due)
+			outlet->name, (long long)known, (long long)end);
+	/* Before `since` it has published nothing that it could remember. */
+	if (mark->acked < mark->due && mark->acked >= mark->since && known < mark->acked)
+		return tide_fail(
+			err, TIDE_ERR_CHECKPOINT,
+			"sink %s has published epoch %lld and does not remember it, so nobody "
+			"knows whether epoch %lld was published before the last stop. Its memory "
+			"is gone: was the topic deleted, or did the job rest longer than "
+			"offsets.retention.minutes of the broker? Look at the output, then say "
+			"`tidemark checkpoint resolve --published %s` (it is there) or "
+			"`--republish`. Nothing was touched.",
+			outlet->name, (long long)mark->acked, (long long)mark->due, outlet->name);
+	return TIDE_OK;
+}
+
+static int republish(struct tide_commit *commit, int output, int64_t due, struct tide_error *err)
+{
+	struct outlet *outlet = &commit->outlets[output];
+	struct tide_buf bytes = { 0 };
+	int rc = TIDE_OK;
+	if (outlet->acked < due)
 		tide_log(TIDE_INFO,
 		         "sink %s: publishing epoch %lld again, decided before the last stop",
-		         outlet->name, (long long)mark->due);
-	struct tide_buf bytes = { 0 };
-	for (int64_t e = outlet->acked + 1; rc == TIDE_OK && e <= mark->due; e++) {
+		         outlet->name, (long long)due);
+	for (int64_t e = outlet->acked + 1; rc == TIDE_OK && e <= due; e++) {
 		bool found = false;
 		struct tide_rows *rows = NULL;
-		rc = tide_checkpoint_outbox(cp, outlet->name, e, &bytes, &found, err);
+		rc = tide_checkpoint_outbox(commit->options.checkpoint, outlet->name, e, &bytes,
+		                            &found, err);
 		if (rc != TIDE_OK || !found)
 			continue;
 		rc = tide_rows_decode((struct tide_slice){ bytes.p, bytes.len }, &rows, err);
@@ -226,6 +234,30 @@ static int recover_outlet(struct tide_commit *commit, int output, struct tide_er
 	}
 	tide_buf_fini(&bytes);
 	return rc;
+}
+
+/* Publish again what was decided and is not known to be published. */
+static int recover_outlet(struct tide_commit *commit, int output, struct tide_error *err)
+{
+	struct outlet *outlet = &commit->outlets[output];
+	const struct tide_meta *meta = tide_checkpoint_meta(commit->options.checkpoint);
+	const struct tide_sink_mark *mark = NULL;
+	int64_t known = -1;
+	int rc = TIDE_OK;
+	for (int i = 0; i < meta->sink_count; i++)
+		if (strcmp(meta->sinks[i].name, outlet->name) == 0)
+			mark = &meta->sinks[i];
+	outlet->acked = mark == NULL ? meta->epoch : mark->acked;
+	if (mark == NULL)
+		return TIDE_OK;
+	if (outlet->sink->exactly_once) {
+		rc = outlet->sink->ops->last_epoch(outlet->sink, &known, err);
+		if (rc == TIDE_OK)
+			rc = compare_memory(commit, outlet, mark, known, err);
+	}
+	if (rc == TIDE_OK && known > outlet->acked)
+		outlet->acked = known;
+	return rc == TIDE_OK ? republish(commit, output, mark->due, err) : rc;
 }
 
 static int open_outlet(struct tide_commit *commit, int output, struct tide_error *err)
@@ -243,11 +275,6 @@ static int open_outlet(struct tide_commit *commit, int output, struct tide_error
 	if (outlet->mode == 0 || (ops->modes & (unsigned)outlet->mode) == 0)
 		return tide_fail(err, TIDE_ERR_USAGE, "sink %s cannot take mode %s", plan->name,
 		                 mode);
-	if (!ops->exactly_once)
-		tide_log(TIDE_INFO,
-		         "sink %s is at-least-once: after a crash its last epoch may show "
-		         "again, after a clean stop never",
-		         plan->name);
 	struct tide_sink_options sink = {
 		.output = plan,
 		.mode = outlet->mode,
@@ -255,8 +282,32 @@ static int open_outlet(struct tide_commit *commit, int output, struct tide_error
 		.fd = options->result_fd,
 		.terminal = options->settings->result_terminal,
 		.muted = outlet->muted,
+		.checkpoint_id = tide_checkpoint_meta(options->checkpoint)->checkpoint_id,
+		.client = &commit->client,
+		.stop = options->stop,
 	};
-	return ops->open(&outlet->sink, &sink, err);
+	int rc = ops->open(&outlet->sink, &sink, err);
+	if (rc == TIDE_OK)
+		tide_log(TIDE_INFO,
+		         outlet->sink->exactly_once
+		                 ? "sink %s is exactly-once"
+		                 : "sink %s is at-least-once: after a crash its last epoch may "
+		                   "show again, after a clean stop never",
+		         plan->name);
+	return rc;
+}
+
+/* Where Kafka is, as for the source: a sink may name brokers of its own. */
+static bool client_options(struct tide_options *client, const struct tide_settings *settings)
+{
+	bool ok = settings->brokers_default == NULL ||
+	          tide_option_set(client, "brokers", settings->brokers_default);
+	if (ok && settings->profile != NULL)
+		ok = tide_option_set(client, "profile", settings->profile);
+	for (int i = 0; ok && settings->rdkafka != NULL && i < settings->rdkafka->count; i++)
+		ok = tide_option_set(client, settings->rdkafka->items[i].key,
+		                     settings->rdkafka->items[i].value);
+	return ok;
 }
 
 int tide_commit_start(const struct tide_commit_options *options, struct tide_commit **out,
@@ -277,6 +328,8 @@ int tide_commit_start(const struct tide_commit_options *options, struct tide_com
 		                              tide_checkpoint_rocks(options->checkpoint),
 		                              options->vm };
 	int rc = tide_result_new(&result, &commit->result, err);
+	if (rc == TIDE_OK && !client_options(&commit->client, options->settings))
+		rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for sinks");
 	for (int o = 0; rc == TIDE_OK && o < options->plan->output_count; o++)
 		rc = open_outlet(commit, o, err);
 	for (int o = 0; rc == TIDE_OK && o < options->plan->output_count; o++)
@@ -360,6 +413,7 @@ void tide_commit_stop(struct tide_commit *commit)
 		if (commit->outlets[o].sink != NULL)
 			commit->outlets[o].sink->ops->close(commit->outlets[o].sink);
 	tide_result_free(commit->result);
+	tide_options_fini(&commit->client);
 	pthread_mutex_destroy(&commit->lock);
 	pthread_cond_destroy(&commit->changed);
 	free(commit->outlets);

@@ -4,6 +4,8 @@
 #ifndef TIDE_RUN_COMMIT_H
 #define TIDE_RUN_COMMIT_H
 
+#include <stdatomic.h>
+
 #include "checkpoint/checkpoint.h"
 #include "job/vm.h"
 #include "record/plan.h"
@@ -37,6 +39,7 @@ struct tide_commit_options {
 	struct tide_vm *vm;       /* finishes whole states in complete mode; this thread's */
 	struct tide_board *board; /* is told of every published epoch */
 	int result_fd;
+	const atomic_int *stop; /* non-zero: sinks give up waiting soon */
 };
 
 struct tide_commit;

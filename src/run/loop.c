@@ -152,6 +152,7 @@ static int open_commit(struct loop *loop, struct tide_error *err)
 		.vm = loop->options.vm,
 		.board = loop->options.board,
 		.result_fd = loop->options.result_fd,
+		.stop = loop->options.stop,
 	};
 	return tide_commit_start(&options, &loop->commit, err);
 }

@@ -280,7 +280,6 @@ static int console_publish(struct tide_sink *sink, int64_t epoch, const struct t
 const struct tide_sink_ops tide_console_ops = {
 	.kind = "console",
 	.modes = TIDE_MODE_APPEND | TIDE_MODE_UPDATE | TIDE_MODE_COMPLETE,
-	.exactly_once = false,
 	.open = console_open,
 	.last_epoch = console_last_epoch,
 	.publish = console_publish,

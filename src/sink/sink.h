@@ -3,6 +3,7 @@
 #ifndef TIDE_SINK_SINK_H
 #define TIDE_SINK_SINK_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -19,19 +20,26 @@ struct tide_sink_options {
 	int fd;             /* of results */
 	bool terminal;      /* fd is one */
 	bool muted;         /* take no rows */
+	uint64_t checkpoint_id;
+	const struct tide_options *client; /* for Kafka: brokers, rdkafka.*, profile */
+	const atomic_int *stop;            /* non-zero: give up waiting soon; may be NULL */
 };
 
 struct tide_sink;
 
 struct tide_sink_ops {
 	const char *kind;
-	unsigned modes;    /* which tide_sink_mode it can take */
-	bool exactly_once; /* or says "at-least-once" */
+	unsigned modes; /* which tide_sink_mode it can take */
 	int (*open)(struct tide_sink **out, const struct tide_sink_options *options,
 	            struct tide_error *err);
-	/* The newest epoch it has published, or -1 when it cannot know. */
+	/* The newest epoch it remembers to have published, or -1: none. Asked of
+	 * those that are exactly-once. */
 	int (*last_epoch)(struct tide_sink *sink, int64_t *epoch, struct tide_error *err);
-	/* All rows of one epoch; empty epochs are not published. */
+	/* Before the decision: what can be known here to be refused later. NULL: nothing. */
+	int (*check)(struct tide_sink *sink, const struct tide_rows *rows, struct tide_error *err);
+	/* All rows of one epoch, or of several that it catches up with: through
+	 * `epoch`. Empty epochs are not published. TIDE_ERR_STOPPED: not published,
+	 * and somebody wants to stop. */
 	int (*publish)(struct tide_sink *sink, int64_t epoch, const struct tide_rows *rows,
 	               struct tide_error *err);
 	void (*close)(struct tide_sink *sink);
@@ -39,6 +47,7 @@ struct tide_sink_ops {
 
 struct tide_sink {
 	const struct tide_sink_ops *ops;
+	bool exactly_once; /* or says "at-least-once"; settled by open */
 };
 
 /* The sink of a kind, or NULL. */

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <ctype.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@ struct tide_client {
 	char *profile;             /* for the hint; may be NULL */
 	char brokers[BROKERS_MAX]; /* for texts: maybe cut */
 	char advertised[BROKERS_MAX];
+	atomic_uint failures;
 
 	/* Guards what librdkafka's threads write. */
 	pthread_mutex_t lock;
@@ -197,6 +199,8 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
 	tide_secrets_hide(&client->secrets, line);
 	/* Failures come to on_error as well, with a code to tell them by. */
 	bool twice = strcmp(facility, "FAIL") == 0 || strcmp(facility, "ERROR") == 0;
+	if (twice || strcmp(facility, "REQTMOUT") == 0)
+		atomic_fetch_add(&client->failures, 1);
 	if (twice || level > 4)
 		tide_log(TIDE_DEBUG, "Kafka: %s: %s", facility, line);
 	else
@@ -253,6 +257,11 @@ void tide_client_well(struct tide_client *client)
 	client->trouble = WELL;
 	client->why[0] = '\0';
 	pthread_mutex_unlock(&client->lock);
+}
+
+unsigned tide_client_failures(const struct tide_client *client)
+{
+	return atomic_load(&client->failures);
 }
 
 bool tide_client_refused(struct tide_client *client)

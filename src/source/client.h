@@ -37,6 +37,11 @@ void tide_client_well(struct tide_client *client);
  * fits the code better. */
 int tide_client_fail(struct tide_client *client, rd_kafka_resp_err_t code, const char *what,
                      struct tide_error *err);
+/* How many connections were lost and requests timed out so far: after one, a
+ * request may have reached its broker twice, or late. Those that librdkafka logs
+ * count; with log.connection.close = true and log_level = 6 that is all of them
+ * but idle connections that the broker closes. */
+unsigned tide_client_failures(const struct tide_client *client);
 /* True when waiting longer cannot help: wrong password, certificate, version. */
 bool tide_client_refused(struct tide_client *client);
 /* The brokers that answered advertise these: for the advertised-host hint. */

@@ -9,6 +9,8 @@
  *     trim TOPIC PARTITION OFFSET          records below OFFSET are gone
  *     offsets TOPIC                        a line per partition
  *     consume TOPIC PARTITION FROM TO      FROM and TO as offsets; TO -1: the end
+ *     follow TOPIC                         every committed record of all partitions, as they
+ *                                          come, until it is killed
  *     produce TOPIC [text|words COUNT SEED] else JSON lines from stdin
  *     transact TOPIC commit|abort|hang     JSON lines from stdin in a transaction;
  *                                          hang prints "open" and waits to be killed
@@ -335,6 +337,32 @@ static void consume(char **argv)
 	tide_buf_fini(&out);
 }
 
+static void follow(char **argv)
+{
+	struct tide_buf out = { 0 };
+	open_client(TIDE_KAFKA_FETCH);
+	const rd_kafka_metadata_t *meta = metadata(argv[0], REQUEST_MS);
+	if (meta->topics[0].err != 0)
+		die("%s: %s", argv[0], rd_kafka_err2str(meta->topics[0].err));
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+	for (int32_t p = 0; p < meta->topics[0].partition_cnt; p++)
+		rd_kafka_topic_partition_list_add(list, argv[0], p)->offset = 0;
+	rd_kafka_metadata_destroy(meta);
+	rd_kafka_resp_err_t code = rd_kafka_assign(rk, list);
+	if (code != 0)
+		die("%s", rd_kafka_err2str(code));
+	for (;;) {
+		rd_kafka_message_t *msg = rd_kafka_consumer_poll(rk, REQUEST_MS);
+		if (msg == NULL)
+			continue;
+		if (msg->err == 0) {
+			print_message(msg, &out);
+			fflush(stdout);
+		}
+		rd_kafka_message_destroy(msg);
+	}
+}
+
 /* --- records in ------------------------------------------------------------------ */
 
 static void produce(int argc, char **argv)
@@ -417,6 +445,8 @@ static void run(int argc, char **argv)
 		offsets(argv);
 	else if (strcmp(command, "consume") == 0 && argc == 4)
 		consume(argv);
+	else if (strcmp(command, "follow") == 0 && argc == 1)
+		follow(argv);
 	else if (strcmp(command, "produce") == 0 && (argc == 1 || argc == 4))
 		produce(argc, argv);
 	else if (strcmp(command, "transact") == 0 && argc == 2)

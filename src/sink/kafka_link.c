@@ -1,0 +1,743 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A producer that knows what it has published: see kafka.h for the protocol.
+ *
+ *   connect ──► init_transactions ──► read the memory ──► READY
+ *   READY: begin ─► send … ─► flush ─► offsets (memory) ─► commit ─► READY
+ *   anything else on the way ──► throw the producer away, connect, and the
+ *   memory says whether the epoch is published
+ *
+ * Every call has a deadline, because librdkafka 2.0.2 can hang in each. */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/log.h"
+#include "sink/kafka_inside.h"
+
+enum {
+	CONNECT_MS = 15000,
+	PUBLISH_MS = 60000, /* of trying, before the job gives up */
+	STOP_MS = 4000,     /* likewise, once somebody wants to stop */
+	CALL_MS = 500,      /* of one call: then look whether to stop, and call again */
+	GUARD_MS = 5000,    /* a commit that took longer is not trusted */
+	CLOSE_MS = 2000,
+	PAUSE_MS = 100,
+	FOUND_MS = 5000, /* for a topic that has just been created */
+	POLL_EVERY = 1024
+};
+
+struct tide_kafka_link {
+	struct tide_kafka_link_options options;
+	struct tide_client *client; /* NULL: to be made */
+	bool exact, doubtful, warned;
+	int64_t known; /* what the memory says, and who wrote it */
+	uint64_t known_writer, writer;
+	char home[TIDE_KAFKA_TOPIC_MAX]; /* topic of the memory; "": any */
+	int64_t stop_us;                 /* when it was first seen */
+	char **topics;                   /* known to exist */
+	size_t topic_count;
+	unsigned sent;
+
+	/* What delivery reports said of the messages sent since begin. */
+	unsigned failed;
+	rd_kafka_resp_err_t why;
+	char failed_topic[TIDE_KAFKA_TOPIC_MAX];
+	size_t failed_bytes;
+};
+
+static rd_kafka_t *handle(const struct tide_kafka_link *link)
+{
+	return tide_client_handle(link->client);
+}
+
+/* ---- time ---- */
+
+static bool stopping(struct tide_kafka_link *link)
+{
+	if (link->options.stop == NULL || atomic_load(link->options.stop) == 0)
+		return false;
+	if (link->stop_us == 0)
+		link->stop_us = tide_clock_mono_us();
+	return true;
+}
+
+/* Milliseconds left, at most `most`; 0: it is over. */
+static int left_ms(struct tide_kafka_link *link, int64_t until_us, int most)
+{
+	if (stopping(link) && link->stop_us + STOP_MS * 1000 < until_us)
+		until_us = link->stop_us + STOP_MS * 1000;
+	int64_t left = (until_us - tide_clock_mono_us()) / 1000;
+	return left <= 0 ? 0 : left < most ? (int)left : most;
+}
+
+static int64_t in_ms(int ms)
+{
+	return tide_clock_mono_us() + (int64_t)ms * 1000;
+}
+
+static void pause_ms(int ms)
+{
+	struct timespec span = { ms / 1000, ms % 1000 * 1000000L };
+	nanosleep(&span, NULL);
+}
+
+/* ---- errors ---- */
+
+/* Waiting does not help, and what does is this; NULL: waiting may help. */
+static const char *advice_for(rd_kafka_resp_err_t code)
+{
+	switch (code) {
+	case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+		return "raise max.message.bytes of the topic (message.max.bytes of the broker), or "
+		       "make the rows smaller";
+	case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+	case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+	case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+		return "create the topic (kafka-topics.sh --create --topic …)";
+	case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+		return "the user needs Write and Describe on the topic";
+	case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+		return "the user needs IdempotentWrite on the cluster";
+	case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+		return "the user needs Write and Describe on transactional ids that begin with "
+		       "\"tidemark.\", or set exactly_once = false";
+	case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
+		return "the user needs Read on groups that begin with \"tidemark.\", or set "
+		       "exactly_once = false";
+	case RD_KAFKA_RESP_ERR_INVALID_RECORD:
+		return "a compacted topic takes no record without a key: set key = \"column\"";
+	case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
+		return "the record's timestamp is further from now than "
+		       "message.timestamp.difference.max.ms of the topic allows";
+	case RD_KAFKA_RESP_ERR_POLICY_VIOLATION: return "a policy of the broker forbids it";
+	case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION: return "it is no name for a topic";
+	case RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT:
+		return "lower it with -X transaction.timeout.ms=…, or raise "
+		       "transaction.max.timeout.ms of the broker";
+	default: return NULL;
+	}
+}
+
+/* `what` went wrong in a way that may pass: the caller tries again. */
+static int passing(struct tide_kafka_link *link, rd_kafka_resp_err_t code, const char *what,
+                   struct tide_error *err)
+{
+	return tide_client_fail(link->client, code, what, err);
+}
+
+/* Rows that were decided and are refused stay where they are. */
+static int refused(const struct tide_kafka_link *link, const char *topic, size_t bytes,
+                   rd_kafka_resp_err_t code, struct tide_error *err)
+{
+	char size[40] = "";
+	if (bytes > 0)
+		snprintf(size, sizeof size, " of %zu bytes", bytes);
+	return tide_fail(err, TIDE_ERR_FAILED,
+	                 "sink %s: topic %s does not take a record%s: %s. Do this and start again: "
+	                 "%s. Nothing is lost, the rows wait in the checkpoint: `tidemark "
+	                 "checkpoint outbox show` prints them, `… skip` gives them up",
+	                 link->options.sink, topic, size, rd_kafka_err2str(code), advice_for(code));
+}
+
+/* Of a step of a transaction. Takes the error. */
+static int step_failed(struct tide_kafka_link *link, const char *what, rd_kafka_error_t *error,
+                       struct tide_error *err)
+{
+	rd_kafka_resp_err_t code = rd_kafka_error_code(error);
+	char text[256];
+	snprintf(text, sizeof text, "%s: %s", what, rd_kafka_error_string(error));
+	rd_kafka_error_destroy(error);
+	tide_client_poll(link->client);
+	if (link->why != 0 && advice_for(link->why) != NULL)
+		return refused(link, link->failed_topic, link->failed_bytes, link->why, err);
+	if (code != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART && advice_for(code) != NULL)
+		return tide_fail(err, TIDE_ERR_FAILED, "sink %s: %s; %s", link->options.sink, text,
+		                 advice_for(code));
+	return passing(link, code, text, err);
+}
+
+/* ---- connecting ---- */
+
+static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *opaque)
+{
+	struct tide_kafka_link *link = tide_client_opaque(rk);
+	(void)opaque;
+	if (msg->err == 0)
+		return;
+	link->failed++;
+	/* The first is the cause, unless it only says that others failed. */
+	if (link->why != 0 && (advice_for(link->why) != NULL || advice_for(msg->err) == NULL))
+		return;
+	link->why = msg->err;
+	link->failed_bytes = msg->len + msg->key_len;
+	snprintf(link->failed_topic, sizeof link->failed_topic, "%s",
+	         rd_kafka_topic_name(msg->rkt));
+}
+
+static bool is_given(const struct tide_kafka_link *link, const char *key)
+{
+	char full[80];
+	snprintf(full, sizeof full, "rdkafka.%s", key);
+	return tide_option_get(link->options.client, full) != NULL;
+}
+
+/* Settings of the sink's own, after those of the user. */
+static int prepare(rd_kafka_conf_t *conf, void *opaque, struct tide_error *err)
+{
+	struct tide_kafka_link *link = opaque;
+	const struct {
+		const char *key, *value;
+		bool wanted, ours;
+	} settings[] = {
+		{ "transactional.id", link->options.id, link->exact, true },
+		{ "enable.idempotence", "true", link->exact, true },
+		/* Each loss of a connection has to be seen: tide_client_failures. */
+		{ "log.connection.close", "true", true, true },
+		{ "log_level", "6", true, true },
+		/* 100 by default, which every transaction waits for. */
+		{ "retry.backoff.ms", "1", link->exact, false },
+		/* As Java's: a key is in the same partition whoever writes it. */
+		{ "partitioner", "murmur2_random", true, false },
+		/* One in flight keeps the order where nothing else does. */
+		{ "max.in.flight.requests.per.connection", "1", !link->exact, false },
+	};
+	char why[256];
+	for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+		if (!settings[i].wanted || (!settings[i].ours && is_given(link, settings[i].key)))
+			continue;
+		if (rd_kafka_conf_set(conf, settings[i].key, settings[i].value, why, sizeof why) !=
+		    RD_KAFKA_CONF_OK)
+			return tide_fail(err, TIDE_ERR_USAGE, "Kafka property %s: %s",
+			                 settings[i].key, why);
+	}
+	rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+	return TIDE_OK;
+}
+
+static void drop(struct tide_kafka_link *link)
+{
+	if (link->client != NULL) {
+		rd_kafka_purge(handle(link), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
+		                                     RD_KAFKA_PURGE_F_NON_BLOCKING);
+		if (!tide_client_close(link->client, CLOSE_MS))
+			tide_log(TIDE_DEBUG, "librdkafka did not end in time and was left behind");
+	}
+	link->client = NULL;
+	link->doubtful = false;
+}
+
+static bool is_unsupported(rd_kafka_resp_err_t code)
+{
+	return code == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE ||
+	       code == RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION;
+}
+
+/* *exact becomes false when the broker has no transactions. */
+static int init_transactions(struct tide_kafka_link *link, int64_t until_us, bool *exact,
+                             struct tide_error *err)
+{
+	for (;;) {
+		int ms = left_ms(link, until_us, CALL_MS);
+		rd_kafka_error_t *error = rd_kafka_init_transactions(handle(link), ms > 0 ? ms : 1);
+		if (error == NULL)
+			return TIDE_OK;
+		rd_kafka_resp_err_t code = rd_kafka_error_code(error);
+		bool again = rd_kafka_error_is_retriable(error) && ms > 0;
+		tide_client_poll(link->client);
+		if (is_unsupported(code)) {
+			rd_kafka_error_destroy(error);
+			*exact = false;
+			return TIDE_OK;
+		}
+		if (!again || tide_client_refused(link->client))
+			return step_failed(link, "starting transactions", error, err);
+		rd_kafka_error_destroy(error);
+	}
+}
+
+static void fall_back(struct tide_kafka_link *link, const char *why)
+{
+	link->exact = false;
+	tide_log(TIDE_WARN,
+	         "sink %s is at-least-once: %s. After a crash its last epoch may be published "
+	         "twice",
+	         link->options.sink, why);
+}
+
+/* ---- the memory ---- */
+
+static void memory_read(struct tide_kafka_link *link, const rd_kafka_topic_partition_list_t *list)
+{
+	link->known = -1;
+	link->known_writer = 0;
+	for (int i = 0; i < list->cnt; i++) {
+		char text[128];
+		int64_t epoch;
+		uint64_t writer;
+		const rd_kafka_topic_partition_t *at = &list->elems[i];
+		if (at->metadata == NULL || at->metadata_size >= sizeof text)
+			continue;
+		memcpy(text, at->metadata, at->metadata_size);
+		text[at->metadata_size] = '\0';
+		if (sscanf(text, "tidemark epoch=%" SCNd64 " writer=%" SCNx64, &epoch, &writer) !=
+		            2 ||
+		    epoch < link->known)
+			continue;
+		link->known = epoch;
+		link->known_writer = writer;
+		if (link->options.topic == NULL)
+			snprintf(link->home, sizeof link->home, "%s", at->topic);
+	}
+}
+
+/* One request for all that the group has, so that a memory on a topic that this
+ * run does not write to is found as well. */
+static rd_kafka_resp_err_t memory_ask(struct tide_kafka_link *link, int timeout_ms)
+{
+	rd_kafka_t *rk = handle(link);
+	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
+	rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+	rd_kafka_AdminOptions_t *options =
+		rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
+	rd_kafka_ListConsumerGroupOffsets_t *request =
+		rd_kafka_ListConsumerGroupOffsets_new(link->options.id, NULL);
+	rd_kafka_error_t *error = rd_kafka_AdminOptions_set_require_stable_offsets(options, 1);
+	if (error != NULL)
+		rd_kafka_error_destroy(error);
+	rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, NULL, 0);
+	rd_kafka_ListConsumerGroupOffsets(rk, &request, 1, options, queue);
+	rd_kafka_event_t *event = rd_kafka_queue_poll(queue, timeout_ms + 100);
+	if (event != NULL) {
+		size_t count = 0;
+		code = rd_kafka_event_error(event);
+		const rd_kafka_group_result_t **groups =
+			code != 0 ? NULL
+				  : rd_kafka_ListConsumerGroupOffsets_result_groups(
+					    rd_kafka_event_ListConsumerGroupOffsets_result(event),
+					    &count);
+		const rd_kafka_error_t *group =
+			count == 1 ? rd_kafka_group_result_error(groups[0]) : NULL;
+		if (group != NULL)
+			code = rd_kafka_error_code(group);
+		else if (count == 1 && rd_kafka_group_result_partitions(groups[0]) != NULL)
+			memory_read(link, rd_kafka_group_result_partitions(groups[0]));
+		rd_kafka_event_destroy(event);
+	}
+	rd_kafka_ListConsumerGroupOffsets_destroy(request);
+	rd_kafka_AdminOptions_destroy(options);
+	rd_kafka_queue_destroy(queue);
+	return code;
+}
+
+static int memory_load(struct tide_kafka_link *link, int64_t until_us, struct tide_error *err)
+{
+	for (;;) {
+		int ms = left_ms(link, until_us, CONNECT_MS);
+		rd_kafka_resp_err_t code = memory_ask(link, ms > 0 ? ms : 1);
+		tide_client_poll(link->client);
+		if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+			return TIDE_OK;
+		if (advice_for(code) != NULL)
+			return tide_fail(err, TIDE_ERR_UNAVAILABLE,
+			                 "sink %s: reading group %s: %s; %s", link->options.sink,
+			                 link->options.id, rd_kafka_err2str(code),
+			                 advice_for(code));
+		if (ms == 0 || tide_client_refused(link->client))
+			return passing(link, code, "reading what was published", err);
+		pause_ms(PAUSE_MS / 5);
+	}
+}
+
+static int link_up(struct tide_kafka_link *link, int64_t until_us, struct tide_error *err)
+{
+	bool exact = link->exact;
+	int rc = tide_client_open(&link->client, TIDE_KAFKA_PRODUCE, link->options.client, 0,
+	                          prepare, link, err);
+	if (rc == TIDE_OK && exact)
+		rc = init_transactions(link, until_us, &exact, err);
+	if (rc != TIDE_OK)
+		return rc;
+	if (!exact && link->exact) {
+		fall_back(link, "this broker has no transactions");
+		drop(link);
+		return link_up(link, until_us, err);
+	}
+	if (!exact)
+		return TIDE_OK;
+	char *cluster = rd_kafka_clusterid(handle(link), 1000);
+	bool mock = cluster != NULL && strncmp(cluster, "mockCluster", 11) == 0;
+	if (cluster != NULL)
+		rd_kafka_mem_free(handle(link), cluster);
+	if (mock) {
+		fall_back(link, "the embedded broker does not keep transactions");
+		drop(link);
+		return link_up(link, until_us, err);
+	}
+	return memory_load(link, until_us, err);
+}
+
+/* A producer that nothing has disturbed; what the memory says must be what we
+ * left there. */
+static int ensure(struct tide_kafka_link *link, int64_t epoch, int64_t until_us,
+                  struct tide_error *err)
+{
+	int64_t before = link->known;
+	if (link->client != NULL && !link->doubtful && tide_client_failures(link->client) == 0 &&
+	    rd_kafka_fatal_error(handle(link), NULL, 0) == 0)
+		return TIDE_OK;
+	drop(link);
+	int rc = link_up(link, until_us, err);
+	if (rc != TIDE_OK || !link->exact)
+		return rc;
+	if (link->known == before || (link->known == epoch && link->known_writer == link->writer))
+		return TIDE_OK;
+	if (link->known < before)
+		return tide_fail(err, TIDE_ERR_FAILED,
+		                 "sink %s: group %s knew epoch %lld and now says %lld: was it or "
+		                 "its topic removed? The rows of epoch %lld wait in the checkpoint",
+		                 link->options.sink, link->options.id, (long long)before,
+		                 (long long)link->known, (long long)epoch);
+	return tide_fail(err, TIDE_ERR_FAILED,
+	                 "sink %s: another process publishes for this checkpoint (group %s says "
+	                 "epoch %lld); was its directory copied? Run only one of them",
+	                 link->options.sink, link->options.id, (long long)link->known);
+}
+
+/* ---- a transaction ---- */
+
+static int begin(struct tide_kafka_link *link, struct tide_error *err)
+{
+	link->failed = 0;
+	link->why = 0;
+	if (!link->exact)
+		return TIDE_OK;
+	rd_kafka_error_t *error = rd_kafka_begin_transaction(handle(link));
+	if (error != NULL)
+		return step_failed(link, "beginning a transaction", error, err);
+	return tide_failpoint("kafka_begin") != 0
+	               ? tide_fail(err, TIDE_ERR_UNAVAILABLE, "fail point")
+	               : TIDE_OK;
+}
+
+static rd_kafka_headers_t *headers_of(const struct tide_kafka_shape *shape,
+                                      const struct tide_kafka_message *msg)
+{
+	rd_kafka_headers_t *headers = NULL;
+	if (shape->header_count > 0)
+		headers = rd_kafka_headers_new((size_t)shape->header_count);
+	for (int i = 0; headers != NULL && i < shape->header_count; i++)
+		rd_kafka_header_add(headers, shape->headers[i].name, -1, msg->headers[i].p,
+		                    (ssize_t)msg->headers[i].len);
+	return headers;
+}
+
+int tide_kafka_link_send(struct tide_kafka_link *link, const struct tide_kafka_shape *shape,
+                         const struct tide_kafka_message *msg, struct tide_error *err)
+{
+	char topic[TIDE_KAFKA_TOPIC_MAX];
+	int64_t until_us = 0;
+	snprintf(topic, sizeof topic, "%.*s", (int)msg->topic.len, msg->topic.p);
+	if (link->home[0] == '\0')
+		memcpy(link->home, topic, sizeof topic);
+	if (++link->sent % POLL_EVERY == 0)
+		tide_client_poll(link->client);
+	for (;;) {
+		rd_kafka_headers_t *headers = headers_of(shape, msg);
+		rd_kafka_resp_err_t code = rd_kafka_producev(
+			handle(link), RD_KAFKA_V_TOPIC(topic),
+			RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+			RD_KAFKA_V_KEY(msg->key.p, msg->key.len),
+			RD_KAFKA_V_VALUE((void *)(uintptr_t)msg->value.p, msg->value.len),
+			RD_KAFKA_V_TIMESTAMP(msg->timestamp_ms), RD_KAFKA_V_HEADERS(headers),
+			RD_KAFKA_V_END);
+		if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+			return TIDE_OK;
+		if (headers != NULL)
+			rd_kafka_headers_destroy(headers);
+		if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL && advice_for(code) != NULL)
+			return refused(link, topic, msg->bytes, code, err);
+		if (until_us == 0)
+			until_us = in_ms(PUBLISH_MS);
+		int ms = left_ms(link, until_us, PAUSE_MS);
+		if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL || ms == 0 || link->failed > 0)
+			return passing(link, code, "sending", err);
+		rd_kafka_poll(handle(link), ms);
+	}
+}
+
+/* Until every message is acknowledged. */
+static int flush(struct tide_kafka_link *link, int64_t until_us, struct tide_error *err)
+{
+	while (link->failed == 0 && rd_kafka_outq_len(handle(link)) > 0) {
+		int ms = left_ms(link, until_us, PAUSE_MS);
+		if (ms == 0)
+			return passing(link, RD_KAFKA_RESP_ERR__TIMED_OUT,
+			               "waiting for acknowledgements", err);
+		rd_kafka_flush(handle(link), ms);
+	}
+	if (link->failed == 0)
+		return TIDE_OK;
+	if (advice_for(link->why) != NULL)
+		return refused(link, link->failed_topic, link->failed_bytes, link->why, err);
+	return passing(link, link->why, "sending", err);
+}
+
+static int send_memory(struct tide_kafka_link *link, int64_t epoch, int64_t until_us,
+                       struct tide_error *err)
+{
+	char text[96];
+	rd_kafka_error_t *error;
+	int len = snprintf(text, sizeof text, "tidemark epoch=%" PRId64 " writer=%" PRIx64, epoch,
+	                   link->writer);
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_consumer_group_metadata_t *group =
+		rd_kafka_consumer_group_metadata_new(link->options.id);
+	rd_kafka_topic_partition_t *at = rd_kafka_topic_partition_list_add(list, link->home, 0);
+	at->offset = epoch < 0 ? 0 : epoch;
+	at->metadata = strdup(text); /* librdkafka frees it with the list. */
+	at->metadata_size = (size_t)len;
+	for (;;) {
+		int ms = left_ms(link, until_us, CALL_MS);
+		error = rd_kafka_send_offsets_to_transaction(handle(link), list, group,
+		                                             ms > 0 ? ms : 1);
+		if (error == NULL || !rd_kafka_error_is_retriable(error) || ms == 0)
+			break;
+		rd_kafka_error_destroy(error);
+	}
+	rd_kafka_consumer_group_metadata_destroy(group);
+	rd_kafka_topic_partition_list_destroy(list);
+	if (error == NULL)
+		return TIDE_OK;
+	/* Its topic may have gone: the next try looks for another. */
+	if (link->options.topic == NULL)
+		link->home[0] = '\0';
+	return step_failed(link, "noting the epoch", error, err);
+}
+
+static int end(struct tide_kafka_link *link, int64_t until_us, struct tide_error *err)
+{
+	rd_kafka_error_t *error;
+	int64_t began = tide_clock_mono_us();
+	for (;;) {
+		int ms = left_ms(link, until_us, CALL_MS);
+		error = rd_kafka_commit_transaction(handle(link), ms > 0 ? ms : 1);
+		if (error == NULL || !rd_kafka_error_is_retriable(error) || ms == 0)
+			break;
+		rd_kafka_error_destroy(error);
+	}
+	tide_client_poll(link->client);
+	if (tide_clock_mono_us() - began > GUARD_MS * 1000)
+		link->doubtful = true;
+	return error == NULL ? TIDE_OK : step_failed(link, "ending a transaction", error, err);
+}
+
+static int pass(const char *place, struct tide_error *err)
+{
+	return tide_failpoint(place) == 0
+	               ? TIDE_OK
+	               : tide_fail(err, TIDE_ERR_UNAVAILABLE, "made to fail at %s", place);
+}
+
+static int transact(struct tide_kafka_link *link, int64_t epoch, tide_kafka_fill *fill, void *arg,
+                    int64_t until_us, struct tide_error *err)
+{
+	int rc = begin(link, err);
+	if (rc == TIDE_OK && fill != NULL)
+		rc = fill(arg, link, err);
+	if (rc == TIDE_OK)
+		rc = pass("kafka_flush", err);
+	if (rc == TIDE_OK)
+		rc = flush(link, until_us, err);
+	if (rc != TIDE_OK || !link->exact)
+		return rc;
+	rc = pass("kafka_offsets", err);
+	if (rc == TIDE_OK)
+		rc = send_memory(link, epoch, until_us, err);
+	if (rc == TIDE_OK)
+		rc = pass("kafka_commit", err);
+	if (rc == TIDE_OK)
+		rc = end(link, until_us, err);
+	if (rc == TIDE_OK)
+		rc = pass("kafka_committed", err);
+	if (rc == TIDE_OK) {
+		link->known = epoch;
+		link->known_writer = link->writer;
+	}
+	return rc;
+}
+
+/* For good: readers shall not wait for what never ends. */
+static void abandon(struct tide_kafka_link *link)
+{
+	if (link->client == NULL || !link->exact)
+		return;
+	rd_kafka_error_t *error = rd_kafka_abort_transaction(handle(link), CLOSE_MS);
+	if (error != NULL)
+		rd_kafka_error_destroy(error);
+}
+
+int tide_kafka_link_publish(struct tide_kafka_link *link, int64_t epoch, tide_kafka_fill *fill,
+                            void *arg, struct tide_error *err)
+{
+	int64_t until_us = in_ms(PUBLISH_MS);
+	for (;;) {
+		int rc = ensure(link, epoch, until_us, err);
+		if (rc == TIDE_OK && link->exact && link->known >= epoch)
+			return TIDE_OK; /* An end that nobody could tell was a commit. */
+		if (rc == TIDE_OK)
+			rc = transact(link, epoch, fill, arg, until_us, err);
+		if (rc == TIDE_OK) {
+			link->warned = false;
+			return rc;
+		}
+		if (rc != TIDE_ERR_UNAVAILABLE) {
+			abandon(link);
+			drop(link);
+			return rc;
+		}
+		drop(link);
+		if (left_ms(link, until_us, PUBLISH_MS) == 0)
+			return stopping(link)
+			               ? tide_fail(err, TIDE_ERR_STOPPED,
+			                           "sink %s: epoch %lld waits in the checkpoint",
+			                           link->options.sink, (long long)epoch)
+			               : rc;
+		if (!link->warned)
+			tide_log(TIDE_WARN, "sink %s: epoch %lld waits: %s", link->options.sink,
+			         (long long)epoch, err != NULL ? err->text : "");
+		link->warned = true;
+		pause_ms(PAUSE_MS);
+	}
+}
+
+/* ---- opening and closing ---- */
+
+void tide_kafka_link_warm(struct tide_kafka_link *link, int64_t epoch)
+{
+	struct tide_error err;
+	if (!link->exact || link->home[0] == '\0' || link->client == NULL)
+		return;
+	if (transact(link, epoch, NULL, NULL, in_ms(CONNECT_MS), &err) == TIDE_OK)
+		return;
+	tide_log(TIDE_DEBUG, "sink %s: %s", link->options.sink, err.text);
+	link->doubtful = true;
+}
+
+static int topic_state(struct tide_kafka_link *link, const char *topic, int timeout_ms,
+                       rd_kafka_resp_err_t *state, struct tide_error *err)
+{
+	const rd_kafka_metadata_t *meta = NULL;
+	rd_kafka_topic_t *rkt = rd_kafka_topic_new(handle(link), topic, NULL);
+	rd_kafka_resp_err_t code =
+		rkt == NULL ? rd_kafka_last_error()
+			    : rd_kafka_metadata(handle(link), 0, rkt, &meta, timeout_ms);
+	if (rkt != NULL)
+		rd_kafka_topic_destroy(rkt);
+	tide_client_poll(link->client);
+	if (code != 0)
+		return passing(link, code, "asking for a topic", err);
+	*state = meta->topic_cnt == 1 ? meta->topics[0].err
+	                              : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+	rd_kafka_metadata_destroy(meta);
+	return TIDE_OK;
+}
+
+static int topic_find(struct tide_kafka_link *link, const char *topic, struct tide_error *err)
+{
+	int64_t until_us = in_ms(CONNECT_MS), found_us = in_ms(FOUND_MS);
+	for (;;) {
+		rd_kafka_resp_err_t state = 0;
+		int ms = left_ms(link, until_us, CONNECT_MS);
+		int rc = topic_state(link, topic, ms > 0 ? ms : 1, &state, err);
+		if (rc != TIDE_OK)
+			return rc;
+		if (state == RD_KAFKA_RESP_ERR_NO_ERROR)
+			return TIDE_OK;
+		bool missing = state == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+		if (missing && left_ms(link, found_us, 1) == 0)
+			return tide_fail(
+				err, TIDE_ERR_UNAVAILABLE,
+				"sink %s: topic %s does not exist; create it: "
+				"kafka-topics.sh --create --topic %s --bootstrap-server %s",
+				link->options.sink, topic, topic,
+				tide_kafka_brokers(link->options.client));
+		if (!missing && advice_for(state) != NULL)
+			return tide_fail(err, TIDE_ERR_UNAVAILABLE, "sink %s: topic %s: %s; %s",
+			                 link->options.sink, topic, rd_kafka_err2str(state),
+			                 advice_for(state));
+		if (ms == 0)
+			return passing(link, state, topic, err);
+		pause_ms(PAUSE_MS);
+	}
+}
+
+int tide_kafka_link_topic(struct tide_kafka_link *link, const char *topic, struct tide_error *err)
+{
+	for (size_t i = 0; i < link->topic_count; i++)
+		if (strcmp(link->topics[i], topic) == 0)
+			return TIDE_OK;
+	int rc = link->client != NULL ? TIDE_OK : link_up(link, in_ms(CONNECT_MS), err);
+	if (rc == TIDE_OK)
+		rc = topic_find(link, topic, err);
+	if (rc != TIDE_OK)
+		return rc;
+	char **grown = realloc(link->topics, (link->topic_count + 1) * sizeof *grown);
+	if (grown != NULL)
+		link->topics = grown;
+	if (grown == NULL || (grown[link->topic_count] = strdup(topic)) == NULL)
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for a topic");
+	link->topic_count++;
+	return TIDE_OK;
+}
+
+int tide_kafka_link_open(struct tide_kafka_link **out,
+                         const struct tide_kafka_link_options *options, struct tide_error *err)
+{
+	struct tide_kafka_link *link = calloc(1, sizeof *link);
+	if (link == NULL)
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for sink %s", options->sink);
+	link->options = *options;
+	link->exact = options->transactions;
+	link->known = -1;
+	if (getrandom(&link->writer, sizeof link->writer, 0) != (ssize_t)sizeof link->writer)
+		link->writer = (uint64_t)tide_clock_us() << 16 ^ (uint64_t)getpid();
+	if (options->topic != NULL)
+		snprintf(link->home, sizeof link->home, "%s", options->topic);
+	int rc = link_up(link, in_ms(CONNECT_MS), err);
+	if (rc == TIDE_OK && options->topic != NULL)
+		rc = tide_kafka_link_topic(link, options->topic, err);
+	if (rc != TIDE_OK) {
+		tide_kafka_link_close(link);
+		return rc;
+	}
+	*out = link;
+	return TIDE_OK;
+}
+
+bool tide_kafka_link_exact(const struct tide_kafka_link *link)
+{
+	return link->exact;
+}
+
+int64_t tide_kafka_link_known(const struct tide_kafka_link *link)
+{
+	return link->known;
+}
+
+void tide_kafka_link_close(struct tide_kafka_link *link)
+{
+	if (link == NULL)
+		return;
+	drop(link);
+	for (size_t i = 0; i < link->topic_count; i++)
+		free(link->topics[i]);
+	free(link->topics);
+	free(link);
+}

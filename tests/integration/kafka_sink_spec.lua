@@ -1,0 +1,92 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Conformance vector V20 for the Kafka sink: whatever happens while an epoch is
+-- published, a read_committed reader that is there all the time sees the rows of
+-- a run without a crash, once, and in order.
+local h = require "harness"
+local cjson = require "cjson"
+
+local counts = { 330, 170 }
+local batch = 60
+
+local job_text = [[
+return tide.from(tide.kafka { topic = "unset", start = "earliest" })
+   :map(function(rec) return rec.partition .. "/" .. rec.offset, rec.partition, rec.offset end,
+        { "id:string", "part:int", "off:int" })
+   :to(tide.kafka { topic = "%s", key = "id" %s})
+]]
+
+local function job_args(topic, ...)
+   return { "run", h.path "job.lua", "-b", h.brokers, "--topic", topic, "--until-end", "--no-ui",
+            "--checkpoint-dir", h.path "cp", "--max-records-per-batch", batch, ... }
+end
+
+-- Topics with records in the first, and a reader of the second.
+local function setting(more)
+   local from, to = h.topic(2), h.topic(3, "out")
+   h.job(job_text:format(to, more or ""))
+   h.produce_counts(from, counts)
+   local reader = h.spawn { h.root .. "/build/" .. h.flavour .. "/kadmin", "-b", h.brokers,
+                            "follow", to }
+   return from, to, reader
+end
+
+local function run_killed(topic, failpoint)
+   local job = h.start(job_args(topic), { env = { TIDEMARK_FAILPOINT = failpoint } })
+   local _, signal = job:wait(60)
+   assert.are.equal(h.process.signals.KILL, signal, "the fail point was not reached: " .. job:err())
+   return job
+end
+
+local function rows_of(reader)
+   local rows = {}
+   for i, record in ipairs(h.json_lines(reader:out())) do
+      rows[i] = cjson.decode(record.value)
+      rows[i].at = record
+   end
+   return rows
+end
+
+-- What the reader saw is every record of the input, once, and in each partition
+-- of the output in the order of the input.
+local function assert_exact(reader)
+   local total, seen, last, rows = counts[1] + counts[2], {}, {}, nil
+   h.eventually("the reader to see every row", function()
+      rows = rows_of(reader)
+      return #rows >= total
+   end)
+   for _, row in ipairs(rows) do
+      assert.is_nil(seen[row.id], row.id .. " is there twice")
+      assert.are.equal(row.id, row.at.key)
+      seen[row.id] = true
+      local stream = row.at.partition .. "<" .. row.part
+      assert.is_true((last[stream] or -1) < row.off, row.id .. " is out of order")
+      last[stream] = row.off
+   end
+   assert.are.equal(total, #rows)
+end
+
+describe("the Kafka sink", function()
+   before_each(h.begin)
+
+   it("publishes every row once", function()
+      local from, to, reader = setting()
+      local job = h.run(job_args(from))
+      assert.is_truthy(job:err():find("sink kafka:" .. to .. " is exactly-once", 1, true))
+      assert_exact(reader)
+   end)
+
+   -- (a) decided, nothing written; (c) in a transaction; (b) written, not on
+   -- record; (d) on record.
+   for _, point in ipairs { "decide", "decided", "publish", "kafka_begin", "kafka_flush",
+                            "kafka_offsets", "kafka_commit", "kafka_committed", "published",
+                            "release" } do
+      it("is exact after a kill at " .. point .. " (V20)", function()
+         local from, _, reader = setting()
+         for hit = 1, 3 do
+            run_killed(from, ("%s=kill@%d"):format(point, hit))
+         end
+         h.run(job_args(from))
+         assert_exact(reader)
+      end)
+   end
+end)

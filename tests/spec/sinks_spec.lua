@@ -1,0 +1,88 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- What sinks may be told, what becomes of it, and each refusal with its way out.
+local helper = require "tests.spec.helper"
+
+local HEAD = [[
+local tide = require "tidemark"
+local s = tide.from(tide.kafka { topic = "t" })
+   :map(function(rec) return "a", 1, 2, 3 end,
+        { "name:string?", "n:int", "ts:timestamp", "d:double" })
+]]
+
+local function refuses(sink, ...)
+   local message = helper.load(HEAD .. "return s:to(" .. sink .. ")")
+   assert.is_string(message, "the job was accepted")
+   for _, part in ipairs { ... } do
+      assert.truthy(message:find(part, 1, true), ("%q is not in: %s"):format(part, message))
+   end
+end
+
+local function output(sink, stream)
+   return helper.job(HEAD .. "return " .. (stream or "s") .. ":to(" .. sink .. ")").outputs[1]
+end
+
+describe("tide.kafka as a sink", function()
+   it("takes a topic, and writes all columns as JSON", function()
+      local out = output 'tide.kafka { topic = "out" }'
+      assert.are.equal("kafka", out.sink)
+      assert.are.equal("kafka:out", out.name)
+      assert.are.same({ topic = "out", value = "json", mode = "append" }, out.options)
+   end)
+
+   it("takes columns as key, value, timestamp and headers", function()
+      local out = output [[tide.kafka { topic = "out", key = "name", value = { "n", "d" },
+         timestamp = "ts", headers = { "n", trace = "name", also = "d" }, name = "mine" }]]
+      assert.are.equal("mine", out.name)
+      assert.are.same({ topic = "out", key = "name", value = "json", columns = "n,d",
+                        timestamp = "ts", mode = "append", ["header.01"] = "n:n",
+                        ["header.02"] = "d:also", ["header.03"] = "name:trace" }, out.options)
+      out = output 'tide.kafka { topic = "out", value = "name", exactly_once = false }'
+      assert.are.same({ topic = "out", value = "column", value_column = "name",
+                        exactly_once = "false", mode = "append" }, out.options)
+   end)
+
+   it("passes records on as they are", function()
+      local out = output('tide.kafka { topic = "out" }', 'tide.from(tide.kafka { topic = "x" })')
+      assert.are.same({ topic = "out", key = "key", value = "column", value_column = "value",
+                        mode = "append" }, out.options)
+   end)
+
+   it("asks a function for the topic of each row", function()
+      local run = helper.run(HEAD ..
+         'return s:to(tide.kafka { topic = function(row) return row.name .. row.n end })')
+      local out = run.program.outputs[1]
+      assert.are.equal("kafka:topic()", out.name)
+      assert.is_nil(out.options.topic)
+      run:batch { { value = "x" } }
+      assert.are.same({ { "a", 1, 2000, 3, "a1" } }, run:output(1))
+      run:close()
+   end)
+
+   it("asks it for aggregated rows as well", function()
+      local run = helper.run(HEAD .. [[return s:group_by("name"):count():to(
+         tide.console {}, tide.kafka { topic = function(row) return "n" .. row.count end })]])
+      run:batch { { value = "x" }, { value = "x" } }
+      run:finish(1)
+      assert.are.same({ { "a", 2 } }, run:output(1))
+      assert.are.same({ { "a", 2, "n2" } }, run:output(2))
+      run:close()
+   end)
+
+   it("is refused with the reason", function()
+      refuses("tide.kafka { }", "tide.kafka wants a topic to write to", "job.lua:5")
+      refuses('tide.kafka { topic = "a b" }', "topic must be the name of a topic, or a function")
+      refuses('tide.kafka { topic = "a", kye = "n" }', 'no option "kye"; did you mean "key"?')
+      refuses('tide.kafka { topic = "a", key = "nam" }', 'no column "nam"; did you mean "name"?')
+      refuses('tide.kafka { topic = "a", value = "jsn" }', 'no column "jsn"')
+      refuses('tide.kafka { topic = "a", value = { } }', "value = { } has no columns")
+      refuses('tide.kafka { topic = "a", value = { "q" } }', 'no column "q"')
+      refuses('tide.kafka { topic = "a", timestamp = "n" }', 'wants a column of type timestamp')
+      refuses('tide.kafka { topic = "a", headers = { x = 1 } }', "headers must be a table like")
+      refuses('tide.kafka { topic = "a", mode = "update" }', 'mode = "update" is for aggregated')
+   end)
+
+   it("has a name of its own", function()
+      refuses('tide.kafka { topic = "a" }, tide.kafka { topic = "a", key = "name" }',
+         'the sink "kafka:a" is there twice')
+   end)
+end)
