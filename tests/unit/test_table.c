@@ -224,7 +224,7 @@ static void fill(struct tide_table *table, int from, int to)
 	}
 }
 
-static void flags_set(struct tide_table *table, uint32_t flags)
+static void flags_set(struct tide_table *table, uint8_t flags)
 {
 	uint64_t at = 0;
 	for (struct tide_entry *entry; (entry = tide_table_each(table, &at)) != NULL;)

@@ -1,0 +1,211 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Runs the programs in turn and prints a table; tests/bench/run has made the
+-- broker and the topics.
+local cjson = require "cjson"
+
+local brokers, words = os.getenv "BROKERS", os.getenv "WORDS"
+local records, scratch = tonumber(os.getenv "RECORDS"), os.getenv "SCRATCH"
+local pairs_count = tonumber(os.getenv "PAIRS" or "5")
+local failed = 0
+
+local function say(text, ...)
+   io.stderr:write("bench: ", text:format(...), "\n")
+end
+
+local function read(command)
+   local pipe = assert(io.popen(command))
+   local text = pipe:read "*a"
+   pipe:close()
+   return text
+end
+
+local function shell(command)
+   local ok = os.execute(command)
+   return ok == true or ok == 0
+end
+
+local function sorted(list, field)
+   local values = {}
+   for i, item in ipairs(list) do
+      values[i] = item[field]
+   end
+   table.sort(values)
+   return values
+end
+
+local function median(list, field)
+   local values = sorted(list, field)
+   local n = #values
+   return n % 2 == 1 and values[(n + 1) / 2] or (values[n / 2] + values[n / 2 + 1]) / 2
+end
+
+local function check(ok, text, ...)
+   if not ok then
+      failed = failed + 1
+   end
+   print((ok and "  ok    " or "  MISS  ") .. text:format(...))
+end
+
+local function measured(flags, command)
+   local text = read(("build/bench/measure %s %s 2>%s/err"):format(flags, command, scratch))
+   local took = text ~= "" and cjson.decode(text) or { exit = 1 }
+   if took.exit ~= 0 then
+      io.stderr:write(read(("tail -n 20 %s/err"):format(scratch)))
+      error(("%s ended with %s"):format(command, tostring(took.exit)), 0)
+   end
+   return took
+end
+
+-- J1: words by field -----------------------------------------------------------
+
+local function raw()
+   local out = scratch .. "/raw.json"
+   local took = measured("-o " .. out, ("build/bench/raw_consumer -b %s %s"):format(brokers, words))
+   local file = assert(io.open(out))
+   local said = cjson.decode(file:read "*a")
+   file:close()
+   assert(said.records == records, "the raw consumer read " .. said.records)
+   return { rate = said.records_per_s, cpu = took.cpu_s / records * 1e6, rss = took.rss_mb,
+            wall = took.wall_s }
+end
+
+local function job()
+   local progress, dir = scratch .. "/progress", scratch .. "/checkpoint"
+   shell(("rm -rf %s %s"):format(progress, dir))
+   local took = measured("", ("build/tidemark wordcount -b %s --topic %s --from earliest " ..
+      "--until-end -c %s --output none --no-ui --progress %s")
+      :format(brokers, words, dir, progress))
+   -- From the start of the first epoch, which is when the first record is there,
+   -- to the end of the last one's publication.
+   local first, last
+   for line in io.lines(progress) do
+      local epoch = cjson.decode(line)
+      local hours, minutes, seconds = epoch.timestamp:match "T(%d+):(%d+):([%d.]+)Z"
+      local began = (hours * 3600 + minutes * 60 + seconds) * 1e3
+      first = first or began
+      last = began + epoch.batchDurationMs + (began < first and 86400e3 or 0)
+   end
+   return { rate = records / (last - first) * 1e3, cpu = took.cpu_s / records * 1e6,
+            rss = took.rss_mb, wall = took.wall_s }
+end
+
+local function counts_are_right()
+   return shell(("build/tidemark state ls wordcount -c %s/checkpoint --limit 100000000 " ..
+      "--output csv 2>/dev/null | tail -n +2 | tr -d '\\r' | sort | cmp -s - %s")
+      :format(scratch, os.getenv "COUNTS"))
+end
+
+local function bar(share)
+   return ("#"):rep(math.floor(share * 40 + 0.5))
+end
+
+local function row(label, list, field, format)
+   local values = sorted(list, field)
+   print(("    %-9s %12s   (%s to %s)"):format(label, format:format(median(list, field)),
+      format:format(values[1]), format:format(values[#values])))
+end
+
+local function ratio(name, raws, jobs, field, goal, least)
+   local value = median(jobs, field) / median(raws, field)
+   local ok = least and value >= goal or not least and value <= goal
+   check(ok, "%-28s %5.2f times raw, goal %s %.2f", name, value, least and "at least" or "at most",
+         goal)
+   return value
+end
+
+local function j1()
+   local raws, jobs, right = {}, {}, true
+   for i = 1, pairs_count do
+      say("J1 %d of %d", i, pairs_count)
+      raws[i], jobs[i] = raw(), job()
+      right = right and counts_are_right()
+   end
+   print(("\nJ1 word count by field, %d records, exactly once, console muted; medians of %d")
+      :format(records, pairs_count))
+   for _, part in ipairs {
+      { "records/s", "rate", "%.0f" }, { "CPU s per million", "cpu", "%.3f" },
+      { "peak RSS, MB", "rss", "%.1f" }, { "whole process, s", "wall", "%.2f" },
+   } do
+      print("  " .. part[1])
+      row("raw", raws, part[2], part[3])
+      row("tidemark", jobs, part[2], part[3])
+   end
+   local share = median(jobs, "rate") / median(raws, "rate")
+   print(("  raw      |%s|\n  tidemark |%-40s|"):format(bar(1), bar(math.min(share, 1))))
+   local result = { records = records, pairs = pairs_count, raw = raws, tidemark = jobs,
+                    exact = right }
+   result.rate_ratio = ratio("records/s", raws, jobs, "rate", 0.6, true)
+   result.cpu_ratio = ratio("CPU-seconds", raws, jobs, "cpu", 2.6, false)
+   local more = median(jobs, "rss") - median(raws, "rss")
+   check(more <= 100, "%-28s %5.0f MB more than raw, goal at most 100", "peak RSS", more)
+   check(right, "every count equals the independent one, in each run")
+   return result
+end
+
+-- Start ------------------------------------------------------------------------
+
+local function start()
+   local runs = {}
+   for i = 1, 20 do
+      shell(("rm -rf %s/checkpoint"):format(scratch))
+      runs[i] = measured("-f", ("build/tidemark wordcount -b %s --topic %s --from earliest " ..
+         "--max-records-per-batch 1000 -c %s/checkpoint --output spark --no-ui")
+         :format(brokers, words, scratch))
+   end
+   local values = sorted(runs, "first_s")
+   print("\nStart to first printed result, data waiting; median of 20")
+   check(median(runs, "first_s") < 0.5, "%.3f s (%.3f to %.3f), goal under 0.5",
+         median(runs, "first_s"), values[1], values[#values])
+   return { median_s = median(runs, "first_s"), runs = runs }
+end
+
+-- Ten million keys ---------------------------------------------------------------
+
+local function keys()
+   say("ten million keys under --memory 256M")
+   shell(("rm -rf %s/checkpoint"):format(scratch))
+   local took = measured("", ("build/tidemark run tests/bench/keys.lua -b %s --until-end " ..
+      "--memory 256M -c %s/checkpoint --output none --no-ui"):format(brokers, scratch))
+   local sum = read(("build/tidemark state ls tests/bench/keys.lua -c %s/checkpoint " ..
+      "--limit 100000000 --output csv 2>/dev/null | tr -d '\\r' | awk -F, " ..
+      "'NR > 1 { n++; s += $2; k = substr($1, 2) + 0; if ($2 != (k < 2000000 ? 2 : 1)) bad++ } " ..
+      "END { printf \"%%d %%d %%d\", n, s, bad }'"):format(scratch))
+   print("\n10 million keys, 12 million records, --memory 256M")
+   check(sum == "10000000 12000000 0", "keys, sum of counts, wrong ones: %s", sum)
+   check(took.rss_mb <= 256 + 150, "peak RSS %.0f MB, goal at most 406; %.0f s, %.0f CPU-s",
+         took.rss_mb, took.wall_s, took.cpu_s)
+   return { rss_mb = took.rss_mb, wall_s = took.wall_s, cpu_s = took.cpu_s, sum = sum }
+end
+
+-- The whole ----------------------------------------------------------------------
+
+local function same_settings()
+   local function settings(command)
+      return read(command .. " 2>&1 >/dev/null | grep '=' | grep -v '^%%' | sort")
+   end
+   local text = settings(("build/bench/raw_consumer -b %s %s"):format(brokers, words))
+   text = text:gsub("metadata.broker.list=[^\n]*\n", ""):gsub("default_topic_conf=[^\n]*\n", "")
+   print("Consumer settings, the same function makes them for both:")
+   print("  " .. text:gsub("\n$", ""):gsub("\n", "\n  "))
+   return text
+end
+
+local result = {
+   versions = cjson.decode(read "build/tidemark version --json"),
+   cpu = read("grep -m1 'model name' /proc/cpuinfo"):match ": (.-)\n",
+   cores = tonumber((read "nproc")),
+   memory_kb = tonumber(read("grep MemTotal /proc/meminfo"):match "%d+"),
+   date = os.date "!%Y-%m-%dT%H:%M:%SZ",
+   settings = same_settings(),
+}
+print(("\n%s, %d cores, %.0f GiB"):format(result.cpu, result.cores, result.memory_kb / 2 ^ 20))
+result.j1 = j1()
+result.start = start()
+if os.getenv "FULL" then
+   result.keys = keys()
+end
+local file = assert(io.open("build/bench/results.json", "w"))
+file:write(cjson.encode(result), "\n")
+file:close()
+print(("\nwritten to build/bench/results.json; %d goal(s) missed"):format(failed))
+os.exit(failed == 0 and 0 or 1)
