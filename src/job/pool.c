@@ -4,7 +4,6 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 
 struct segment {
 	struct segment *next;
@@ -22,7 +21,6 @@ struct tide_pool {
 	struct queue busy, resting;
 	struct segment *now; /* the last of busy, or NULL: a new one is due */
 	uint32_t gen;
-	struct tide_word end; /* of every list that is over */
 };
 
 static void queue_push(struct queue *queue, struct segment *segment)
@@ -50,8 +48,6 @@ struct tide_pool *tide_pool_new(void)
 		return NULL;
 	pool->busy.end = &pool->busy.first;
 	pool->resting.end = &pool->resting.first;
-	const struct tide_word end = { .len_ = -1 };
-	memcpy(&pool->end, &end, sizeof end);
 	return pool;
 }
 
@@ -64,16 +60,6 @@ void tide_pool_free(struct tide_pool *pool)
 	while (pool->resting.first != NULL)
 		free(queue_pop(&pool->resting));
 	free(pool);
-}
-
-static void retire(struct tide_pool *pool, struct segment *segment)
-{
-	for (uint32_t i = 0; i < segment->used; i++) {
-		struct tide_word *word = &segment->words[i];
-		const struct tide_word over = { .next_ = (char *)&pool->end - (char *)word };
-		memcpy(word, &over, sizeof over);
-	}
-	segment->used = 0;
 }
 
 void tide_pool_turn(struct tide_pool *pool, uint32_t gen,
@@ -89,7 +75,7 @@ void tide_pool_turn(struct tide_pool *pool, uint32_t gen,
 			queue_push(&pool->busy, segment);
 			continue;
 		}
-		retire(pool, segment);
+		segment->used = 0;
 		queue_push(&pool->resting, segment);
 	}
 }

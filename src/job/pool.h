@@ -3,9 +3,9 @@
  *
  * A script holds such a word by address. So this memory never goes back to the
  * system while the VM lives and never holds anything but words: a kept address
- * always reads as a word, and as one of generation 0, the last of its list, once
- * its batch is over. A segment rests for a while before it is used again, which
- * is how long such a mistake is sure to be noticed. */
+ * always reads as a word, and once its batch is over as one whose generation is
+ * dead. A segment rests for a while before it is used again, which is how long
+ * such a mistake is sure to be noticed. */
 #ifndef TIDE_JOB_POOL_H
 #define TIDE_JOB_POOL_H
 
@@ -22,7 +22,7 @@ enum {
 struct tide_pool *tide_pool_new(void);
 void tide_pool_free(struct tide_pool *pool);
 /* From now on what is taken belongs to `gen`; segments of generations that
- * `alive` denies are poisoned. */
+ * `alive` denies go to rest. */
 void tide_pool_turn(struct tide_pool *pool, uint32_t gen,
                     bool (*alive)(const struct tide_ctx *ctx, uint32_t gen),
                     const struct tide_ctx *ctx);

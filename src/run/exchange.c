@@ -96,7 +96,6 @@ int tide_exchange_send(struct tide_exchange *exchange, int keyed, int from,
 	uint64_t at = 0;
 	struct tide_entry *entry;
 	while ((entry = tide_table_each(delta, &at)) != NULL) {
-		entry->shard = tide_key_shard(tide_entry_key(delta, entry), entry->key_len);
 		starts[tide_exchange_owner(entry->shard, workers) + 1]++;
 	}
 	for (int o = 0; o < workers; o++) {

@@ -144,12 +144,12 @@ static int merge_chunk(struct tide_shards *shards, int keyed, struct tide_table 
                        struct tide_entry **entries, size_t count, struct tide_error *err)
 {
 	struct slice *slice = &shards->slices[keyed];
+	struct tide_entry *found[CHUNK];
 	size_t missing_count = 0;
+	tide_table_find_all(slice->table, delta, entries, count, found);
 	for (size_t i = 0; i < count; i++) {
-		struct tide_entry *from = entries[i];
-		struct tide_entry *into =
-			tide_table_find(slice->table, tide_entry_key(delta, from), from->key_len);
-		shards->pairs[i].from = (uint64_t)(uintptr_t)tide_entry_state(from);
+		struct tide_entry *into = found[i];
+		shards->pairs[i].from = (uint64_t)(uintptr_t)tide_entry_state(entries[i]);
 		if (into == NULL) {
 			shards->missing[missing_count++] = (uint32_t)i;
 			continue;
@@ -181,18 +181,48 @@ int tide_shards_merge(struct tide_shards *shards, int keyed, struct tide_table *
 	return TIDE_OK;
 }
 
+/* An entry with the head of what it is sorted by: most of them differ there. */
+struct place {
+	uint64_t head; /* its shard, and the first 7 bytes of its key */
+	struct tide_entry *entry;
+};
+
+static uint64_t head_of(const struct tide_table *table, const struct tide_entry *entry)
+{
+	uint8_t bytes[8] = { entry->shard };
+	uint64_t head;
+	memcpy(bytes + 1, tide_entry_key(table, entry), entry->key_len < 7 ? entry->key_len : 7);
+	memcpy(&head, bytes, sizeof head);
+	return __builtin_bswap64(head);
+}
+
 static int by_shard_and_key(const void *a, const void *b, void *arg)
 {
 	const struct tide_table *table = arg;
-	const struct tide_entry *x = *(struct tide_entry *const *)a;
-	const struct tide_entry *y = *(struct tide_entry *const *)b;
-	if (x->shard != y->shard)
-		return x->shard < y->shard ? -1 : 1;
+	const struct place *p = a, *q = b;
+	const struct tide_entry *x = p->entry, *y = q->entry;
+	if (p->head != q->head)
+		return p->head < q->head ? -1 : 1;
 	uint32_t common = x->key_len < y->key_len ? x->key_len : y->key_len;
 	int order = memcmp(tide_entry_key(table, x), tide_entry_key(table, y), common);
 	if (order != 0)
 		return order;
 	return x->key_len < y->key_len ? -1 : x->key_len > y->key_len;
+}
+
+static bool sort_dirty(struct slice *slice)
+{
+	struct place *places = malloc((slice->dirty_count + 1) * sizeof *places);
+	if (places == NULL)
+		return false;
+	for (size_t i = 0; i < slice->dirty_count; i++)
+		places[i] =
+			(struct place){ head_of(slice->table, slice->dirty[i]), slice->dirty[i] };
+	qsort_r(places, slice->dirty_count, sizeof *places, by_shard_and_key, slice->table);
+	for (size_t i = 0; i < slice->dirty_count; i++)
+		slice->dirty[i] = places[i].entry;
+	free(places);
+	return true;
 }
 
 /* Result rows of `count` changed keys for one output. */
@@ -218,10 +248,7 @@ static int finish_slice(struct tide_shards *shards, int keyed, const bool *updat
 {
 	struct slice *slice = &shards->slices[keyed];
 	const struct tide_plan *plan = shards->options.plan;
-	bool ok = true;
-	if (slice->dirty_count > 0)
-		qsort_r(slice->dirty, slice->dirty_count, sizeof *slice->dirty, by_shard_and_key,
-		        slice->table);
+	bool ok = sort_dirty(slice);
 	for (size_t i = 0; ok && i < slice->dirty_count; i++) {
 		struct tide_entry *entry = slice->dirty[i];
 		tide_buf_clear(&shards->key_bytes);
@@ -234,7 +261,7 @@ static int finish_slice(struct tide_shards *shards, int keyed, const bool *updat
 		     tide_writes_put(writes, (struct tide_slice){ bytes, key_len },
 		                     (struct tide_slice){ bytes + key_len,
 		                                          shards->key_bytes.len - key_len });
-		entry->flags &= ~(uint32_t)TIDE_ENTRY_DIRTY;
+		entry->flags &= (uint8_t)~TIDE_ENTRY_DIRTY;
 	}
 	if (!ok)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to write state");

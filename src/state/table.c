@@ -18,14 +18,17 @@
 #include <sys/random.h>
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "masked loads assume it");
-_Static_assert(sizeof(struct tide_entry) == 16, "two entries' heads to a cache line");
+_Static_assert(sizeof(struct tide_entry) == 8, "small beside a key and a count");
+_Static_assert(TIDE_SHARDS <= UINT8_MAX + 1, "a shard is a byte of an entry");
 
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 enum {
 	UNIT = 8,
-	SLACK = 32, /* readable bytes behind the last entry */
+	LINE = 8,    /* units of a cache line */
+	GAP_MAX = 2, /* units left at the end of a line, so that an entry lies in one */
+	SLACK = 32,  /* readable bytes behind the last entry */
 	PAGE = 4096,
 	WIDE = 24,   /* bytes of a key that are hashed and compared without a branch */
 	AHEAD = 128, /* keys whose entries are fetched together */
@@ -137,6 +140,25 @@ static inline struct tide_entry *entry_at(const struct tide_table *table, uint64
 static inline uint64_t entry_units(const struct tide_table *table, size_t key_len)
 {
 	return (sizeof(struct tide_entry) + table->value_size + key_len + UNIT - 1) / UNIT;
+}
+
+/* Where an entry of so many units goes when the slab is full up to `top`. */
+static inline uint64_t entry_place(uint64_t top, uint64_t units)
+{
+	uint64_t left = LINE - top % LINE;
+	return units > left && units <= LINE && left <= GAP_MAX ? top + left : top;
+}
+
+/* The entry at or behind *at, which moves behind it; NULL at the end. */
+static struct tide_entry *entry_next(const struct tide_table *table, uint64_t *at)
+{
+	if (*at < table->top && entry_at(table, *at)->key_len == 0)
+		*at += LINE - *at % LINE;
+	if (*at >= table->top)
+		return NULL;
+	struct tide_entry *entry = entry_at(table, *at);
+	*at += entry_units(table, entry->key_len);
+	return entry;
 }
 
 const char *tide_entry_key(const struct tide_table *table, const struct tide_entry *entry)
@@ -289,7 +311,7 @@ static __attribute__((noinline)) struct tide_entry *entry_new(struct tide_table 
                                                               size_t key_len)
 {
 	uint64_t units = entry_units(table, key_len);
-	uint64_t top = table->top + units;
+	uint64_t number = entry_place(table->top, units), top = number + units;
 	if (key_len > UINT32_MAX / 2 || top > UINT32_MAX || top * UNIT + SLACK > table->reserved)
 		return NULL;
 	if (index_full(table->count + 1, table->mask + 1) && !reindex(table, (table->mask + 1) * 2))
@@ -298,17 +320,18 @@ static __attribute__((noinline)) struct tide_entry *entry_new(struct tide_table 
 		madvise(table->slab, table->reserved, MADV_HUGEPAGE);
 		table->huge = true;
 	}
-	struct tide_entry *entry = entry_at(table, table->top);
+	if (number != table->top)
+		entry_at(table, table->top)->key_len = 0;
+	struct tide_entry *entry = entry_at(table, number);
 	entry->key_len = (uint32_t)key_len;
-	entry->hash = hash;
 	entry->flags = TIDE_ENTRY_USED;
-	entry->shard = tide_key_shard(key, key_len);
+	entry->shard = (uint8_t)tide_key_shard(key, key_len);
 	memset(entry->bytes, 0, table->value_size);
 	memcpy(entry->bytes + table->value_size, key, key_len);
 	uint64_t at = hash & table->mask;
 	while (table->slots[at] != 0)
 		at = (at + 1) & table->mask;
-	table->slots[at] = (uint64_t)hash << 32 | table->top;
+	table->slots[at] = (uint64_t)hash << 32 | number;
 	table->count++;
 	table->top = top;
 	return entry;
@@ -392,6 +415,33 @@ struct tide_entry *tide_table_find(struct tide_table *table, const char *key, ui
 	return entry;
 }
 
+void tide_table_find_all(struct tide_table *table, const struct tide_table *other,
+                         struct tide_entry *const *entries, size_t count, struct tide_entry **found)
+{
+	uint32_t hashes[AHEAD];
+	for (size_t first = 0; first < count; first += AHEAD) {
+		size_t end = count - first < AHEAD ? count : first + AHEAD;
+		for (size_t i = first; i < end; i++)
+			__builtin_prefetch(entries[i]);
+		for (size_t i = first; i < end; i++) {
+			uint32_t hash =
+				hash_key(tide_entry_key(other, entries[i]), entries[i]->key_len);
+			hashes[i - first] = hash;
+			__builtin_prefetch(&table->slots[hash & table->mask]);
+		}
+		for (size_t i = first; i < end; i++) {
+			uint64_t slot = table->slots[hashes[i - first] & table->mask];
+			__builtin_prefetch(table->slab + (slot & UINT32_MAX) * UNIT, 1);
+		}
+		for (size_t i = first; i < end; i++) {
+			found[i] = key_find(table, tide_entry_key(other, entries[i]),
+			                    entries[i]->key_len, hashes[i - first]);
+			if (found[i] != NULL)
+				found[i]->flags |= TIDE_ENTRY_USED;
+		}
+	}
+}
+
 struct tide_entry *tide_table_put(struct tide_table *table, const char *key, uint32_t key_len)
 {
 	char room[WIDE + 8] = { 0 };
@@ -410,12 +460,7 @@ struct tide_entry *tide_table_each(struct tide_table *table, uint64_t *at)
 {
 	if (*at == 0)
 		*at = 1;
-	if (*at < table->top) {
-		struct tide_entry *entry = entry_at(table, *at);
-		*at += entry_units(table, entry->key_len);
-		return entry;
-	}
-	return NULL;
+	return entry_next(table, at);
 }
 
 /* ---- eviction ---- */
@@ -453,15 +498,14 @@ static uint64_t slide(struct tide_table *table, const struct census *all, size_t
 		entries += all->entries[RANK_UNUSED];
 	}
 	bool enough = bytes_of(units, entries) <= bytes_max;
-	for (uint64_t at = 1; at < table->top;) {
-		struct tide_entry *entry = entry_at(table, at);
-		uint64_t size = entry_units(table, entry->key_len);
+	struct tide_entry *entry;
+	for (uint64_t at = 1, before = at; (entry = entry_next(table, &at)) != NULL; before = at) {
+		uint64_t size = entry_units(table, entry->key_len), span = at - before;
 		enum rank rank = entry_rank(entry);
-		at += size;
 		bool goes = rank == RANK_UNUSED && used_goes;
 		if (!goes && !enough && rank == (used_goes ? RANK_USED : RANK_UNUSED)) {
 			goes = true;
-			units -= size;
+			units -= span;
 			entries--;
 			enough = bytes_of(units, entries) <= bytes_max;
 		}
@@ -469,9 +513,12 @@ static uint64_t slide(struct tide_table *table, const struct census *all, size_t
 			gone++;
 			continue;
 		}
-		entry->flags &= ~(uint32_t)TIDE_ENTRY_USED;
-		memmove(table->slab + to * UNIT, entry, size * UNIT);
-		to += size;
+		entry->flags &= (uint8_t)~TIDE_ENTRY_USED;
+		uint64_t number = entry_place(to, size);
+		if (number != to)
+			entry_at(table, to)->key_len = 0;
+		memmove(table->slab + number * UNIT, entry, size * UNIT);
+		to = number + size;
 	}
 	table->top = to;
 	table->count = entries;
@@ -490,13 +537,14 @@ static void index_rebuild(struct tide_table *table)
 	} else {
 		memset(table->slots, 0, index_bytes(table->mask + 1));
 	}
-	for (uint64_t number = 1; number < table->top;) {
-		struct tide_entry *entry = entry_at(table, number);
-		uint64_t at = entry->hash & table->mask;
+	struct tide_entry *entry;
+	for (uint64_t next = 1; (entry = entry_next(table, &next)) != NULL;) {
+		uint32_t hash = hash_key(tide_entry_key(table, entry), entry->key_len);
+		uint64_t at = hash & table->mask;
 		while (table->slots[at] != 0)
 			at = (at + 1) & table->mask;
-		table->slots[at] = (uint64_t)entry->hash << 32 | number;
-		number += entry_units(table, entry->key_len);
+		table->slots[at] =
+			(uint64_t)hash << 32 | (uint64_t)((char *)entry - table->slab) / UNIT;
 	}
 }
 
@@ -504,13 +552,11 @@ uint32_t tide_table_evict(struct tide_table *table, size_t bytes_max)
 {
 	struct census all = { { 0 }, { 0 } };
 	size_t used = table->top * UNIT + SLACK;
-	for (uint64_t at = 1; at < table->top;) {
-		struct tide_entry *entry = entry_at(table, at);
-		uint64_t size = entry_units(table, entry->key_len);
+	struct tide_entry *entry;
+	for (uint64_t at = 1, before = at; (entry = entry_next(table, &at)) != NULL; before = at) {
 		enum rank rank = entry_rank(entry);
-		all.units[rank] += size;
+		all.units[rank] += at - before;
 		all.entries[rank]++;
-		at += size;
 	}
 	uint64_t gone = slide(table, &all, bytes_max);
 	index_rebuild(table);

@@ -25,10 +25,10 @@ enum tide_entry_flags {
 };
 
 struct tide_entry {
-	uint32_t key_len;
-	uint32_t hash;
-	uint32_t flags;
-	uint32_t shard;
+	uint32_t key_len; /* 0: not an entry but room that was left */
+	uint8_t flags;
+	uint8_t shard;
+	uint16_t spare;
 	/* value_size bytes of state, then key_len bytes of key. */
 	_Alignas(8) char bytes[];
 };
@@ -57,6 +57,11 @@ bool tide_table_resolve(struct tide_table *table, const char *keys,
  * without memory or when the bytes are no key. Both mark it used, not dirty. */
 struct tide_entry *tide_table_find(struct tide_table *table, const char *key, uint32_t key_len);
 struct tide_entry *tide_table_put(struct tide_table *table, const char *key, uint32_t key_len);
+
+/* The same for many entries of another table; NULL where absent. */
+void tide_table_find_all(struct tide_table *table, const struct tide_table *other,
+                         struct tide_entry *const *entries, size_t count,
+                         struct tide_entry **found);
 
 static inline void *tide_entry_state(struct tide_entry *entry)
 {
