@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What src/job/vm.c calls: six functions that read their arguments from
+-- What src/job/vm.c calls: eight functions that read their arguments from
 -- ctx.call and return nil or a message.
 local ffi = require "ffi"
 local driver = require "tidemark.driver"
@@ -11,14 +11,15 @@ local plan_write = require "tidemark.plan_write"
 local sandbox = require "tidemark.sandbox"
 local stream = require "tidemark.stream"
 local tide = require "tidemark"
+local trial = require "tidemark.trial"
 
 local ctx = native.ctx
 local M = {}
 
-local runner, chunks
+local runner, chunks, look
 
 local function load_job(path)
-   runner, chunks = nil, nil
+   runner, chunks, look = nil, nil, nil
    errors.forget()
    stream.forget()
    sandbox.seal()
@@ -41,22 +42,41 @@ function M.runner()
    return runner
 end
 
---- What is suspicious in the loaded job, as lint.run gives it.
-function M.warnings()
-   return lint.run(runner.program, chunks, tide)
-end
-
-local function lint_job()
-   for _, warning in ipairs(M.warnings()) do
-      plan_write.warning(ctx.call.plan, warning)
+local function safely(fn)
+   return function()
+      local ok, e = xpcall(fn, errors.handler)
+      return not ok and errors.show(e) or nil
    end
 end
 
---- Write what is suspicious in the loaded job into ctx.call.plan.
-function M.lint()
-   local ok, e = xpcall(lint_job, errors.handler)
-   return not ok and errors.show(e) or nil
+--- Look for what is suspicious in the loaded job; with ctx.call.number it will be
+--- tried on the records that M.sample makes.
+M.lint = safely(function()
+   look = lint.look(runner.program, chunks, tide)
+   if ctx.call.number ~= 0 then
+      lint.try(look)
+   end
+end)
+
+--- Fill ctx.call.batch for an input to be tried with.
+M.sample = safely(function()
+   trial.sample(runner.program.inputs[ctx.call.number + 1], ctx.call.batch)
+end)
+
+--- What was found, as lint.warnings gives it.
+function M.warnings()
+   if look.trial then
+      lint.tried(look)
+   end
+   return lint.warnings(look)
 end
+
+--- Write what was found into ctx.call.plan.
+M.found = safely(function()
+   for _, warning in ipairs(M.warnings()) do
+      plan_write.warning(ctx.call.plan, warning)
+   end
+end)
 
 function M.bind()
    return not runner and "no job is loaded" or nil

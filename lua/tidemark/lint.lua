@@ -4,6 +4,7 @@
 local bytecode = require "tidemark.bytecode"
 local errors = require "tidemark.errors"
 local flow = require "tidemark.lint_flow"
+local trial = require "tidemark.trial"
 local values = require "tidemark.lint_values"
 
 local M = {}
@@ -35,6 +36,11 @@ end
 function messages.table(name)
    return ("%s is changed but belongs outside this function: %s; %s"):format(
       quoted(name), RESTART, INSTEAD)
+end
+
+function messages.tried(name)
+   return ("%s is changed when the function here is tried on a few records, but belongs outside " ..
+           "it: %s; %s"):format(quoted(name), RESTART, INSTEAD)
 end
 
 function messages.global(name, inside)
@@ -79,11 +85,13 @@ local function arguments(step)
    return { step.parent.schema.record and values.record or values.row }
 end
 
--- Every function that a step calls for its rows.
+-- Every function that a step calls for its rows. Gives those that take rows.
 local function follow_steps(analysis, program)
+   local takers = {}
    for _, step in ipairs(program.steps) do
       if step.fact.fn then
          flow.follow(analysis, step.fact.fn, arguments(step))
+         takers[#takers + 1] = step.fact.fn
       end
       for _, aggregate in ipairs(step.aggregates or {}) do
          local spec, condition = aggregate.spec, aggregate.condition
@@ -95,6 +103,7 @@ local function follow_steps(analysis, program)
          end
       end
    end
+   return takers
 end
 
 local function by_place(program)
@@ -108,13 +117,13 @@ local function by_place(program)
    end
 end
 
---- Warnings of a loaded job in the order of its lines: path, line, message and
---- source text of each. `chunks` are its files, compiled.
-function M.run(program, chunks, tide)
-   if not bytecode.known() then
-      return {}
-   end
+--- Look through a loaded job, running nothing. `chunks` are its files, compiled.
+function M.look(program, chunks, tide)
    local list, add = collector()
+   local look = { program = program, list = list, add = add, takers = {}, told = {} }
+   if not bytecode.known() then
+      return look
+   end
    for _, chunk in ipairs(chunks) do
       assigned_globals(chunk, add)
    end
@@ -122,9 +131,27 @@ function M.run(program, chunks, tide)
       function(proto, pc, kind, name)
          add(proto.source:sub(2), proto.lines[pc], messages[kind](name, true))
       end)
-   follow_steps(analysis, program)
-   table.sort(list, by_place(program))
-   return list
+   look.takers, look.told = follow_steps(analysis, program), analysis.told
+   return look
+end
+
+--- Begin to try the job on a few records: see trial.lua.
+function M.try(look)
+   look.trial = trial.begin(look.takers, look.told)
+end
+
+--- The trial is over.
+function M.tried(look)
+   for _, changed in ipairs(trial.finish(look.trial)) do
+      look.add(changed.path, changed.line, messages.tried(changed.name))
+   end
+   look.trial = nil
+end
+
+--- What was found in the order of lines: path, line, message and source text.
+function M.warnings(look)
+   table.sort(look.list, by_place(look.program))
+   return look.list
 end
 
 return M

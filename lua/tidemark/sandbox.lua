@@ -143,7 +143,17 @@ local function tonumber_of(value, base)
    return tonumber(value, base)
 end
 
+local muted = false
+
+--- While a job is only tried, its print() says nothing.
+function M.mute(yes)
+   muted = yes
+end
+
 local function print_of(...)
+   if muted then
+      return
+   end
    local list = {}
    for i = 1, select("#", ...) do
       list[i] = tostring((select(i, ...)))

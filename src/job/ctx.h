@@ -35,6 +35,7 @@ struct tide_call {
 	int32_t output;
 	int32_t stride;
 	int32_t spare;
+	struct tide_batch *batch; /* to fill */
 };
 
 struct tide_ctx {

@@ -247,6 +247,26 @@ void tide_ffi_record_cells(const struct tide_batch *batch, const struct tide_rec
 	cell_view(&cells[5], &rec->value_);
 }
 
+static struct tide_slice slice_of(const char *text)
+{
+	return (struct tide_slice){ text, text == NULL ? 0 : strlen(text) };
+}
+
+bool tide_ffi_batch_add(struct tide_batch *batch, const char *key, size_t key_len,
+                        const char *value, size_t value_len, const char *header,
+                        const char *header_value)
+{
+	enum { FIRST_MS = 1700000000 };
+	struct tide_slice of_key = { key, key_len }, of_value = { value, value_len };
+	int64_t number = batch->count;
+	if (tide_batch_add(batch, of_key, of_value, number, FIRST_MS * INT64_C(1000) + number) ==
+	    NULL)
+		return false;
+	return header == NULL ||
+	       (tide_batch_headers(batch, 1) &&
+	        tide_batch_header_set(batch, 0, slice_of(header), slice_of(header_value)));
+}
+
 bool tide_ffi_rows_append(struct tide_rows *rows, const struct tide_cell *cells)
 {
 	return tide_rows_append(rows, cells);

@@ -55,6 +55,12 @@ int tide_ffi_json_scan(struct tide_ctx *ctx, const struct tide_json_spec *spec,
 void tide_ffi_record_cells(const struct tide_batch *batch, const struct tide_rec *rec,
                            struct tide_cell *cells);
 
+/* A made-up record; NULL for a null key or value or no header. False without
+ * memory. */
+bool tide_ffi_batch_add(struct tide_batch *batch, const char *key, size_t key_len,
+                        const char *value, size_t value_len, const char *header,
+                        const char *header_value);
+
 /* Rows. */
 bool tide_ffi_rows_append(struct tide_rows *rows, const struct tide_cell *cells);
 uint32_t tide_ffi_rows_count(const struct tide_rows *rows);

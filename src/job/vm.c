@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See vm.h. The Lua side is lua/tidemark/boot.lua, whose six functions are
+/* See vm.h. The Lua side is lua/tidemark/boot.lua, whose eight functions are
  * called here; each returns nothing, or the message of what went wrong. */
 #include "job/vm.h"
 
@@ -13,6 +13,7 @@
 
 #include "job/ffi.h"
 #include "job/heap.h"
+#include "job/trial.h"
 #include "record/rows.h"
 
 enum {
@@ -20,10 +21,9 @@ enum {
 	GROWTH_MAX = 64 * 1024 * 1024 /* of a heap before it is collected */
 };
 
-enum entry { LOAD, LINT, BIND, RUN, MERGE, FINISH, ENTRIES };
-static const char *const entry_names[ENTRIES] = {
-	"load", "lint", "bind", "run", "merge", "finish"
-};
+enum entry { LOAD, LINT, SAMPLE, FOUND, BIND, RUN, MERGE, FINISH, ENTRIES };
+static const char *const entry_names[ENTRIES] = { "load", "lint", "sample", "found",
+	                                          "bind", "run",  "merge",  "finish" };
 
 struct tide_vm {
 	lua_State *lua;
@@ -189,12 +189,48 @@ int tide_vm_load(struct tide_vm *vm, const char *path, struct tide_plan *plan,
 	return vm_call(vm, LOAD, err);
 }
 
-int tide_vm_lint(struct tide_vm *vm, struct tide_plan *plan, struct tide_error *err)
+/* Run made-up records through the loops. What goes wrong in them is not of
+ * interest: real records may be others. */
+static int try_inputs(struct tide_vm *vm, const struct tide_plan *plan, struct tide_trial *trial,
+                      struct tide_error *err)
+{
+	struct tide_vm_bind bind = tide_trial_bind(trial);
+	int rc = tide_vm_bind(vm, &bind, err);
+	for (int i = 0; rc == TIDE_OK && i < plan->input_count; i++) {
+		struct tide_run_result result;
+		struct tide_batch *batch = tide_trial_batch(trial);
+		if (batch == NULL)
+			return tide_fail(err, TIDE_ERR_NOMEM, "no memory for a batch");
+		tide_ffi_ctx_scratch(vm->ctx);
+		vm->ctx->call = (struct tide_call){ .number = i, .batch = batch };
+		rc = vm_call(vm, SAMPLE, err);
+		if (rc == TIDE_OK)
+			tide_vm_run(vm, i, batch, &result, NULL);
+	}
+	return rc;
+}
+
+int tide_vm_lint(struct tide_vm *vm, struct tide_plan *plan, bool try, struct tide_error *err)
 {
 	assert(plan != NULL && plan->warning_count == 0);
+	struct tide_trial *trial = NULL;
 	tide_ffi_ctx_scratch(vm->ctx);
-	vm->ctx->call = (struct tide_call){ .plan = plan };
-	return vm_call(vm, LINT, err);
+	vm->ctx->call = (struct tide_call){ .number = try };
+	int rc = vm_call(vm, LINT, err);
+	if (rc == TIDE_OK && try) {
+		trial = tide_trial_new(plan);
+		rc = trial == NULL ? tide_fail(err, TIDE_ERR_NOMEM, "no memory to try a job")
+		                   : try_inputs(vm, plan, trial, err);
+		tide_ffi_ctx_scratch(vm->ctx);
+	}
+	if (rc == TIDE_OK) {
+		vm->ctx->call = (struct tide_call){ .plan = plan };
+		rc = vm_call(vm, FOUND, err);
+	}
+	if (trial != NULL)
+		tide_vm_bind(vm, &(struct tide_vm_bind){ 0 }, NULL);
+	tide_trial_free(trial);
+	return rc;
 }
 
 int tide_vm_bind(struct tide_vm *vm, const struct tide_vm_bind *bind, struct tide_error *err)

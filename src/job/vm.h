@@ -31,8 +31,10 @@ int tide_vm_load(struct tide_vm *vm, const char *path, struct tide_plan *plan,
                  struct tide_error *err);
 
 /* Fill plan->warnings with what the loaded job says and hardly means: views as
- * keys of plain tables, state outside of aggregates. Runs nothing of the job. */
-int tide_vm_lint(struct tide_vm *vm, struct tide_plan *plan, struct tide_error *err);
+ * keys of plain tables, state outside of aggregates. With `try`, its row
+ * functions run on a few made-up records, so that the VM is good for nothing
+ * else afterwards; without, nothing of the job runs. */
+int tide_vm_lint(struct tide_vm *vm, struct tide_plan *plan, bool try, struct tide_error *err);
 
 /* Called for each row that failed, before the loop goes on behind it. The rows
  * it emitted are already undone. Return false to stop the batch: the run then

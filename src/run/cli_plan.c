@@ -74,7 +74,7 @@ int tide_cli_check(struct tide_cli *cli, struct tide_error *err)
 	bool json = tide_cli_own(cli, "json") != NULL;
 	int rc = tide_setup_load(&setup, cli, cli->words[0], err);
 	if (rc == TIDE_OK)
-		rc = tide_vm_lint(setup.vm, setup.plan, err);
+		rc = tide_vm_lint(setup.vm, setup.plan, true, err);
 	if (rc == TIDE_OK && json) {
 		check_json(setup.plan, &text);
 	} else if (rc == TIDE_OK) {

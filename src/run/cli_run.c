@@ -47,7 +47,7 @@ static void warn_checkpoint_place(const char *dir)
 static void warn_of_job(const struct tide_setup *setup)
 {
 	struct tide_error err = { 0 };
-	if (tide_vm_lint(setup->vm, setup->plan, &err) != TIDE_OK)
+	if (tide_vm_lint(setup->vm, setup->plan, false, &err) != TIDE_OK)
 		tide_log(TIDE_WARN, "the job was not looked through for mistakes: %s", err.text);
 	for (int i = 0; i < setup->plan->warning_count; i++) {
 		const struct tide_plan_warning *warning = &setup->plan->warnings[i];

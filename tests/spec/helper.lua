@@ -96,6 +96,8 @@ end
 function M.lint(text, modules)
    M.job(text, modules)
    local list = {}
+   ctx.call.number = 0
+   assert(not boot.lint())
    for i, found in ipairs(boot.warnings()) do
       list[i] = ("%s:%d: %s"):format(found.path:match "[^/]*$", found.line, found.message)
    end

@@ -277,13 +277,88 @@ static void lint_writes_warnings_into_the_plan(void **state)
 	          "   :to(tide.console {})\n",
 	          (struct tide_vm_options){ 0 });
 	assert_int_equal(world.plan->warning_count, 0);
-	assert_int_equal(tide_vm_lint(world.vm, world.plan, &world.err), 0);
+	assert_int_equal(tide_vm_lint(world.vm, world.plan, false, &world.err), 0);
 	assert_int_equal(world.plan->warning_count, 1);
 	const struct tide_plan_warning *warning = &world.plan->warnings[0];
 	assert_string_equal(warning->path, world.path);
 	assert_int_equal(warning->line, 3);
 	assert_non_null(strstr(warning->text, "\"total\" is assigned"));
 	assert_non_null(strstr(warning->source, "total = total + 1"));
+	world_close(&world);
+}
+
+/* Loads a job with these lines in it and tries it. */
+static void tried(struct world *world, const char *before, const char *steps)
+{
+	char job[4096];
+	snprintf(job, sizeof job,
+	         "local tide = require 'tidemark'\n%s\n"
+	         "return tide.from(tide.kafka { topic = 't' })%s:to(tide.console {})\n",
+	         before, steps);
+	open_with(world, job, (struct tide_vm_options){ 0 });
+	assert_int_equal(tide_vm_lint(world->vm, world->plan, true, &world->err), 0);
+}
+
+static const char *warning_text(const struct world *world)
+{
+	assert_int_equal(world->plan->warning_count, 1);
+	return world->plan->warnings[0].text;
+}
+
+static void trial_finds_tables_that_change_behind_an_object(void **state)
+{
+	(void)state;
+	struct world world;
+	tried(&world,
+	      "local Counter = {} Counter.__index = Counter\n"
+	      "function Counter:add() self.n = self.n + 1 end\n"
+	      "local counter = setmetatable({ n = 0 }, Counter)",
+	      "\n:filter(function() counter:add() return true end)");
+	assert_non_null(strstr(warning_text(&world), "\"counter\" is changed when the function"));
+	assert_int_equal(world.plan->warnings[0].line, 6);
+	world_close(&world);
+}
+
+static void trial_reaches_functions_behind_json_and_map(void **state)
+{
+	(void)state;
+	struct world world;
+	tried(&world, "local deep = { deeper = setmetatable({}, {}) }",
+	      "\n:json { 'a.b:int', 'ok:bool', 'at=a.t:timestamp', 's:string' }\n"
+	      ":map(function(row) return row.a_b, row.ok, row.at, row.s end,\n"
+	      "   { 'n:int', 'ok:bool', 'at:timestamp', 's' })\n"
+	      ":filter(function(row)\n"
+	      "   if row.n > 1 and row.at and row.s == 'text 2' then deep.deeper.x = 1 end\n"
+	      "   return row.ok end)");
+	assert_non_null(strstr(warning_text(&world), "\"deep.deeper\" is changed"));
+	assert_int_equal(world.plan->warnings[0].line, 7);
+	world_close(&world);
+}
+
+static void trial_survives_rows_that_fail_or_never_end(void **state)
+{
+	(void)state;
+	struct world world;
+	tried(&world, "local log = setmetatable({}, {})",
+	      "\n:filter(function(rec) while rec.key == 'key 1' do end return true end)"
+	      "\n:filter(function(rec) error('no') end)"
+	      "\n:filter(function(rec) log[1] = 1 end)");
+	assert_int_equal(world.plan->warning_count, 0);
+	world_close(&world);
+	tried(&world, "print('loading')",
+	      "\n:filter(function(rec) print(rec.value:len()) return 1 end)");
+	assert_int_equal(world.plan->warning_count, 0);
+	world_close(&world);
+}
+
+static void trial_does_not_repeat_what_the_code_shows(void **state)
+{
+	(void)state;
+	struct world world;
+	tried(&world, "local seen, cache = {}, {}",
+	      ":filter(function(rec) seen[rec.offset] = 1\n"
+	      "cache[1] = 2 -- tidemark: ok\n return true end)");
+	assert_non_null(strstr(warning_text(&world), "\"seen\" is changed but"));
 	world_close(&world);
 }
 
@@ -592,6 +667,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(word_count_counts_over_batches),
 		cmocka_unit_test(lint_writes_warnings_into_the_plan),
+		cmocka_unit_test(trial_finds_tables_that_change_behind_an_object),
+		cmocka_unit_test(trial_reaches_functions_behind_json_and_map),
+		cmocka_unit_test(trial_survives_rows_that_fail_or_never_end),
+		cmocka_unit_test(trial_does_not_repeat_what_the_code_shows),
 		cmocka_unit_test(counts_do_not_depend_on_the_jit_or_on_batches),
 		cmocka_unit_test(states_merge_between_two_vms),
 		cmocka_unit_test(plan_of_the_word_count_is_filled),

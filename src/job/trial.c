@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where the loops of a job write while they are only tried: nowhere. */
+#include "job/trial.h"
+
+#include <stdlib.h>
+
+#include "record/batch.h"
+#include "record/rows.h"
+
+enum { NOW_US = 1700000000 };
+
+struct tide_trial {
+	struct tide_ring *ring;
+	struct tide_queue queue; /* of every keyed operator: it never holds a key */
+	struct tide_queue **queues;
+	struct tide_rows **rows;
+	int row_count;
+};
+
+static bool push(struct tide_queue *queue, const struct tide_cell *row, uint32_t number)
+{
+	(void)queue, (void)row, (void)number;
+	return true;
+}
+
+static void drop(struct tide_queue *queue, uint32_t count)
+{
+	(void)queue, (void)count;
+}
+
+static bool resolve(struct tide_queue *queue, uint32_t *count)
+{
+	(void)queue;
+	*count = 0;
+	return true;
+}
+
+static bool pass_over(void *arg, const struct tide_batch *batch, uint32_t row, const char *message)
+{
+	(void)arg, (void)batch, (void)row, (void)message;
+	return true;
+}
+
+struct tide_trial *tide_trial_new(const struct tide_plan *plan)
+{
+	struct tide_trial *trial = calloc(1, sizeof *trial);
+	if (trial == NULL)
+		return NULL;
+	trial->ring = tide_ring_new();
+	trial->queues = calloc((size_t)plan->keyed_count + 1, sizeof(struct tide_queue *));
+	trial->rows = calloc((size_t)plan->output_count + 1, sizeof(struct tide_rows *));
+	bool ok = trial->ring != NULL && trial->queues != NULL && trial->rows != NULL;
+	for (int k = 0; ok && k < plan->keyed_count; k++)
+		trial->queues[k] = &trial->queue;
+	for (int o = 0; ok && o < plan->output_count; o++) {
+		trial->rows[o] = tide_rows_new(plan->outputs[o].row);
+		ok = trial->rows[o] != NULL;
+		trial->row_count = o + 1;
+	}
+	if (ok)
+		return trial;
+	tide_trial_free(trial);
+	return NULL;
+}
+
+void tide_trial_free(struct tide_trial *trial)
+{
+	if (trial == NULL)
+		return;
+	for (int o = 0; o < trial->row_count; o++)
+		tide_rows_free(trial->rows[o]);
+	tide_ring_free(trial->ring);
+	free(trial->queues);
+	free(trial->rows);
+	free(trial);
+}
+
+struct tide_vm_bind tide_trial_bind(struct tide_trial *trial)
+{
+	static const struct tide_state_ops nowhere = { push, drop, resolve };
+	return (struct tide_vm_bind){
+		.state_ops = &nowhere,
+		.queues = trial->queues,
+		.rows = trial->rows,
+		.ring = trial->ring,
+		.bad_row = pass_over,
+		.now_us = (int64_t)NOW_US * 1000000,
+	};
+}
+
+struct tide_batch *tide_trial_batch(struct tide_trial *trial)
+{
+	return tide_ring_next(trial->ring, "trial", 0);
+}
