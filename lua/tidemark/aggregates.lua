@@ -2,12 +2,14 @@
 -- Aggregates: columns of state, and functions that add to it, merge two of
 -- them, and make the result.
 --
--- Built-ins (sums, extremes) work on the stored values; a job's own ones see
--- Lua values through the getters that state.lua makes.
+-- Built-ins (sums, extremes, places, sketches) work on the stored values; a
+-- job's own ones see Lua values through the getters that state.lua makes.
 local errors = require "tidemark.errors"
 local extremes = require "tidemark.extremes"
 local names = require "tidemark.names"
+local places = require "tidemark.places"
 local schema = require "tidemark.schema"
+local sketches = require "tidemark.sketches"
 local state = require "tidemark.state"
 local stream = require "tidemark.stream"
 local sums = require "tidemark.sums"
@@ -55,7 +57,7 @@ meta.__newindex = function() error("an aggregate cannot be changed", 0) end
 -- Built-ins: what each module says of them becomes a function of tide. --------
 
 M.built_in = {}
-for _, module in ipairs { sums, extremes } do
+for _, module in ipairs { sums, extremes, places, sketches } do
    for name, given_of in pairs(module) do
       M.built_in[name] = function(...)
          return (make(given_of(...)))
@@ -170,10 +172,10 @@ function M.settle(aggregate, row)
    for _, name in ipairs(given.condition and given.condition.columns or {}) do
       list[#list + 1] = name
    end
-   local as = given.as or given.label or table.concat({ given.name, unpack(list) }, "_")
-   return { as = as, spec = given.spec_of(columns), columns = numbers, values = #columns,
-            condition = condition, text = ("%s(%s)"):format(given.name, table.concat(list, ", ")),
-            path = given.path, line = given.line }
+   return { as = given.as or given.label or table.concat({ given.name, unpack(list) }, "_"),
+            text = ("%s(%s)"):format(given.name, table.concat(list, ", ")),
+            spec = given.spec_of(columns), columns = numbers, values = #columns,
+            condition = condition, share = given.share, path = given.path, line = given.line }
 end
 
 return M

@@ -137,22 +137,52 @@ local function make_room(adder, count)
    adder.room, adder.anchor, adder.before = room, anchor, cast(bytes_p, anchor)
 end
 
+-- Large states are kept and added to in pieces, each of whole rows.
+local BEFORE_MAX = 1048576
+
+local function piece_end(adder, queue, first, count)
+   if (count - first) * adder.size <= BEFORE_MAX then
+      return count
+   end
+   local last = first + math.max(1, math.floor(BEFORE_MAX / adder.size))
+   while last < count and queue.rows[last] == queue.rows[last - 1] do
+      last = last + 1
+   end
+   return math.min(last, count)
+end
+
+-- Adds from `first` on. What was before the add number i is kept at
+-- adder.before + (i - adder.first) * adder.size.
+local function add_from(adder, queue, first, count)
+   local loop = adder.loop
+   if not adder.careful then
+      loop(queue, first, count, nil)
+      return
+   end
+   while first < count do
+      local last = piece_end(adder, queue, first, count)
+      if last - first > adder.room then
+         make_room(adder, last - first)
+      end
+      adder.first = first
+      loop(queue, first, last, adder.before - first * adder.size)
+      first = last
+   end
+end
+
 -- What the generated loop calls when enough keys of an operator wait: they get
 -- their states, and these what waits with them. It stays inside compiled code.
 local function add_waiting(adder)
-   local number, loop, careful = adder.number, adder.loop, adder.careful
+   local number = adder.number
    return function()
       local queue = ctx.queues[number]
       if not ctx.ops.resolve(queue, waiting) then
          no_memory()
       end
       local count = waiting[0]
-      if careful and count > adder.room then
-         make_room(adder, count)
-      end
       ctx.added[number] = count
       ctx.adding = number + 1
-      loop(queue, 0, count, adder.before)
+      add_from(adder, queue, 0, count)
       ctx.adding = 0
    end
 end
@@ -256,7 +286,8 @@ end
 -- Put back the states that adds [first, at] changed, newest first.
 local function unadd(adder, queue, first, at)
    for i = at, first, -1 do
-      ffi.copy(cast(bytes_p, queue.states[i]), adder.before + i * adder.size, adder.size)
+      ffi.copy(cast(bytes_p, queue.states[i]), adder.before + (i - adder.first) * adder.size,
+               adder.size)
    end
 end
 
@@ -301,7 +332,7 @@ local function add_rest(runner, loop, e)
       if message then
          return failed, message
       end
-      ok, e = xpcall(adder.loop, errors.handler, queue, first, count, adder.before)
+      ok, e = xpcall(add_from, errors.handler, adder, queue, first, count)
    end
    ctx.adding = 0
    return failed, nil

@@ -246,6 +246,19 @@ local function object_text(i, base, offset)
    return ("object%d(serial%d, cast(u64, %s + %d))"):format(i, i, base, offset)
 end
 
+-- The aggregates that do not look at the state of another one.
+local function own_states(keyed)
+   local i, list = 0, keyed.aggregates
+   return function()
+      repeat
+         i = i + 1
+      until not list[i] or not list[i].shared
+      if list[i] then
+         return i, list[i]
+      end
+   end
+end
+
 -- Lua values of the cells that a function of the job is given: columns of the
 -- row, of which the first is argument number `base`.
 local function readers_text(out, name, columns, base)
@@ -453,7 +466,7 @@ end
 function M.add(keyed, careful)
    local out, body = { ("-- add %s\n"):format(keyed.name), HEAD, "return (function()\n" }, {}
    local base, ordered = 0, false
-   for i, aggregate in ipairs(keyed.aggregates) do
+   for i, aggregate in own_states(keyed) do
       local make = aggregate.spec.built_in and built_in_add_text or user_add_text
       local call = make(out, keyed, i, aggregate, base)
       if aggregate.condition then
@@ -483,7 +496,7 @@ end
 --- Folds states: into = merge(into, from).
 function M.merge(keyed)
    local out, body = { ("-- merge %s\n"):format(keyed.name), HEAD, "return (function()\n" }, {}
-   for i, aggregate in ipairs(keyed.aggregates) do
+   for i, aggregate in own_states(keyed) do
       if aggregate.spec.built_in then
          built_in_text(out, keyed, i, "merge")
          add(body, "      merge%d(cast(pointer%d, into + %d), cast(pointer%d, from + %d))\n", i, i,

@@ -82,8 +82,7 @@ function tide.setting(key, default)
 end
 
 -- Known by name, not there yet.
-local later = { "postgres", "files", "parquet", "delta", "iceberg", "batch", "table",
-                "approx_count_distinct", "lag" }
+local later = { "postgres", "files", "parquet", "delta", "iceberg", "batch", "table", "lag" }
 
 local function unknown(_, key)
    if stream.refused[key] then

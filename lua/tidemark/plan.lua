@@ -181,8 +181,10 @@ local function layout_text(step, key_columns)
       for i, column in ipairs(aggregate.spec.state) do
          state[i] = column[1] .. ":" .. column[2]
       end
-      text[#text + 1] = ("%s=%s{%s}"):format(aggregate.as, aggregate.text,
-                                             table.concat(state, ","))
+      if not aggregate.shared then
+         text[#text + 1] = ("%s=%s{%s}"):format(aggregate.share or aggregate.as, aggregate.text,
+                                                table.concat(state, ","))
+      end
    end
    return table.concat(text, "; ")
 end
@@ -198,11 +200,20 @@ function checks.aggregate(program, fact, group)
       error((":aggregate takes at most %d aggregates, not %d")
          :format(AGGREGATES_MAX, #fact.list), 0)
    end
-   local list, offset, kinds = {}, 0, {}
+   local list, offset, kinds, sharing = {}, 0, {}, {}
    for i, aggregate in ipairs(fact.list) do
       local settled = at(aggregates.facts(aggregate), aggregates.settle, aggregate, row)
-      settled.offset = offset
-      offset = offset + settled.spec.size
+      local shared = settled.share and sharing[settled.share]
+      if settled.spec.windowed and not group.window then
+         errors.at(settled.path, settled.line, "%s", settled.spec.windowed)
+      elseif shared then
+         -- Another one already adds the same to the same state.
+         settled.shared, settled.offset, settled.columns = true, shared.offset, {}
+      else
+         settled.offset = offset
+         offset = offset + settled.spec.size
+         sharing[settled.share or settled] = settled
+      end
       columns[#columns + 1] = schema.column(("%s:%s%s"):format(settled.as,
          settled.spec.result_type, settled.spec.nullable and "?" or ""))
       list[i], kinds[i] = settled, settled.as

@@ -9,27 +9,33 @@ local names = require "tidemark.names"
 local native = require "tidemark.native"
 local text = require "tidemark.text"
 
+local C = native.C
 local M = {}
 
 local SIZE_MAX = 65536 -- bytes of one aggregate
 local scalars = { int = "int64_t", double = "double", bool = "int64_t", timestamp = "int64_t" }
-local known_types = { "int", "double", "bool", "timestamp", "int[n]", "double[n]", "text(n)" }
+local known_types = { "int", "double", "bool", "timestamp", "int[n]", "double[n]", "text(n)",
+                      "sketch" }
 local EXACT, EXACT_INT = 2 ^ 53, 9007199254740992LL
 
 -- Types ------------------------------------------------------------------------
 
---- What a type of state is: { kind, count, c = its field, size }, or nil. All of
---- it is zero in a new state: 0, 0.0, false, "".
+--- What a type of state is, or nil: { kind, count, c = its field, size, object =
+--- what scripts get instead of its value }. In a new state all of it is zero: 0,
+--- 0.0, false, "", an empty sketch.
 function M.type(declared)
    if type(declared) ~= "string" then
       return nil
    elseif scalars[declared] then
       return { kind = declared, c = scalars[declared] .. " %s;", size = 8 }
    end
+   if declared == "sketch" then
+      return { kind = "sketch", c = "int64_t %s[256];", size = 2048, object = "sketch" }
+   end
    local kind, count = declared:match("^(%a+)%[(%d+)%]$")
    count = tonumber(count)
    if scalars[kind] and count > 0 then
-      return { kind = kind, count = count, size = 8 * count,
+      return { kind = kind, count = count, size = 8 * count, object = "list",
                c = ("%s %%s[%d];"):format(scalars[kind], count) }
    end
    count = tonumber(declared:match("^text%((%d+)%)$"))
@@ -147,8 +153,8 @@ local function get_text(field)
 end
 
 local function no_assignment(name)
-   error(('state "%s" is a list: set its values one by one, as in s.%s[1] = 0'):format(name,
-      name), 0)
+   error(('state "%s" is a list or a sketch: change what is in it, as in s.%s[1] = 0 or ' ..
+          's.%s:add(value)'):format(name, name, name), 0)
 end
 
 -- The object of a list: values from 1 on.
@@ -191,6 +197,61 @@ local function list_type(column, guard)
    return list_ct
 end
 
+-- The object of a sketch of different values.
+local SKETCH_BITS = 9
+local cell = ffi.new "struct tide_cell"
+local DOUBLE, BOOL, STRING = 2, 3, 4 -- of enum tide_type
+
+local function sketch_add(name, registers, value)
+   if type(value) == "number" then
+      cell.d, cell.len = value, 0
+      C.tide_ffi_distinct_add(registers, SKETCH_BITS, cell, DOUBLE)
+   elseif type(value) == "boolean" then
+      cell.i, cell.len = value and 1 or 0, 0
+      C.tide_ffi_distinct_add(registers, SKETCH_BITS, cell, BOOL)
+   else
+      local string = text.as_string(value)
+      if not string then
+         error(('state "%s" is a sketch: it cannot count %s'):format(name, tostring(value)), 0)
+      end
+      cell.p, cell.len = string, #string
+      C.tide_ffi_distinct_add(registers, SKETCH_BITS, cell, STRING)
+   end
+end
+
+local function sketch_type(column, guard)
+   local name, pointer, cast = column[1], ffi.typeof "int64_t *", ffi.cast
+   local sketch_ct
+   local function registers(sketch)
+      if not ffi.istype(sketch_ct, sketch) then
+         error(('state "%s" is a sketch: s.%s:add(value), s.%s:merge(o.%s), s.%s:count()')
+            :format(name, name, name, name, name), 0)
+      elseif sketch.serial_ ~= guard.serial then
+         stale()
+      end
+      return cast(pointer, sketch.addr_)
+   end
+   local methods = {
+      add = function(sketch, value) sketch_add(name, registers(sketch), value) end,
+      merge = function(sketch, other)
+         C.tide_ffi_distinct_merge(registers(sketch), registers(other), SKETCH_BITS)
+      end,
+      count = function(sketch)
+         return math.floor(C.tide_ffi_distinct_count(registers(sketch), SKETCH_BITS) + 0.5)
+      end,
+   }
+   sketch_ct = native.struct "const double serial_; const uint64_t addr_;"
+   ffi.metatype(sketch_ct, {
+      __index = function(_, key)
+         return methods[key] or error(('state "%s" is a sketch: it has add, merge and count, ' ..
+            'not %s'):format(name, tostring(key)), 0)
+      end,
+   })
+   return sketch_ct
+end
+
+local makers = { list = list_type, sketch = sketch_type }
+
 -- The text of a getter and a setter ------------------------------------------------
 
 local F = { cast = ffi.cast, stale = stale, exact = exact, whole = whole, number = number,
@@ -198,7 +259,7 @@ local F = { cast = ffi.cast, stale = stale, exact = exact, whole = whole, number
             no_assignment = no_assignment }
 
 local HEAD = [[
-local pointer, guard, F, lists = ...
+local pointer, guard, F, objects = ...
 local cast, stale, exact, whole, number = F.cast, F.stale, F.exact, F.whole, F.number
 local flag, micros, put_text, get_text = F.flag, F.micros, F.put_text, F.get_text
 local no_assignment, get, set = F.no_assignment, {}, {}
@@ -220,8 +281,8 @@ local function column_text(column, i)
    if made.kind == "text" then
       read = getters.text:format(name)
       write = ("put_text(%q, @, %d, value)"):format(name, made.count)
-   elseif made.count then
-      read = ("return list%d(s.serial_, s.addr_ + %d)"):format(i, column.offset)
+   elseif made.object then
+      read = ("return object%d(s.serial_, s.addr_ + %d)"):format(i, column.offset)
       write = ("no_assignment(%q, value)"):format(name)
    else
       read = getters[made.kind]:format(name)
@@ -237,7 +298,7 @@ set[%q] = function(s, value)
    if s.serial_ ~= guard.serial then stale() end
    %s
 end
-]]):format(made.count and ("local list%d = lists[%d]"):format(i, i) or "", name,
+]]):format(made.object and ("local object%d = objects[%d]"):format(i, i) or "", name,
            (read:gsub("@", field)), name, (write:gsub("@", field)))
 end
 
@@ -250,15 +311,15 @@ local function unknown(columns, key)
 end
 
 local function accessors(columns, pointer, guard)
-   local source, lists = { HEAD }, {}
+   local source, objects = { HEAD }, {}
    for i, column in ipairs(columns) do
       source[#source + 1] = column_text(column, i)
-      if column.made.count and column.made.kind ~= "text" then
-         lists[i] = list_type(column, guard)
+      if column.made.object then
+         objects[i] = makers[column.made.object](column, guard)
       end
    end
    source[#source + 1] = "return get, set\n"
-   return assert(loadstring(table.concat(source), "=state"))(pointer, guard, F, lists)
+   return assert(loadstring(table.concat(source), "=state"))(pointer, guard, F, objects)
 end
 
 --- Everything the driver needs of a job's own aggregate.

@@ -4,6 +4,7 @@
 -- Doubles are summed with what rounding took from them beside, so that a result
 -- does not depend on where an epoch or a worker's share was cut.
 local bit = require "bit"
+local arguments = require "tidemark.arguments"
 local state = require "tidemark.state"
 
 local M = {}
@@ -246,34 +247,22 @@ end
 
 -- What jobs write ----------------------------------------------------------
 
-local function wants_column(name, column)
-   if type(column) ~= "string" then
-      error(('tide.%s wants a column: tide.%s "value"'):format(name, name), 0)
-   end
-end
-
 -- One of two for int and double columns.
 local function by_type(name, int, double)
    return function(columns)
-      local column = columns[1]
-      if column.type == "int" then
-         return int
-      elseif column.type == "double" then
-         return double
-      end
-      error(('tide.%s: column "%s" is a %s; it is for int and double columns')
-         :format(name, column.name, column.type), 0)
+      arguments.numeric(name, columns[1])
+      return columns[1].type == "int" and int or double
    end
 end
 
 -- A condition at the end of a list of arguments: a function of the columns
 -- before it, or one bool column.
-local function condition_of(name, arguments, first, default)
-   local last = arguments[#arguments]
+local function condition_of(name, given, default)
+   local last = given[#given]
    local columns = {}
-   for i = first, #arguments - (type(last) == "function" and 1 or 0) do
-      wants_column(name, arguments[i])
-      columns[#columns + 1] = arguments[i]
+   for i = 1, #given - (type(last) == "function" and 1 or 0) do
+      arguments.column(name, given[i])
+      columns[i] = given[i]
    end
    if type(last) ~= "function" and #columns ~= 1 or type(last) == "function" and #columns == 0 and
       not default then
@@ -290,7 +279,7 @@ end
 --- Rows, or values that are not null.
 function M.count(column)
    if column ~= nil then
-      wants_column("count", column)
+      arguments.column("count", column)
    end
    return { name = "count", columns = { column }, spec_of = function() return counter end }
 end
@@ -298,25 +287,25 @@ end
 --- Rows for which a condition holds.
 function M.count_if(...)
    return { name = "count_if", columns = {}, spec_of = function() return counter end,
-            condition = condition_of("count_if", { ... }, 1) }
+            condition = condition_of("count_if", { ... }) }
 end
 
 --- The sum of a column; nulls are skipped, the sum of nothing is null.
 function M.sum(column)
-   wants_column("sum", column)
+   arguments.column("sum", column)
    return { name = "sum", columns = { column }, spec_of = by_type("sum", int_sum, double_sum) }
 end
 
 --- The sum over the rows for which a condition holds.
 function M.sum_if(column, ...)
-   wants_column("sum_if", column)
+   arguments.column("sum_if", column)
    return { name = "sum_if", columns = { column }, condition =
-      condition_of("sum_if", { ... }, 1, column), spec_of = by_type("sum_if", int_sum, double_sum) }
+      condition_of("sum_if", { ... }, column), spec_of = by_type("sum_if", int_sum, double_sum) }
 end
 
 --- The mean of a column, as a double.
 function M.avg(column)
-   wants_column("avg", column)
+   arguments.column("avg", column)
    return { name = "avg", columns = { column }, spec_of = by_type("avg", int_mean, double_mean) }
 end
 
@@ -325,7 +314,7 @@ for _, given in ipairs { { "var_pop", 0, false }, { "var_samp", 1, false },
    local name, less, root = unpack(given)
    local spec_of = by_type(name, variance("int", less, root), variance("double", less, root))
    M[name] = function(column)
-      wants_column(name, column)
+      arguments.column(name, column)
       return { name = name, columns = { column }, spec_of = spec_of }
    end
 end

@@ -66,6 +66,25 @@ bool tide_ffi_rows_append(struct tide_rows *rows, const struct tide_cell *cells)
 uint32_t tide_ffi_rows_count(const struct tide_rows *rows);
 void tide_ffi_rows_truncate(struct tide_rows *rows, uint32_t count);
 
+/* Sketches, each in a state of its own shape: distinct.h, quantiles.h, top.h,
+ * exact_set.h. Cells that are added are not null; type is their column's. */
+void tide_ffi_distinct_add(void *registers, int bits, const struct tide_cell *cell, int type);
+void tide_ffi_distinct_merge(void *into, const void *from, int bits);
+double tide_ffi_distinct_count(const void *registers, int bits);
+void tide_ffi_quantiles_add(void *quantiles, uint32_t room, double value);
+void tide_ffi_quantiles_merge(void *into, const void *from, uint32_t room);
+void tide_ffi_quantiles_at(const void *quantiles, double rank, bool whole, struct tide_cell *cell);
+uint32_t tide_ffi_top_size(uint32_t places, uint32_t bytes);
+void tide_ffi_top_add(void *top, uint32_t places, uint32_t bytes, const struct tide_cell *cell,
+                      int type);
+void tide_ffi_top_merge(void *into, const void *from, uint32_t places, uint32_t bytes);
+/* The `count` most frequent as JSON, in the context's text. False without memory. */
+bool tide_ffi_top_json(struct tide_ctx *ctx, const void *top, uint32_t places, uint32_t bytes,
+                       uint32_t count, int type, struct tide_cell *cell);
+/* False: the set is full. */
+bool tide_ffi_exact_set_add(void *set, uint32_t room, const struct tide_cell *cell, int type);
+bool tide_ffi_exact_set_merge(void *into, const void *from, uint32_t room);
+
 /* Time, chance, settings, the log. */
 double tide_ffi_random(struct tide_ctx *ctx);
 double tide_ffi_span_ms(const char *text);

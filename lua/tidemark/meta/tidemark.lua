@@ -262,8 +262,44 @@ function tide.stddev_pop(column) end
 
 tide.variance, tide.stddev = tide.var_samp, tide.stddev_samp
 
+---How many different values there are, in at most 2 KB a key. rsd is the relative
+---standard deviation, at least 0.0153; more is smaller.
+---@param column string
+---@param options? number|{ rsd: number }
+---@return tide.Aggregate
+function tide.approx_count_distinct(column, options) end
+
+---How many different values there are, exactly, in a window: an error beyond max.
+---@param column string
+---@param options { max: integer }
+---@return tide.Aggregate
+function tide.count_distinct(column, options) end
+
+---The value below which a part of the values lie, 0.5 for the median. Exact while
+---a group has no more different values than buckets (256), then off by one at most.
+---@param column string
+---@param rank number 0 to 1
+---@param options? { buckets: integer } 16 to 1024, 16 bytes each
+---@return tide.Aggregate
+function tide.approx_percentile(column, rank, options) end
+
+---The most frequent values as JSON: [{"item":…,"count":…}]. Exact while a group has
+---no more different values than places (64), then too high by rows / places at most.
+---@param column string
+---@param count integer
+---@param options? { places: integer, max_bytes: integer }
+---@return tide.Aggregate
+function tide.top_k(column, count, options) end
+
+---The mean of the last values in the order of tide.last; null while there are fewer.
+---@param column string
+---@param points integer
+---@param options? { by: string }
+---@return tide.Aggregate
+function tide.moving_avg(column, points, options) end
+
 ---@class tide.AggregatorDefinition
----@field state table<string, string> int, double, bool, timestamp, int[8], double[8] …, text(32)
+---@field state table<string, string> int, double, bool, timestamp; int[8], double[8]; text(32); sketch
 ---@field add fun(state: table, ...: any)
 ---@field merge fun(state: table, other: table)
 ---@field result fun(state: table): any
