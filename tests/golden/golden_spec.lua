@@ -8,7 +8,8 @@
 --   --- output    byte for byte
 --
 -- Those in check/ hold what `tidemark check` says of a job, and its exit codes
--- without and with --strict. The jobs of the README are checked too: what it shows must load.
+-- without and with --strict. The jobs of the manuals are checked too: what they
+-- show must load, without warnings unless they show those.
 local h = require "harness"
 
 local function blocks_of(path)
@@ -39,26 +40,41 @@ local function golden_files(folder)
    return list
 end
 
--- Jobs in fenced Lua blocks, with the line where each begins.
-local function readme_jobs()
+local documents = { "README.md", "lua/README.md", "jobs/README.md", "examples/README.md" }
+
+-- Fenced blocks: language, text, and the line where each begins.
+local function fenced_blocks(path)
    local list, number, open = {}, 0, nil
-   local file = io.open "README.md"
-   for line in file and file:lines() or function() end do
+   for line in io.lines(path) do
       number = number + 1
-      if open and line:match("^```") then
-         local text = table.concat(open, "\n")
-         if text:match("%f[%w]return%f[%W]") and text:match("tide%.from") then
-            list[#list + 1] = { line = open.line, text = text }
-         end
+      local language = line:match("^```(%w*)")
+      if not open and language then
+         open = { language = language, line = number }
+      elseif language then
+         open.text = table.concat(open, "\n") .. "\n"
+         list[#list + 1] = open
          open = nil
-      elseif line:match("^```lua") then
-         open = { line = number }
       elseif open then
          open[#open + 1] = line
       end
    end
-   if file then
-      file:close()
+   return list
+end
+
+-- Jobs of a document, those made of steps alone made whole; `says` is what a
+-- block right behind shows of `tidemark check job.lua`.
+local function document_jobs(path)
+   local list, blocks = {}, fenced_blocks(path)
+   for i, block in ipairs(blocks) do
+      local text, after = block.text, blocks[i + 1]
+      if block.language == "lua" then
+         if text:match "^:" then
+            text = 'local tide = require "tidemark"\n' ..
+               'return tide.from(tide.kafka { topic = "t" })\n' .. text .. ":to(tide.console {})\n"
+         end
+         list[#list + 1] = { line = block.line, text = text,
+                             says = after and after.text:match "^%$ tidemark check job.lua\n(.*)" }
+      end
    end
    return list
 end
@@ -108,12 +124,19 @@ describe("check", function()
    end
 end)
 
-describe("the README's job", function()
-   before_each(h.begin)
+for _, path in ipairs(documents) do
+   describe("a job of " .. path, function()
+      before_each(h.begin)
 
-   for _, job in ipairs(readme_jobs()) do
-      it("at line " .. job.line .. " loads", function()
-         h.run { "check", h.write_file(h.path "readme.lua", job.text) }
-      end)
-   end
-end)
+      for _, job in ipairs(document_jobs(path)) do
+         local how = job.says and " loads with what it shows" or " loads"
+         it("at line " .. job.line .. how, function()
+            h.write_file(h.path "job.lua", job.text)
+            local check = h.run { "check", "job.lua", not job.says and "--strict" or nil }
+            if job.says then
+               assert.are.equal(job.says, check:out())
+            end
+         end)
+      end
+   end)
+end

@@ -146,6 +146,18 @@ function Aggregate:as(name) end
 ---@field brokers? string
 ---@field group? string
 
+---Of tide.kafka as a sink. Key, timestamp and values of headers are columns.
+---@class tide.KafkaSinkOptions
+---@field topic string|fun(row: tide.Row): string
+---@field key? string
+---@field value? "json"|string|string[] all columns as JSON, one column, or JSON of these columns
+---@field timestamp? string
+---@field headers? table<string|integer, string> { name = "column" }, or a list of columns
+---@field mode? "append"|"update"|"complete"
+---@field name? string
+---@field brokers? string
+---@field exactly_once? boolean default true: in transactions
+
 ---@class tide.ConsoleOptions
 ---@field mode? "append"|"update"|"complete"
 ---@field rows? integer
@@ -166,7 +178,8 @@ function Aggregate:as(name) end
 ---@return tide.Stream
 function tide.from(source) end
 
----@param options tide.KafkaOptions
+---Records to read, or a topic to write rows to.
+---@param options tide.KafkaOptions|tide.KafkaSinkOptions
 ---@return tide.Endpoint
 function tide.kafka(options) end
 
