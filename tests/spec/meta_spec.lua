@@ -88,6 +88,7 @@ describe("the stubs for editors know", function()
    local classes = { kafka = "KafkaOptions", kafka_sink = "KafkaSinkOptions",
                      console = "ConsoleOptions", job = "JobOptions" }
    for kind, known in pairs(options.kinds) do
-      each("every option of " .. (classes[kind] or kind), known, "%-%-%-@field NAME%??[ ?]", "[{,] NAME%??:")
+      each("every option of " .. (classes[kind] or kind), known, "%-%-%-@field NAME%??[ ?]",
+           "[{,] NAME%??:")
    end
 end)
