@@ -38,8 +38,9 @@ function M.type(declared)
       return { kind = kind, count = count, size = 8 * count, object = "list",
                c = ("%s %%s[%d];"):format(scalars[kind], count) }
    end
-   count = tonumber(declared:match("^text%((%d+)%)$"))
-   if count and count > 0 then
+   kind, count = declared:match("^(%a+)%((%d+)%)$")
+   count = tonumber(count)
+   if (kind == "text" or kind == "bytes") and count > 0 then
       local room = math.ceil(count / 8) * 8
       return { kind = "text", count = count, size = 8 + room,
                c = ("struct { int64_t len; char p[%d]; } %%s;"):format(room) }

