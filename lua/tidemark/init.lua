@@ -43,6 +43,7 @@ local function endpoint(kind)
 end
 
 tide.kafka = endpoint "kafka"
+tide.files = endpoint "files"
 tide.job = endpoint "job"
 local console = endpoint "console"
 
@@ -82,7 +83,7 @@ function tide.setting(key, default)
 end
 
 -- Known by name, not there yet.
-local later = { "postgres", "files", "parquet", "delta", "iceberg", "batch", "table", "lag" }
+local later = { "postgres", "parquet", "delta", "iceberg", "batch", "table", "lag" }
 
 local function unknown(_, key)
    if stream.refused[key] then

@@ -68,6 +68,7 @@ local function one_of(...)
    end
 end
 checks.mode = one_of("append", "update", "complete")
+checks.files_format = one_of "json"
 checks.malformed = one_of("error", "null")
 checks.on_error = one_of("fail", "skip")
 
@@ -101,6 +102,8 @@ M.kinds = {
    kafka_sink = { topic = "sink_topic", key = "column", value = "value", timestamp = "column",
                   headers = "headers", mode = "mode", name = "text", brokers = "text",
                   exactly_once = "flag" },
+   files = { path = "text", format = "files_format", every = "span", mode = "mode",
+             name = "text" },
    kafka = { topic = "topics", topics = "topics", start = "start", brokers = "text",
              group = "text" },
    console = { mode = "mode", rows = "count", truncate = "truncate", name = "text" },

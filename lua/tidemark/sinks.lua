@@ -123,7 +123,25 @@ local function console(sink)
    return { options = given, name = name }
 end
 
-local kinds = { console = console, kafka = kafka }
+-- Files -----------------------------------------------------------------------
+
+local function files(sink)
+   local given = options.check("files", "tide.files", sink.options)
+   local name = given.name
+   given.name = nil
+   if not given.path then
+      error('tide.files wants a path: tide.files { path = "data/out" }', 0)
+   end
+   if given.mode == "complete" then
+      error('tide.files: mode = "complete" puts out the whole result each time, and what is in ' ..
+         'a file stays there; use mode = "update" (rows that changed)', 0)
+   end
+   given.format = given.format or "json"
+   return { options = given, name = name, target = given.path,
+            text = ("path=%s, format=%s"):format(given.path, given.format) }
+end
+
+local kinds = { console = console, files = files, kafka = kafka }
 
 --- What a sink says of itself, for rows of `row`: options as text, the name it
 --- was given, its target, a step that comes before it (`with`), its text.

@@ -12,3 +12,27 @@ uint64_t tide_hash(const void *p, size_t len, uint64_t seed)
 {
 	return XXH3_64bits_withSeed(p, len, seed);
 }
+
+struct tide_hasher *tide_hasher_new(void)
+{
+	XXH3_state_t *state = XXH3_createState();
+	if (state != NULL)
+		XXH3_64bits_reset(state);
+	return (struct tide_hasher *)state;
+}
+
+void tide_hasher_add(struct tide_hasher *hasher, const void *p, size_t len)
+{
+	XXH3_64bits_update((XXH3_state_t *)hasher, p, len);
+}
+
+uint64_t tide_hasher_sum(const struct tide_hasher *hasher)
+{
+	return XXH3_64bits_digest((const XXH3_state_t *)hasher);
+}
+
+void tide_hasher_free(struct tide_hasher *hasher)
+{
+	if (hasher != NULL)
+		XXH3_freeState((XXH3_state_t *)hasher);
+}

@@ -16,12 +16,17 @@
 #include "base/log.h"
 #include "run/result.h"
 
+enum { HELD_BYTES_MAX = 32 * 1024 * 1024 };
+
 struct outlet {
 	struct tide_sink *sink;
 	enum tide_sink_mode mode;
 	const char *name;
 	int64_t acked;
 	bool muted;
+	/* Decided rows that a sink with a cadence is still spared; NULL: never any. */
+	struct tide_rows *held;
+	int64_t held_epoch, held_us; /* the newest epoch of them; since when */
 };
 
 struct tide_commit {
@@ -119,12 +124,14 @@ static int decide(struct tide_commit *commit, struct tide_finished *finished,
 		mark->acked = outlet->acked;
 		if (!has_rows(commit, finished, o))
 			continue;
+		if (finished->rows[o] != NULL && outlet->sink->ops->check != NULL)
+			rc = outlet->sink->ops->check(outlet->sink, finished->rows[o], err);
 		/* In complete mode the state of the epoch is the rows. */
 		if (finished->rows[o] == NULL)
 			finished->rows[o] = tide_rows_new(commit->options.plan->outputs[o].row);
 		if (finished->rows[o] != NULL)
 			tide_rows_encode(finished->rows[o], &bytes[o]);
-		if (finished->rows[o] == NULL || bytes[o].failed)
+		if (rc == TIDE_OK && (finished->rows[o] == NULL || bytes[o].failed))
 			rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for the outbox");
 		mark->due = finished->meta.epoch;
 		outbox[entries++] =
@@ -139,6 +146,44 @@ static int decide(struct tide_commit *commit, struct tide_finished *finished,
 	return rc;
 }
 
+static bool holds(const struct outlet *outlet)
+{
+	return outlet->held != NULL && tide_rows_count(outlet->held) > 0;
+}
+
+static bool is_due(const struct outlet *outlet)
+{
+	return holds(outlet) &&
+	       (tide_clock_mono_us() - outlet->held_us >= outlet->sink->every_ms * 1000 ||
+	        tide_rows_bytes(outlet->held) >= HELD_BYTES_MAX);
+}
+
+static int publish_held(struct tide_commit *commit, int output, struct tide_error *err)
+{
+	struct outlet *outlet = &commit->outlets[output];
+	const struct tide_rows *rows = outlet->held;
+	int rc = publish(commit, output, outlet->held_epoch, &rows, err);
+	if (rc == TIDE_OK)
+		tide_rows_clear(outlet->held);
+	return rc;
+}
+
+/* For a sink that takes several epochs at once. */
+static int hold(struct tide_commit *commit, int output, int64_t epoch, const struct tide_rows *rows,
+                struct tide_error *err)
+{
+	struct outlet *outlet = &commit->outlets[output];
+	if (outlet->held == NULL)
+		outlet->held = tide_rows_new(tide_rows_schema(rows));
+	if (!holds(outlet))
+		outlet->held_us = tide_clock_mono_us();
+	if (outlet->held == NULL || !tide_rows_extend(outlet->held, rows))
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for rows of sink %s",
+		                 outlet->name);
+	outlet->held_epoch = epoch;
+	return is_due(outlet) ? publish_held(commit, output, err) : TIDE_OK;
+}
+
 static int commit_epoch(struct tide_commit *commit, struct tide_finished *finished,
                         struct tide_error *err)
 {
@@ -151,7 +196,11 @@ static int commit_epoch(struct tide_commit *commit, struct tide_finished *finish
 		if (!has_rows(commit, finished, o))
 			continue;
 		const struct tide_rows *rows = finished->rows[o];
-		rc = publish(commit, o, finished->meta.epoch, &rows, err);
+		const struct outlet *outlet = &commit->outlets[o];
+		if (outlet->sink->every_ms > 0 && outlet->mode != TIDE_MODE_COMPLETE)
+			rc = hold(commit, o, finished->meta.epoch, rows, err);
+		else
+			rc = publish(commit, o, finished->meta.epoch, &rows, err);
 		note->rows_out += tide_rows_count(rows);
 		if (note->rows == NULL)
 			note->rows = rows;
@@ -185,6 +234,14 @@ static void *commit_main(void *arg)
 	return NULL;
 }
 
+static const struct tide_sink_mark *mark_of(const struct tide_meta *meta, const char *name)
+{
+	for (int i = 0; i < meta->sink_count; i++)
+		if (strcmp(meta->sinks[i].name, name) == 0)
+			return &meta->sinks[i];
+	return NULL;
+}
+
 /* What the sink remembers, against what the checkpoint knows of it. */
 static int compare_memory(const struct tide_commit *commit, const struct outlet *outlet,
                           const struct tide_sink_mark *mark, int64_t known, struct tide_error *err)
@@ -202,8 +259,8 @@ static int compare_memory(const struct tide_commit *commit, const struct outlet 
 			err, TIDE_ERR_CHECKPOINT,
 			"sink %s has published epoch %lld and does not remember it, so nobody "
 			"knows whether epoch %lld was published before the last stop. Its memory "
-			"is gone: was the topic deleted, or did the job rest longer than "
-			"offsets.retention.minutes of the broker? Look at the output, then say "
+			"is gone: was the topic or folder deleted, or did the job rest longer "
+			"than offsets.retention.minutes of the broker? Look at the output, then say "
 			"`tidemark checkpoint resolve --published %s` (it is there) or "
 			"`--republish`. Nothing was touched.",
 			outlet->name, (long long)mark->acked, (long long)mark->due, outlet->name);
@@ -241,12 +298,9 @@ static int recover_outlet(struct tide_commit *commit, int output, struct tide_er
 {
 	struct outlet *outlet = &commit->outlets[output];
 	const struct tide_meta *meta = tide_checkpoint_meta(commit->options.checkpoint);
-	const struct tide_sink_mark *mark = NULL;
+	const struct tide_sink_mark *mark = mark_of(meta, outlet->name);
 	int64_t known = -1;
 	int rc = TIDE_OK;
-	for (int i = 0; i < meta->sink_count; i++)
-		if (strcmp(meta->sinks[i].name, outlet->name) == 0)
-			mark = &meta->sinks[i];
 	outlet->acked = mark == NULL ? meta->epoch : mark->acked;
 	if (mark == NULL)
 		return TIDE_OK;
@@ -257,7 +311,9 @@ static int recover_outlet(struct tide_commit *commit, int output, struct tide_er
 	}
 	if (rc == TIDE_OK && known > outlet->acked)
 		outlet->acked = known;
-	return rc == TIDE_OK ? republish(commit, output, mark->due, err) : rc;
+	if (rc == TIDE_OK)
+		rc = republish(commit, output, mark->due, err);
+	return rc;
 }
 
 static int open_outlet(struct tide_commit *commit, int output, struct tide_error *err)
@@ -334,6 +390,11 @@ int tide_commit_start(const struct tide_commit_options *options, struct tide_com
 		rc = open_outlet(commit, o, err);
 	for (int o = 0; rc == TIDE_OK && o < options->plan->output_count; o++)
 		rc = recover_outlet(commit, o, err);
+	for (int o = 0; rc == TIDE_OK && o < options->plan->output_count; o++) {
+		const struct outlet *outlet = &commit->outlets[o];
+		if (outlet->sink->ops->resume != NULL)
+			outlet->sink->ops->resume(outlet->sink, outlet->acked);
+	}
 	if (rc == TIDE_OK && pthread_create(&commit->thread, NULL, commit_main, commit) != 0)
 		rc = tide_fail(err, TIDE_ERR_FAILED, "cannot start the commit thread");
 	if (rc != TIDE_OK) {
@@ -374,28 +435,48 @@ bool tide_commit_idle(struct tide_commit *commit)
 	return idle;
 }
 
-int tide_commit_settle(struct tide_commit *commit, struct tide_error *err)
+bool tide_commit_holds(const struct tide_commit *commit)
 {
-	int rc = tide_commit_wait(commit, err);
-	if (rc != TIDE_OK)
-		return rc;
+	for (int o = 0; o < commit->options.plan->output_count; o++)
+		if (holds(&commit->outlets[o]))
+			return true;
+	return false;
+}
+
+/* Write down what the sinks have published; the same epoch again. */
+static int note_acked(struct tide_commit *commit, struct tide_error *err)
+{
 	struct tide_checkpoint *cp = commit->options.checkpoint;
+	const struct tide_meta *now = tide_checkpoint_meta(cp);
 	struct tide_meta meta = { 0 };
-	bool changed = false;
-	if (!tide_meta_copy(&meta, tide_checkpoint_meta(cp)))
+	bool news = false;
+	for (int o = 0; o < commit->options.plan->output_count; o++) {
+		const struct tide_sink_mark *mark = mark_of(now, commit->outlets[o].name);
+		news = news || (mark != NULL && mark->acked != commit->outlets[o].acked);
+	}
+	if (!news)
+		return TIDE_OK;
+	if (!tide_meta_copy(&meta, now))
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for the checkpoint's record");
 	for (int o = 0; o < commit->options.plan->output_count; o++) {
 		struct tide_sink_mark *mark = tide_meta_sink(&meta, commit->outlets[o].name);
-		if (mark == NULL || mark->acked == commit->outlets[o].acked)
-			continue;
-		mark->acked = commit->outlets[o].acked;
-		changed = true;
+		if (mark != NULL)
+			mark->acked = commit->outlets[o].acked;
 	}
-	/* The same epoch again: only what its sinks have published is news. */
-	if (changed)
-		rc = tide_checkpoint_decide(cp, &meta, NULL, 0, NULL, 0, err);
+	int rc = tide_checkpoint_decide(cp, &meta, NULL, 0, NULL, 0, err);
 	tide_meta_fini(&meta);
 	return rc;
+}
+
+int tide_commit_settle(struct tide_commit *commit, bool all, struct tide_error *err)
+{
+	int rc = tide_commit_wait(commit, err);
+	for (int o = 0; rc == TIDE_OK && o < commit->options.plan->output_count; o++) {
+		const struct outlet *outlet = &commit->outlets[o];
+		if (holds(outlet) && (all || is_due(outlet)))
+			rc = publish_held(commit, o, err);
+	}
+	return rc == TIDE_OK ? note_acked(commit, err) : rc;
 }
 
 void tide_commit_stop(struct tide_commit *commit)
@@ -409,9 +490,11 @@ void tide_commit_stop(struct tide_commit *commit)
 		pthread_mutex_unlock(&commit->lock);
 		pthread_join(commit->thread, NULL);
 	}
-	for (int o = 0; o < commit->options.plan->output_count; o++)
+	for (int o = 0; o < commit->options.plan->output_count; o++) {
 		if (commit->outlets[o].sink != NULL)
 			commit->outlets[o].sink->ops->close(commit->outlets[o].sink);
+		tide_rows_free(commit->outlets[o].held);
+	}
 	tide_result_free(commit->result);
 	tide_options_fini(&commit->client);
 	pthread_mutex_destroy(&commit->lock);

@@ -53,8 +53,11 @@ void tide_commit_hand(struct tide_commit *commit, struct tide_finished *finished
 /* Until what was handed over is decided and published. */
 int tide_commit_wait(struct tide_commit *commit, struct tide_error *err);
 bool tide_commit_idle(struct tide_commit *commit);
-/* Write down what the sinks have published, if that is not on record yet. */
-int tide_commit_settle(struct tide_commit *commit, struct tide_error *err);
+/* Publish what sinks with a cadence are due, or `all` that they are spared yet,
+ * and write down what is published, if that is not on record yet. */
+int tide_commit_settle(struct tide_commit *commit, bool all, struct tide_error *err);
+/* Is there more for a later settle? */
+bool tide_commit_holds(const struct tide_commit *commit);
 /* Ends the thread and closes the sinks. */
 void tide_commit_stop(struct tide_commit *commit);
 

@@ -494,8 +494,8 @@ static int rest(struct loop *loop, bool waiting_for_trigger, struct tide_error *
 	tick(loop);
 	(void)tide_failpoint("idle");
 	if (!loop->settled && now - loop->busy_us > SETTLE_US) {
-		rc = tide_commit_settle(loop->commit, err);
-		loop->settled = true;
+		rc = tide_commit_settle(loop->commit, false, err);
+		loop->settled = !tide_commit_holds(loop->commit);
 	}
 	struct tide_source *source = loop->partitions.sources[0];
 	if (waiting_for_trigger || loop->plan->input_count != 1 || loop->rate.per_second > 0)
@@ -593,7 +593,7 @@ int tide_loop_run(const struct tide_loop_options *options, struct tide_error *er
 	while (rc == TIDE_OK && !stopping(loop) && !bounded_done(loop))
 		rc = turn(loop, err);
 	if (rc == TIDE_OK)
-		rc = tide_commit_settle(loop->commit, err);
+		rc = tide_commit_settle(loop->commit, true, err);
 	if (rc == TIDE_OK)
 		mirror(loop);
 	tide_log_status("");

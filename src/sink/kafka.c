@@ -13,9 +13,11 @@ struct kafka {
 	struct tide_sink sink; /* first */
 	struct tide_kafka_shape shape;
 	struct tide_kafka_link *link;
+	struct tide_kafka_topics topics;
 	struct tide_options client;
 	struct tide_buf text;
 	const char *name;
+	bool compressed; /* how many bytes a record takes is not known before */
 	char id[TIDE_KAFKA_TOPIC_MAX + 64];
 };
 
@@ -34,6 +36,7 @@ static void kafka_close(struct tide_sink *sink)
 	struct kafka *kafka = (struct kafka *)sink;
 	if (kafka == NULL)
 		return;
+	tide_kafka_topics_close(&kafka->topics);
 	tide_kafka_link_close(kafka->link);
 	tide_options_fini(&kafka->client);
 	tide_buf_fini(&kafka->text);
@@ -55,6 +58,12 @@ static int open_link(struct kafka *kafka, const struct tide_sink_options *option
 	snprintf(kafka->id, sizeof kafka->id, "tidemark.%016llx.%s",
 	         (unsigned long long)options->checkpoint_id, kafka->name);
 	int rc = tide_kafka_link_open(&kafka->link, &link, err);
+	if (rc == TIDE_OK && link.topic != NULL) {
+		struct tide_slice topic = { link.topic, strlen(link.topic) };
+		const struct tide_kafka_topic *found;
+		rc = tide_kafka_topics_find(&kafka->topics, kafka->link, kafka->name,
+		                            &kafka->client, topic, &found, err);
+	}
 	if (rc == TIDE_OK)
 		kafka->sink.exactly_once = tide_kafka_link_exact(kafka->link);
 	return rc;
@@ -69,6 +78,9 @@ static int kafka_open(struct tide_sink **out, const struct tide_sink_options *op
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for a Kafka sink");
 	kafka->sink.ops = &tide_kafka_sink_ops;
 	kafka->name = options->output->name;
+	kafka->compressed = options->client != NULL &&
+	                    (tide_option_get(options->client, "rdkafka.compression.type") ||
+	                     tide_option_get(options->client, "rdkafka.compression.codec"));
 	int rc = tide_kafka_shape_read(&kafka->shape, &options->output->options, err);
 	if (rc == TIDE_OK && !copy_client(kafka, options))
 		rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for a Kafka sink");
@@ -89,33 +101,103 @@ static int kafka_last_epoch(struct tide_sink *sink, int64_t *epoch, struct tide_
 	return TIDE_OK;
 }
 
-/* Each message of some rows goes to `use`. */
-typedef int use_message(struct kafka *kafka, struct tide_kafka_link *link,
-                        const struct tide_kafka_message *msg, struct tide_error *err);
-
-static int each_message(struct kafka *kafka, struct tide_kafka_link *link,
-                        const struct tide_rows *rows, use_message *use, struct tide_error *err)
+static void kafka_resume(struct tide_sink *sink, int64_t epoch)
 {
-	struct tide_kafka_places places;
+	tide_kafka_link_warm(((struct kafka *)sink)->link, epoch);
+}
+
+static int fail_memory(const struct kafka *kafka, struct tide_error *err)
+{
+	return tide_fail(err, TIDE_ERR_NOMEM, "no memory for a record of sink %s", kafka->name);
+}
+
+/* ---- before the decision ---- */
+
+/* What a batch of one record takes beside its key, value and headers. */
+enum { BATCH_BYTES = 61, RECORD_BYTES = 40 };
+
+static int check_size(struct kafka *kafka, const struct tide_kafka_places *places,
+                      const struct tide_rows *rows, uint32_t row,
+                      const struct tide_kafka_topic *topic, struct tide_error *err)
+{
 	struct tide_kafka_message msg;
+	if (!tide_kafka_message_of(&kafka->shape, places, rows, row, &kafka->text, &msg))
+		return fail_memory(kafka, err);
+	if ((int64_t)msg.bytes + BATCH_BYTES <= topic->bytes_max)
+		return TIDE_OK;
+	return tide_fail(err, TIDE_ERR_FAILED,
+	                 "sink %s: a row makes a record of %zu bytes (key %.*s) and topic %s takes "
+	                 "%lld; %s. Nothing was decided: the next start reads the same records",
+	                 kafka->name, msg.bytes, msg.key.len > 60 ? 60 : (int)msg.key.len,
+	                 msg.key.p != NULL ? msg.key.p : "", topic->name,
+	                 (long long)topic->bytes_max,
+	                 tide_kafka_advice(RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE));
+}
+
+/* More than the row's message can have. */
+static size_t bytes_most(const struct tide_kafka_shape *shape,
+                         const struct tide_kafka_places *places, const struct tide_rows *rows,
+                         uint32_t row)
+{
+	int columns[TIDE_KAFKA_HEADERS_MAX + 2] = { places->key, places->value };
+	size_t most = BATCH_BYTES + RECORD_BYTES;
+	for (int i = 0; i < shape->header_count; i++)
+		columns[2 + i] = places->headers[i];
+	for (int i = 0; i < shape->header_count + 2; i++) {
+		struct tide_cell cell = { .len = 0 };
+		if (columns[i] >= 0)
+			cell = tide_rows_cell(rows, row, columns[i]);
+		most += 64 + TIDE_KAFKA_TOPIC_MAX + (cell.len > 0 ? (size_t)cell.len : 0);
+	}
+	return most + tide_json_row_bytes_max(&places->json, rows, row);
+}
+
+static int check_row(struct kafka *kafka, const struct tide_kafka_places *places,
+                     const struct tide_rows *rows, uint32_t row,
+                     const struct tide_kafka_topic *topic, struct tide_error *err)
+{
+	if (places->timestamp >= 0) {
+		struct tide_cell time = tide_rows_cell(rows, row, places->timestamp);
+		if (time.len >= 0 && time.i < 0)
+			return tide_fail(err, TIDE_ERR_FAILED,
+			                 "sink %s: Kafka has no timestamps before 1970, and column "
+			                 "%s is; nothing was decided",
+			                 kafka->name, kafka->shape.timestamp);
+	}
+	if (topic->compacted && (places->key < 0 || tide_rows_cell(rows, row, places->key).len < 0))
+		return tide_fail(err, TIDE_ERR_FAILED,
+		                 "sink %s: topic %s is compacted and takes no record without a "
+		                 "key: set key = \"column\" and let it not be null; nothing was "
+		                 "decided",
+		                 kafka->name, topic->name);
+	if (topic->bytes_max <= 0 || kafka->compressed ||
+	    bytes_most(&kafka->shape, places, rows, row) <= (size_t)topic->bytes_max)
+		return TIDE_OK;
+	return check_size(kafka, places, rows, row, topic, err);
+}
+
+static int kafka_check(struct tide_sink *sink, const struct tide_rows *rows, struct tide_error *err)
+{
+	struct kafka *kafka = (struct kafka *)sink;
+	struct tide_kafka_places places;
+	const struct tide_kafka_topic *topic = kafka->topics.items;
 	int rc = tide_kafka_places_find(&places, &kafka->shape, tide_rows_schema(rows), err);
 	uint32_t count = tide_rows_count(rows);
 	for (uint32_t row = 0; rc == TIDE_OK && row < count; row++) {
-		if (tide_kafka_message_of(&kafka->shape, &places, rows, row, &kafka->text, &msg))
-			rc = use(kafka, link, &msg, err);
-		else
-			rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for a record of sink %s",
-			               kafka->name);
+		if (places.topic >= 0) {
+			struct tide_cell cell = tide_rows_cell(rows, row, places.topic);
+			struct tide_slice name = { cell.p, cell.len > 0 ? (size_t)cell.len : 0 };
+			rc = tide_kafka_topics_find(&kafka->topics, kafka->link, kafka->name,
+			                            &kafka->client, name, &topic, err);
+		}
+		if (rc == TIDE_OK)
+			rc = check_row(kafka, &places, rows, row, topic, err);
 	}
 	tide_kafka_places_fini(&places);
 	return rc;
 }
 
-static int send_message(struct kafka *kafka, struct tide_kafka_link *link,
-                        const struct tide_kafka_message *msg, struct tide_error *err)
-{
-	return tide_kafka_link_send(link, &kafka->shape, msg, err);
-}
+/* ---- after it ---- */
 
 struct filling {
 	struct kafka *kafka;
@@ -125,7 +207,20 @@ struct filling {
 static int fill(void *arg, struct tide_kafka_link *link, struct tide_error *err)
 {
 	struct filling *filling = arg;
-	return each_message(filling->kafka, link, filling->rows, send_message, err);
+	struct kafka *kafka = filling->kafka;
+	struct tide_kafka_places places;
+	struct tide_kafka_message msg;
+	const struct tide_rows *rows = filling->rows;
+	int rc = tide_kafka_places_find(&places, &kafka->shape, tide_rows_schema(rows), err);
+	uint32_t count = tide_rows_count(rows);
+	for (uint32_t row = 0; rc == TIDE_OK && row < count; row++) {
+		if (tide_kafka_message_of(&kafka->shape, &places, rows, row, &kafka->text, &msg))
+			rc = tide_kafka_link_send(link, &kafka->shape, &msg, err);
+		else
+			rc = fail_memory(kafka, err);
+	}
+	tide_kafka_places_fini(&places);
+	return rc;
 }
 
 static int kafka_publish(struct tide_sink *sink, int64_t epoch, const struct tide_rows *rows,
@@ -141,6 +236,8 @@ const struct tide_sink_ops tide_kafka_sink_ops = {
 	.modes = TIDE_MODE_APPEND | TIDE_MODE_UPDATE | TIDE_MODE_COMPLETE,
 	.open = kafka_open,
 	.last_epoch = kafka_last_epoch,
+	.resume = kafka_resume,
+	.check = kafka_check,
 	.publish = kafka_publish,
 	.close = kafka_close,
 };

@@ -3,6 +3,7 @@
 #ifndef TIDE_SINK_KAFKA_INSIDE_H
 #define TIDE_SINK_KAFKA_INSIDE_H
 
+#include "sink/json_row.h"
 #include "sink/sink.h"
 #include "source/client.h"
 
@@ -25,9 +26,7 @@ struct tide_kafka_shape {
 struct tide_kafka_places {
 	int topic, key, value, timestamp;
 	int headers[TIDE_KAFKA_HEADERS_MAX];
-	int json_count, json[TIDE_COLUMNS_MAX];
-	struct tide_buf names; /* of the JSON: `{"a":`, `,"b":`, … */
-	size_t name_at[TIDE_COLUMNS_MAX + 1];
+	struct tide_json_row json; /* the value, unless it is a column */
 };
 
 /* One message; its bytes are good until the next. p == NULL: null. */
@@ -37,6 +36,20 @@ struct tide_kafka_message {
 	int64_t timestamp_ms; /* 0: the time of sending */
 	size_t bytes;         /* of key, value and headers */
 };
+
+/* Which epoch was published last, and by which process; epoch -1: none. It is
+ * the metadata of a group's offset on partition 0 of `topic`. */
+struct tide_kafka_memory {
+	int64_t epoch;
+	uint64_t writer;
+	char topic[TIDE_KAFKA_TOPIC_MAX];
+};
+
+rd_kafka_resp_err_t tide_kafka_memory_read(rd_kafka_t *rk, const char *group, int timeout_ms,
+                                           struct tide_kafka_memory *memory);
+rd_kafka_topic_partition_list_t *tide_kafka_memory_list(const struct tide_kafka_memory *memory);
+/* Where waiting does not help, what does; NULL: waiting may help. */
+const char *tide_kafka_advice(rd_kafka_resp_err_t code);
 
 struct tide_kafka_link; /* a producer, its transactions and its memory */
 
@@ -69,8 +82,10 @@ int64_t tide_kafka_link_known(const struct tide_kafka_link *link);
 /* The first transaction of a producer takes about a second: one that only
  * repeats the memory takes it before rows wait. Does not fail. */
 void tide_kafka_link_warm(struct tide_kafka_link *link, int64_t epoch);
-/* Does the topic exist? Asks the broker once for each. */
-int tide_kafka_link_topic(struct tide_kafka_link *link, const char *topic, struct tide_error *err);
+/* Its client, connected; NULL when that fails. For requests beside transactions. */
+struct tide_client *tide_kafka_link_client(struct tide_kafka_link *link, struct tide_error *err);
+/* Does somebody want to stop? */
+bool tide_kafka_link_stopping(struct tide_kafka_link *link);
 
 /* Calls put for each message of an epoch: `fill` is called with a function to
  * send through, and must do the same each time it is called. */
@@ -82,5 +97,25 @@ int tide_kafka_link_publish(struct tide_kafka_link *link, int64_t epoch, tide_ka
 int tide_kafka_link_send(struct tide_kafka_link *link, const struct tide_kafka_shape *shape,
                          const struct tide_kafka_message *msg, struct tide_error *err);
 void tide_kafka_link_close(struct tide_kafka_link *link);
+
+/* A topic that exists, and what it is known to refuse. */
+struct tide_kafka_topic {
+	char *name;
+	int64_t bytes_max; /* of a record; 0: not known */
+	bool compacted;    /* takes no record without a key */
+};
+
+/* Those that rows went to. All zeroes is none. */
+struct tide_kafka_topics {
+	struct tide_kafka_topic *items;
+	size_t count;
+};
+
+/* Asks the broker once for each, and waits a little for one that is being made. */
+int tide_kafka_topics_find(struct tide_kafka_topics *topics, struct tide_kafka_link *link,
+                           const char *sink, const struct tide_options *client,
+                           struct tide_slice name, const struct tide_kafka_topic **out,
+                           struct tide_error *err);
+void tide_kafka_topics_close(struct tide_kafka_topics *topics);
 
 #endif

@@ -8,7 +8,6 @@
  *
  * Every call has a deadline, because librdkafka 2.0.2 can hang in each. */
 #include <assert.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +28,6 @@ enum {
 	GUARD_MS = 5000,    /* a commit that took longer is not trusted */
 	CLOSE_MS = 2000,
 	PAUSE_MS = 100,
-	FOUND_MS = 5000, /* for a topic that has just been created */
 	POLL_EVERY = 1024
 };
 
@@ -37,12 +35,10 @@ struct tide_kafka_link {
 	struct tide_kafka_link_options options;
 	struct tide_client *client; /* NULL: to be made */
 	bool exact, doubtful, warned;
-	int64_t known; /* what the memory says, and who wrote it */
-	uint64_t known_writer, writer;
-	char home[TIDE_KAFKA_TOPIC_MAX]; /* topic of the memory; "": any */
+	struct tide_kafka_memory memory; /* as it was last read or written */
+	uint64_t writer;                 /* who we are in it */
+	char home[TIDE_KAFKA_TOPIC_MAX]; /* its topic; "": any */
 	int64_t stop_us;                 /* when it was first seen */
-	char **topics;                   /* known to exist */
-	size_t topic_count;
 	unsigned sent;
 
 	/* What delivery reports said of the messages sent since begin. */
@@ -90,41 +86,6 @@ static void pause_ms(int ms)
 
 /* ---- errors ---- */
 
-/* Waiting does not help, and what does is this; NULL: waiting may help. */
-static const char *advice_for(rd_kafka_resp_err_t code)
-{
-	switch (code) {
-	case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
-		return "raise max.message.bytes of the topic (message.max.bytes of the broker), or "
-		       "make the rows smaller";
-	case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-	case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-	case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
-		return "create the topic (kafka-topics.sh --create --topic …)";
-	case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-		return "the user needs Write and Describe on the topic";
-	case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
-		return "the user needs IdempotentWrite on the cluster";
-	case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
-		return "the user needs Write and Describe on transactional ids that begin with "
-		       "\"tidemark.\", or set exactly_once = false";
-	case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
-		return "the user needs Read on groups that begin with \"tidemark.\", or set "
-		       "exactly_once = false";
-	case RD_KAFKA_RESP_ERR_INVALID_RECORD:
-		return "a compacted topic takes no record without a key: set key = \"column\"";
-	case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
-		return "the record's timestamp is further from now than "
-		       "message.timestamp.difference.max.ms of the topic allows";
-	case RD_KAFKA_RESP_ERR_POLICY_VIOLATION: return "a policy of the broker forbids it";
-	case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION: return "it is no name for a topic";
-	case RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT:
-		return "lower it with -X transaction.timeout.ms=…, or raise "
-		       "transaction.max.timeout.ms of the broker";
-	default: return NULL;
-	}
-}
-
 /* `what` went wrong in a way that may pass: the caller tries again. */
 static int passing(struct tide_kafka_link *link, rd_kafka_resp_err_t code, const char *what,
                    struct tide_error *err)
@@ -143,7 +104,8 @@ static int refused(const struct tide_kafka_link *link, const char *topic, size_t
 	                 "sink %s: topic %s does not take a record%s: %s. Do this and start again: "
 	                 "%s. Nothing is lost, the rows wait in the checkpoint: `tidemark "
 	                 "checkpoint outbox show` prints them, `… skip` gives them up",
-	                 link->options.sink, topic, size, rd_kafka_err2str(code), advice_for(code));
+	                 link->options.sink, topic, size, rd_kafka_err2str(code),
+	                 tide_kafka_advice(code));
 }
 
 /* Of a step of a transaction. Takes the error. */
@@ -155,11 +117,11 @@ static int step_failed(struct tide_kafka_link *link, const char *what, rd_kafka_
 	snprintf(text, sizeof text, "%s: %s", what, rd_kafka_error_string(error));
 	rd_kafka_error_destroy(error);
 	tide_client_poll(link->client);
-	if (link->why != 0 && advice_for(link->why) != NULL)
+	if (link->why != 0 && tide_kafka_advice(link->why) != NULL)
 		return refused(link, link->failed_topic, link->failed_bytes, link->why, err);
-	if (code != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART && advice_for(code) != NULL)
+	if (code != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART && tide_kafka_advice(code) != NULL)
 		return tide_fail(err, TIDE_ERR_FAILED, "sink %s: %s; %s", link->options.sink, text,
-		                 advice_for(code));
+		                 tide_kafka_advice(code));
 	return passing(link, code, text, err);
 }
 
@@ -173,7 +135,8 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *opa
 		return;
 	link->failed++;
 	/* The first is the cause, unless it only says that others failed. */
-	if (link->why != 0 && (advice_for(link->why) != NULL || advice_for(msg->err) == NULL))
+	if (link->why != 0 &&
+	    (tide_kafka_advice(link->why) != NULL || tide_kafka_advice(msg->err) == NULL))
 		return;
 	link->why = msg->err;
 	link->failed_bytes = msg->len + msg->key_len;
@@ -273,82 +236,26 @@ static void fall_back(struct tide_kafka_link *link, const char *why)
 
 /* ---- the memory ---- */
 
-static void memory_read(struct tide_kafka_link *link, const rd_kafka_topic_partition_list_t *list)
-{
-	link->known = -1;
-	link->known_writer = 0;
-	for (int i = 0; i < list->cnt; i++) {
-		char text[128];
-		int64_t epoch;
-		uint64_t writer;
-		const rd_kafka_topic_partition_t *at = &list->elems[i];
-		if (at->metadata == NULL || at->metadata_size >= sizeof text)
-			continue;
-		memcpy(text, at->metadata, at->metadata_size);
-		text[at->metadata_size] = '\0';
-		if (sscanf(text, "tidemark epoch=%" SCNd64 " writer=%" SCNx64, &epoch, &writer) !=
-		            2 ||
-		    epoch < link->known)
-			continue;
-		link->known = epoch;
-		link->known_writer = writer;
-		if (link->options.topic == NULL)
-			snprintf(link->home, sizeof link->home, "%s", at->topic);
-	}
-}
-
-/* One request for all that the group has, so that a memory on a topic that this
- * run does not write to is found as well. */
-static rd_kafka_resp_err_t memory_ask(struct tide_kafka_link *link, int timeout_ms)
-{
-	rd_kafka_t *rk = handle(link);
-	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
-	rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
-	rd_kafka_AdminOptions_t *options =
-		rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
-	rd_kafka_ListConsumerGroupOffsets_t *request =
-		rd_kafka_ListConsumerGroupOffsets_new(link->options.id, NULL);
-	rd_kafka_error_t *error = rd_kafka_AdminOptions_set_require_stable_offsets(options, 1);
-	if (error != NULL)
-		rd_kafka_error_destroy(error);
-	rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, NULL, 0);
-	rd_kafka_ListConsumerGroupOffsets(rk, &request, 1, options, queue);
-	rd_kafka_event_t *event = rd_kafka_queue_poll(queue, timeout_ms + 100);
-	if (event != NULL) {
-		size_t count = 0;
-		code = rd_kafka_event_error(event);
-		const rd_kafka_group_result_t **groups =
-			code != 0 ? NULL
-				  : rd_kafka_ListConsumerGroupOffsets_result_groups(
-					    rd_kafka_event_ListConsumerGroupOffsets_result(event),
-					    &count);
-		const rd_kafka_error_t *group =
-			count == 1 ? rd_kafka_group_result_error(groups[0]) : NULL;
-		if (group != NULL)
-			code = rd_kafka_error_code(group);
-		else if (count == 1 && rd_kafka_group_result_partitions(groups[0]) != NULL)
-			memory_read(link, rd_kafka_group_result_partitions(groups[0]));
-		rd_kafka_event_destroy(event);
-	}
-	rd_kafka_ListConsumerGroupOffsets_destroy(request);
-	rd_kafka_AdminOptions_destroy(options);
-	rd_kafka_queue_destroy(queue);
-	return code;
-}
-
+/* What we know stays what it was until the broker has said it all. */
 static int memory_load(struct tide_kafka_link *link, int64_t until_us, struct tide_error *err)
 {
 	for (;;) {
+		struct tide_kafka_memory memory;
 		int ms = left_ms(link, until_us, CONNECT_MS);
-		rd_kafka_resp_err_t code = memory_ask(link, ms > 0 ? ms : 1);
+		rd_kafka_resp_err_t code = tide_kafka_memory_read(handle(link), link->options.id,
+		                                                  ms > 0 ? ms : 1, &memory);
 		tide_client_poll(link->client);
-		if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+		if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+			link->memory = memory;
+			if (link->options.topic == NULL && memory.topic[0] != '\0')
+				memcpy(link->home, memory.topic, sizeof link->home);
 			return TIDE_OK;
-		if (advice_for(code) != NULL)
+		}
+		if (tide_kafka_advice(code) != NULL)
 			return tide_fail(err, TIDE_ERR_UNAVAILABLE,
 			                 "sink %s: reading group %s: %s; %s", link->options.sink,
 			                 link->options.id, rd_kafka_err2str(code),
-			                 advice_for(code));
+			                 tide_kafka_advice(code));
 		if (ms == 0 || tide_client_refused(link->client))
 			return passing(link, code, "reading what was published", err);
 		pause_ms(PAUSE_MS / 5);
@@ -388,7 +295,7 @@ static int link_up(struct tide_kafka_link *link, int64_t until_us, struct tide_e
 static int ensure(struct tide_kafka_link *link, int64_t epoch, int64_t until_us,
                   struct tide_error *err)
 {
-	int64_t before = link->known;
+	int64_t before = link->memory.epoch;
 	if (link->client != NULL && !link->doubtful && tide_client_failures(link->client) == 0 &&
 	    rd_kafka_fatal_error(handle(link), NULL, 0) == 0)
 		return TIDE_OK;
@@ -396,18 +303,19 @@ static int ensure(struct tide_kafka_link *link, int64_t epoch, int64_t until_us,
 	int rc = link_up(link, until_us, err);
 	if (rc != TIDE_OK || !link->exact)
 		return rc;
-	if (link->known == before || (link->known == epoch && link->known_writer == link->writer))
+	if (link->memory.epoch == before ||
+	    (link->memory.epoch == epoch && link->memory.writer == link->writer))
 		return TIDE_OK;
-	if (link->known < before)
+	if (link->memory.epoch < before)
 		return tide_fail(err, TIDE_ERR_FAILED,
 		                 "sink %s: group %s knew epoch %lld and now says %lld: was it or "
 		                 "its topic removed? The rows of epoch %lld wait in the checkpoint",
 		                 link->options.sink, link->options.id, (long long)before,
-		                 (long long)link->known, (long long)epoch);
+		                 (long long)link->memory.epoch, (long long)epoch);
 	return tide_fail(err, TIDE_ERR_FAILED,
 	                 "sink %s: another process publishes for this checkpoint (group %s says "
 	                 "epoch %lld); was its directory copied? Run only one of them",
-	                 link->options.sink, link->options.id, (long long)link->known);
+	                 link->options.sink, link->options.id, (long long)link->memory.epoch);
 }
 
 /* ---- a transaction ---- */
@@ -461,7 +369,7 @@ int tide_kafka_link_send(struct tide_kafka_link *link, const struct tide_kafka_s
 			return TIDE_OK;
 		if (headers != NULL)
 			rd_kafka_headers_destroy(headers);
-		if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL && advice_for(code) != NULL)
+		if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL && tide_kafka_advice(code) != NULL)
 			return refused(link, topic, msg->bytes, code, err);
 		if (until_us == 0)
 			until_us = in_ms(PUBLISH_MS);
@@ -484,7 +392,7 @@ static int flush(struct tide_kafka_link *link, int64_t until_us, struct tide_err
 	}
 	if (link->failed == 0)
 		return TIDE_OK;
-	if (advice_for(link->why) != NULL)
+	if (tide_kafka_advice(link->why) != NULL)
 		return refused(link, link->failed_topic, link->failed_bytes, link->why, err);
 	return passing(link, link->why, "sending", err);
 }
@@ -492,17 +400,12 @@ static int flush(struct tide_kafka_link *link, int64_t until_us, struct tide_err
 static int send_memory(struct tide_kafka_link *link, int64_t epoch, int64_t until_us,
                        struct tide_error *err)
 {
-	char text[96];
 	rd_kafka_error_t *error;
-	int len = snprintf(text, sizeof text, "tidemark epoch=%" PRId64 " writer=%" PRIx64, epoch,
-	                   link->writer);
-	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+	struct tide_kafka_memory memory = { .epoch = epoch, .writer = link->writer };
+	memcpy(memory.topic, link->home, sizeof memory.topic);
+	rd_kafka_topic_partition_list_t *list = tide_kafka_memory_list(&memory);
 	rd_kafka_consumer_group_metadata_t *group =
 		rd_kafka_consumer_group_metadata_new(link->options.id);
-	rd_kafka_topic_partition_t *at = rd_kafka_topic_partition_list_add(list, link->home, 0);
-	at->offset = epoch < 0 ? 0 : epoch;
-	at->metadata = strdup(text); /* librdkafka frees it with the list. */
-	at->metadata_size = (size_t)len;
 	for (;;) {
 		int ms = left_ms(link, until_us, CALL_MS);
 		error = rd_kafka_send_offsets_to_transaction(handle(link), list, group,
@@ -567,8 +470,8 @@ static int transact(struct tide_kafka_link *link, int64_t epoch, tide_kafka_fill
 	if (rc == TIDE_OK)
 		rc = pass("kafka_committed", err);
 	if (rc == TIDE_OK) {
-		link->known = epoch;
-		link->known_writer = link->writer;
+		link->memory.epoch = epoch;
+		link->memory.writer = link->writer;
 	}
 	return rc;
 }
@@ -589,7 +492,7 @@ int tide_kafka_link_publish(struct tide_kafka_link *link, int64_t epoch, tide_ka
 	int64_t until_us = in_ms(PUBLISH_MS);
 	for (;;) {
 		int rc = ensure(link, epoch, until_us, err);
-		if (rc == TIDE_OK && link->exact && link->known >= epoch)
+		if (rc == TIDE_OK && link->exact && link->memory.epoch >= epoch)
 			return TIDE_OK; /* An end that nobody could tell was a commit. */
 		if (rc == TIDE_OK)
 			rc = transact(link, epoch, fill, arg, until_us, err);
@@ -630,73 +533,6 @@ void tide_kafka_link_warm(struct tide_kafka_link *link, int64_t epoch)
 	link->doubtful = true;
 }
 
-static int topic_state(struct tide_kafka_link *link, const char *topic, int timeout_ms,
-                       rd_kafka_resp_err_t *state, struct tide_error *err)
-{
-	const rd_kafka_metadata_t *meta = NULL;
-	rd_kafka_topic_t *rkt = rd_kafka_topic_new(handle(link), topic, NULL);
-	rd_kafka_resp_err_t code =
-		rkt == NULL ? rd_kafka_last_error()
-			    : rd_kafka_metadata(handle(link), 0, rkt, &meta, timeout_ms);
-	if (rkt != NULL)
-		rd_kafka_topic_destroy(rkt);
-	tide_client_poll(link->client);
-	if (code != 0)
-		return passing(link, code, "asking for a topic", err);
-	*state = meta->topic_cnt == 1 ? meta->topics[0].err
-	                              : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-	rd_kafka_metadata_destroy(meta);
-	return TIDE_OK;
-}
-
-static int topic_find(struct tide_kafka_link *link, const char *topic, struct tide_error *err)
-{
-	int64_t until_us = in_ms(CONNECT_MS), found_us = in_ms(FOUND_MS);
-	for (;;) {
-		rd_kafka_resp_err_t state = 0;
-		int ms = left_ms(link, until_us, CONNECT_MS);
-		int rc = topic_state(link, topic, ms > 0 ? ms : 1, &state, err);
-		if (rc != TIDE_OK)
-			return rc;
-		if (state == RD_KAFKA_RESP_ERR_NO_ERROR)
-			return TIDE_OK;
-		bool missing = state == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-		if (missing && left_ms(link, found_us, 1) == 0)
-			return tide_fail(
-				err, TIDE_ERR_UNAVAILABLE,
-				"sink %s: topic %s does not exist; create it: "
-				"kafka-topics.sh --create --topic %s --bootstrap-server %s",
-				link->options.sink, topic, topic,
-				tide_kafka_brokers(link->options.client));
-		if (!missing && advice_for(state) != NULL)
-			return tide_fail(err, TIDE_ERR_UNAVAILABLE, "sink %s: topic %s: %s; %s",
-			                 link->options.sink, topic, rd_kafka_err2str(state),
-			                 advice_for(state));
-		if (ms == 0)
-			return passing(link, state, topic, err);
-		pause_ms(PAUSE_MS);
-	}
-}
-
-int tide_kafka_link_topic(struct tide_kafka_link *link, const char *topic, struct tide_error *err)
-{
-	for (size_t i = 0; i < link->topic_count; i++)
-		if (strcmp(link->topics[i], topic) == 0)
-			return TIDE_OK;
-	int rc = link->client != NULL ? TIDE_OK : link_up(link, in_ms(CONNECT_MS), err);
-	if (rc == TIDE_OK)
-		rc = topic_find(link, topic, err);
-	if (rc != TIDE_OK)
-		return rc;
-	char **grown = realloc(link->topics, (link->topic_count + 1) * sizeof *grown);
-	if (grown != NULL)
-		link->topics = grown;
-	if (grown == NULL || (grown[link->topic_count] = strdup(topic)) == NULL)
-		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for a topic");
-	link->topic_count++;
-	return TIDE_OK;
-}
-
 int tide_kafka_link_open(struct tide_kafka_link **out,
                          const struct tide_kafka_link_options *options, struct tide_error *err)
 {
@@ -705,20 +541,30 @@ int tide_kafka_link_open(struct tide_kafka_link **out,
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for sink %s", options->sink);
 	link->options = *options;
 	link->exact = options->transactions;
-	link->known = -1;
+	link->memory.epoch = -1;
 	if (getrandom(&link->writer, sizeof link->writer, 0) != (ssize_t)sizeof link->writer)
 		link->writer = (uint64_t)tide_clock_us() << 16 ^ (uint64_t)getpid();
 	if (options->topic != NULL)
 		snprintf(link->home, sizeof link->home, "%s", options->topic);
 	int rc = link_up(link, in_ms(CONNECT_MS), err);
-	if (rc == TIDE_OK && options->topic != NULL)
-		rc = tide_kafka_link_topic(link, options->topic, err);
 	if (rc != TIDE_OK) {
 		tide_kafka_link_close(link);
 		return rc;
 	}
 	*out = link;
 	return TIDE_OK;
+}
+
+struct tide_client *tide_kafka_link_client(struct tide_kafka_link *link, struct tide_error *err)
+{
+	if (link->client == NULL && link_up(link, in_ms(CONNECT_MS), err) != TIDE_OK)
+		return NULL;
+	return link->client;
+}
+
+bool tide_kafka_link_stopping(struct tide_kafka_link *link)
+{
+	return stopping(link);
 }
 
 bool tide_kafka_link_exact(const struct tide_kafka_link *link)
@@ -728,7 +574,7 @@ bool tide_kafka_link_exact(const struct tide_kafka_link *link)
 
 int64_t tide_kafka_link_known(const struct tide_kafka_link *link)
 {
-	return link->known;
+	return link->memory.epoch;
 }
 
 void tide_kafka_link_close(struct tide_kafka_link *link)
@@ -736,8 +582,5 @@ void tide_kafka_link_close(struct tide_kafka_link *link)
 	if (link == NULL)
 		return;
 	drop(link);
-	for (size_t i = 0; i < link->topic_count; i++)
-		free(link->topics[i]);
-	free(link->topics);
 	free(link);
 }

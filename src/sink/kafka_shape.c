@@ -38,50 +38,6 @@ int tide_kafka_shape_read(struct tide_kafka_shape *shape, const struct tide_opti
 	}
 }
 
-static int find(const struct tide_schema *schema, const char *name, size_t len,
-                struct tide_error *err)
-{
-	for (int c = 0; c < schema->count; c++)
-		if (strlen(schema->columns[c].name) == len &&
-		    memcmp(schema->columns[c].name, name, len) == 0)
-			return c;
-	return tide_fail(err, TIDE_ERR_CHECKPOINT,
-	                 "the rows have no column %.*s: they were decided by another version of "
-	                 "this job",
-	                 (int)len, name);
-}
-
-static void json_add(struct tide_kafka_places *places, const struct tide_schema *schema, int c)
-{
-	int n = places->json_count++;
-	const char *name = schema->columns[c].name;
-	places->json[n] = c;
-	places->name_at[n] = places->names.len;
-	tide_buf_put(&places->names, n > 0 ? "," : "{", 1);
-	tide_cell_json_text(&places->names, name, strlen(name));
-	tide_buf_put(&places->names, ":", 1);
-	places->name_at[n + 1] = places->names.len;
-}
-
-/* All columns but those that begin with '@': they are the sink's own. */
-static int find_json(struct tide_kafka_places *places, const char *columns,
-                     const struct tide_schema *schema, struct tide_error *err)
-{
-	for (int c = 0; columns == NULL && c < schema->count; c++)
-		if (schema->columns[c].name[0] != '@')
-			json_add(places, schema, c);
-	while (columns != NULL) {
-		size_t len = strcspn(columns, ",");
-		int c = find(schema, columns, len, err);
-		if (c < 0)
-			return c;
-		json_add(places, schema, c);
-		columns = columns[len] == ',' ? columns + len + 1 : NULL;
-	}
-	return places->names.failed ? tide_fail(err, TIDE_ERR_NOMEM, "no memory for names")
-	                            : TIDE_OK;
-}
-
 int tide_kafka_places_find(struct tide_kafka_places *places, const struct tide_kafka_shape *shape,
                            const struct tide_schema *schema, struct tide_error *err)
 {
@@ -97,22 +53,24 @@ int tide_kafka_places_find(struct tide_kafka_places *places, const struct tide_k
 	*places = (struct tide_kafka_places){ 0 };
 	for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
 		const char *name = wanted[i].name;
-		*wanted[i].place = name == NULL ? -1 : find(schema, name, strlen(name), err);
+		*wanted[i].place =
+			name == NULL ? -1 : tide_json_row_column(schema, name, strlen(name), err);
 		if (name != NULL && *wanted[i].place < 0)
 			return TIDE_ERR_CHECKPOINT;
 	}
 	for (int i = 0; i < shape->header_count; i++) {
-		places->headers[i] =
-			find(schema, shape->headers[i].column, shape->headers[i].column_len, err);
+		places->headers[i] = tide_json_row_column(schema, shape->headers[i].column,
+		                                          shape->headers[i].column_len, err);
 		if (places->headers[i] < 0)
 			return TIDE_ERR_CHECKPOINT;
 	}
-	return shape->value == NULL ? find_json(places, shape->columns, schema, err) : TIDE_OK;
+	return shape->value == NULL ? tide_json_row_init(&places->json, schema, shape->columns, err)
+	                            : TIDE_OK;
 }
 
 void tide_kafka_places_fini(struct tide_kafka_places *places)
 {
-	tide_buf_fini(&places->names);
+	tide_json_row_fini(&places->json);
 }
 
 /* Text and bytes as they are, everything else as JSON has it, without quotes.
@@ -137,15 +95,8 @@ static struct tide_slice plain(const struct tide_rows *rows, uint32_t row, int c
 static struct tide_slice json_of(const struct tide_kafka_places *places,
                                  const struct tide_rows *rows, uint32_t row, struct tide_buf *text)
 {
-	const struct tide_schema *schema = tide_rows_schema(rows);
 	size_t from = text->len;
-	for (int i = 0; i < places->json_count; i++) {
-		int c = places->json[i];
-		tide_buf_put(text, places->names.p + places->name_at[i],
-		             places->name_at[i + 1] - places->name_at[i]);
-		tide_cell_json(text, schema->columns[c].type, tide_rows_cell(rows, row, c));
-	}
-	tide_buf_put(text, places->json_count > 0 ? "}" : "{}", places->json_count > 0 ? 1 : 2);
+	tide_json_row_put(&places->json, rows, row, text);
 	if (text->failed)
 		return (struct tide_slice){ "", 0 };
 	return (struct tide_slice){ text->p + from, text->len - from };
@@ -156,11 +107,8 @@ static struct tide_slice json_of(const struct tide_kafka_places *places,
 static bool reserve(const struct tide_kafka_places *places, const struct tide_rows *rows,
                     uint32_t row, struct tide_buf *text)
 {
-	size_t most = 64 * (size_t)(TIDE_KAFKA_HEADERS_MAX + 3) + places->names.len + 2;
-	for (int i = 0; i < places->json_count; i++) {
-		struct tide_cell cell = tide_rows_cell(rows, row, places->json[i]);
-		most += 64 + 6 * (cell.len > 0 ? (size_t)cell.len : 0);
-	}
+	size_t most = 64 * (size_t)(TIDE_KAFKA_HEADERS_MAX + 3) +
+	              tide_json_row_bytes_max(&places->json, rows, row);
 	tide_buf_clear(text);
 	return tide_buf_reserve(text, most);
 }

@@ -7,11 +7,13 @@
 #include <string.h>
 
 #include "sink/console.h"
+#include "sink/files.h"
 #include "sink/kafka.h"
 
 static const struct tide_sink_ops *const sinks[] = {
 	&tide_console_ops,
 	&tide_kafka_sink_ops,
+	&tide_files_ops,
 };
 
 const struct tide_sink_ops *tide_sink_find(const char *kind)

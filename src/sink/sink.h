@@ -35,6 +35,8 @@ struct tide_sink_ops {
 	/* The newest epoch it remembers to have published, or -1: none. Asked of
 	 * those that are exactly-once. */
 	int (*last_epoch)(struct tide_sink *sink, int64_t *epoch, struct tide_error *err);
+	/* What is known to be published; no rows came yet. NULL: nothing to do. */
+	void (*resume)(struct tide_sink *sink, int64_t epoch);
 	/* Before the decision: what can be known here to be refused later. NULL: nothing. */
 	int (*check)(struct tide_sink *sink, const struct tide_rows *rows, struct tide_error *err);
 	/* All rows of one epoch, or of several that it catches up with: through
@@ -47,7 +49,9 @@ struct tide_sink_ops {
 
 struct tide_sink {
 	const struct tide_sink_ops *ops;
-	bool exactly_once; /* or says "at-least-once"; settled by open */
+	/* Settled by open. */
+	bool exactly_once; /* or says "at-least-once" */
+	int64_t every_ms;  /* wants epochs gathered so long before a publish; 0: each */
 };
 
 /* The sink of a kind, or NULL. */

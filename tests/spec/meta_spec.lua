@@ -86,7 +86,7 @@ describe("the stubs for editors know", function()
    each("every method of records", names_in("record", "function methods%.([%w_]+)"),
         "function Record:NAME%(")
    local classes = { kafka = "KafkaOptions", kafka_sink = "KafkaSinkOptions",
-                     console = "ConsoleOptions", job = "JobOptions" }
+                     files = "FilesOptions", console = "ConsoleOptions", job = "JobOptions" }
    for kind, known in pairs(options.kinds) do
       each("every option of " .. (classes[kind] or kind), known, "%-%-%-@field NAME%??[ ?]",
            "[{,] NAME%??:")

@@ -86,3 +86,28 @@ describe("tide.kafka as a sink", function()
          'the sink "kafka:a" is there twice')
    end)
 end)
+
+describe("tide.files", function()
+   it("takes a path", function()
+      local out = output 'tide.files { path = "data/out" }'
+      assert.are.equal("files", out.sink)
+      assert.are.equal("files:data/out", out.name)
+      assert.are.same({ path = "data/out", format = "json", mode = "append" }, out.options)
+      out = output 'tide.files { path = "o", every = "1m", format = "json", name = "mine" }'
+      assert.are.equal("mine", out.name)
+      assert.are.equal("1m", out.options.every)
+   end)
+
+   it("takes rows that change, but no whole states", function()
+      local out = output('tide.files { path = "o" }', 's:group_by("name"):count()')
+      assert.are.equal("update", out.options.mode)
+      refuses('tide.files { path = "o", mode = "complete" }',
+              'mode = "complete" puts out the whole result', 'use mode = "update"')
+   end)
+
+   it("is refused with the reason", function()
+      refuses("tide.files { }", "tide.files wants a path", "job.lua:5")
+      refuses('tide.files { path = "o", format = "csv" }', 'format must be one of "json"')
+      refuses('tide.files { path = "o", every = "often" }', "every must be a time span")
+   end)
+end)

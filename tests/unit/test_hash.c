@@ -38,6 +38,24 @@ static void nothing_can_be_hashed_too(void **state)
 	assert_int_equal(tide_hash(NULL, 0, 0), 0x2D06800538D394C2);
 }
 
+static void pieces_make_the_hash_of_the_whole(void **state)
+{
+	(void)state;
+	unsigned char bytes[5000];
+	for (size_t i = 0; i < sizeof bytes; i++)
+		bytes[i] = (unsigned char)(i * 13);
+	struct tide_hasher *hasher = tide_hasher_new();
+	assert_non_null(hasher);
+	for (size_t at = 0, n = 0; at < sizeof bytes; at += n) {
+		assert_int_equal(tide_hasher_sum(hasher), tide_hash(bytes, at, 0));
+		n = at % 700 + 1 < sizeof bytes - at ? at % 700 + 1 : sizeof bytes - at;
+		tide_hasher_add(hasher, bytes + at, n);
+	}
+	assert_int_equal(tide_hasher_sum(hasher), tide_hash(bytes, sizeof bytes, 0));
+	tide_hasher_free(hasher);
+	tide_hasher_free(NULL);
+}
+
 static void the_seed_matters(void **state)
 {
 	(void)state;
@@ -49,6 +67,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_hash_is_xxh3_for_ever),
 		cmocka_unit_test(nothing_can_be_hashed_too),
+		cmocka_unit_test(pieces_make_the_hash_of_the_whole),
 		cmocka_unit_test(the_seed_matters),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -158,6 +158,13 @@ function Aggregate:as(name) end
 ---@field brokers? string
 ---@field exactly_once? boolean default true: in transactions
 
+---@class tide.FilesOptions
+---@field path string the folder
+---@field format? "json"
+---@field every? string "10s": epochs are gathered so long
+---@field mode? "append"|"update"
+---@field name? string
+
 ---@class tide.ConsoleOptions
 ---@field mode? "append"|"update"|"complete"
 ---@field rows? integer
@@ -186,6 +193,11 @@ function tide.kafka(options) end
 ---@param options? tide.ConsoleOptions
 ---@return tide.Endpoint
 function tide.console(options) end
+
+--- Rows as JSON lines in the files of a folder: whole files only, each row once.
+---@param options tide.FilesOptions
+---@return tide.Endpoint
+function tide.files(options) end
 
 ---@param options tide.JobOptions
 function tide.job(options) end

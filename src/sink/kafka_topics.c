@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The topics that rows go to: that they exist, and what they refuse. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "sink/kafka_inside.h"
+
+enum { REQUEST_MS = 5000, FOUND_US = 5000000, PAUSE_MS = 100 };
+
+/* TIDE_OK with a state: whether the topic is there is for the caller to judge. */
+static int ask(struct tide_client *client, const char *name, rd_kafka_resp_err_t *state,
+               struct tide_error *err)
+{
+	const rd_kafka_metadata_t *meta = NULL;
+	rd_kafka_t *rk = tide_client_handle(client);
+	rd_kafka_topic_t *rkt = rd_kafka_topic_new(rk, name, NULL);
+	rd_kafka_resp_err_t code = rkt == NULL ? rd_kafka_last_error()
+	                                       : rd_kafka_metadata(rk, 0, rkt, &meta, REQUEST_MS);
+	if (rkt != NULL)
+		rd_kafka_topic_destroy(rkt);
+	tide_client_poll(client);
+	if (code != 0)
+		return tide_client_fail(client, code, "asking for a topic", err);
+	*state = meta->topic_cnt == 1 ? meta->topics[0].err
+	                              : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+	rd_kafka_metadata_destroy(meta);
+	return TIDE_OK;
+}
+
+static int wait_for(struct tide_kafka_link *link, const char *sink,
+                    const struct tide_options *options, const char *name, struct tide_error *err)
+{
+	int64_t until_us = tide_clock_mono_us() + FOUND_US;
+	for (;;) {
+		rd_kafka_resp_err_t state = 0;
+		struct tide_client *client = tide_kafka_link_client(link, err);
+		int rc = client == NULL ? TIDE_ERR_UNAVAILABLE : ask(client, name, &state, err);
+		if (rc != TIDE_OK || state == RD_KAFKA_RESP_ERR_NO_ERROR)
+			return rc;
+		bool missing = state == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+		bool over = tide_clock_mono_us() > until_us || tide_kafka_link_stopping(link);
+		if (missing && over)
+			return tide_fail(
+				err, TIDE_ERR_UNAVAILABLE,
+				"sink %s: topic %s does not exist; create it: "
+				"kafka-topics.sh --create --topic %s --bootstrap-server %s",
+				sink, name, name, tide_kafka_brokers(options));
+		if (!missing && tide_kafka_advice(state) != NULL)
+			return tide_fail(err, TIDE_ERR_UNAVAILABLE, "sink %s: topic %s: %s; %s",
+			                 sink, name, rd_kafka_err2str(state),
+			                 tide_kafka_advice(state));
+		if (over)
+			return tide_client_fail(client, state, name, err);
+		nanosleep(&(struct timespec){ 0, PAUSE_MS * 1000000L }, NULL);
+	}
+}
+
+static void read_configs(struct tide_kafka_topic *topic, const rd_kafka_ConfigResource_t *resource)
+{
+	size_t count = 0;
+	const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resource, &count);
+	for (size_t i = 0; i < count; i++) {
+		const char *name = rd_kafka_ConfigEntry_name(entries[i]);
+		const char *value = rd_kafka_ConfigEntry_value(entries[i]);
+		if (value != NULL && strcmp(name, "max.message.bytes") == 0)
+			topic->bytes_max = strtoll(value, NULL, 10);
+		if (value != NULL && strcmp(name, "cleanup.policy") == 0)
+			topic->compacted = strstr(value, "compact") != NULL;
+	}
+}
+
+/* What the topic refuses, as far as we may know it: without DescribeConfigs
+ * the broker tells later. */
+static void describe(struct tide_client *client, struct tide_kafka_topic *topic)
+{
+	rd_kafka_t *rk = tide_client_handle(client);
+	rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+	rd_kafka_AdminOptions_t *options =
+		rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+	rd_kafka_ConfigResource_t *resource =
+		rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic->name);
+	rd_kafka_AdminOptions_set_request_timeout(options, REQUEST_MS, NULL, 0);
+	rd_kafka_DescribeConfigs(rk, &resource, 1, options, queue);
+	rd_kafka_event_t *event = rd_kafka_queue_poll(queue, REQUEST_MS + PAUSE_MS);
+	size_t count = 0;
+	const rd_kafka_ConfigResource_t **found =
+		event == NULL || rd_kafka_event_error(event) != 0
+			? NULL
+			: rd_kafka_DescribeConfigs_result_resources(
+				  rd_kafka_event_DescribeConfigs_result(event), &count);
+	if (count == 1 && rd_kafka_ConfigResource_error(found[0]) == 0)
+		read_configs(topic, found[0]);
+	else
+		tide_log(TIDE_DEBUG, "the settings of topic %s are not known", topic->name);
+	if (event != NULL)
+		rd_kafka_event_destroy(event);
+	rd_kafka_ConfigResource_destroy(resource);
+	rd_kafka_AdminOptions_destroy(options);
+	rd_kafka_queue_destroy(queue);
+}
+
+static int add(struct tide_kafka_topics *topics, struct tide_slice name,
+               struct tide_kafka_topic **out, struct tide_error *err)
+{
+	struct tide_kafka_topic *grown =
+		realloc(topics->items, (topics->count + 1) * sizeof *grown);
+	char *copy = strndup(name.p, name.len);
+	if (grown != NULL)
+		topics->items = grown;
+	if (grown == NULL || copy == NULL) {
+		free(copy);
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for a topic");
+	}
+	*out = &grown[topics->count++];
+	**out = (struct tide_kafka_topic){ .name = copy };
+	return TIDE_OK;
+}
+
+static bool is_topic_name(struct tide_slice name)
+{
+	static const char allowed[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+	if (name.p == NULL || name.len == 0 || name.len >= TIDE_KAFKA_TOPIC_MAX ||
+	    (name.p[0] == '.' && (name.len == 1 || (name.len == 2 && name.p[1] == '.'))))
+		return false;
+	for (size_t i = 0; i < name.len; i++)
+		if (name.p[i] == '\0' || strchr(allowed, name.p[i]) == NULL)
+			return false;
+	return true;
+}
+
+int tide_kafka_topics_find(struct tide_kafka_topics *topics, struct tide_kafka_link *link,
+                           const char *sink, const struct tide_options *client,
+                           struct tide_slice name, const struct tide_kafka_topic **out,
+                           struct tide_error *err)
+{
+	struct tide_kafka_topic *topic = NULL;
+	for (size_t i = 0; i < topics->count; i++) {
+		*out = &topics->items[i];
+		if (strlen((*out)->name) == name.len && memcmp((*out)->name, name.p, name.len) == 0)
+			return TIDE_OK;
+	}
+	if (!is_topic_name(name))
+		return tide_fail(err, TIDE_ERR_FAILED,
+		                 "sink %s: \"%.*s\" is no name for a topic; nothing was decided",
+		                 sink, name.p == NULL ? 0 : (int)name.len, name.p);
+	int rc = add(topics, name, &topic, err);
+	if (rc == TIDE_OK)
+		rc = wait_for(link, sink, client, topic->name, err);
+	struct tide_client *open = rc == TIDE_OK ? tide_kafka_link_client(link, err) : NULL;
+	if (open == NULL) {
+		if (topic != NULL)
+			free(topics->items[--topics->count].name);
+		return rc != TIDE_OK ? rc : TIDE_ERR_UNAVAILABLE;
+	}
+	describe(open, topic);
+	*out = topic;
+	return TIDE_OK;
+}
+
+void tide_kafka_topics_close(struct tide_kafka_topics *topics)
+{
+	for (size_t i = 0; i < topics->count; i++)
+		free(topics->items[i].name);
+	free(topics->items);
+	*topics = (struct tide_kafka_topics){ 0 };
+}
