@@ -162,13 +162,17 @@ local function settle_condition(given, row, numbers)
 end
 
 --- Settle an aggregate: { as, spec, columns = { number of column, … }, text }.
---- The first `values` columns are added, the others are of its condition.
-function M.settle(aggregate, row)
+--- The first `values` columns are added, the others are of its condition. Where
+--- the rows have an event time, `event_time` is the name of its column.
+function M.settle(aggregate, row, event_time)
    local given = facts[aggregate]
-   local numbers = {}
-   local columns = find_all(row, given.columns, "tide." .. given.name, numbers)
+   local numbers, values = {}, { unpack(given.columns) }
+   if given.in_order and #values == 1 then
+      values[2] = event_time
+   end
+   local columns = find_all(row, values, "tide." .. given.name, numbers)
    local condition = given.condition and settle_condition(given, row, numbers)
-   local list = { unpack(given.columns) }
+   local list = values
    for _, name in ipairs(given.condition and given.condition.columns or {}) do
       list[#list + 1] = name
    end

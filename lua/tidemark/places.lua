@@ -2,10 +2,10 @@
 -- Values by the order of their rows: the first, the last, and a mean of the last
 -- few.
 --
--- Rows are ordered by a column that the job names, else by the record's
--- timestamp; ties by topic (a hash of its name), partition, offset, and within a
--- record by the order of its rows. All of that is kept, so that the answer does
--- not depend on who read what when.
+-- Rows are ordered by a column that the job names, else by event time where there
+-- is one, else by the record's timestamp; ties by topic (a hash of its name),
+-- partition, offset, and within a record by the order of its rows. All of that is
+-- kept, so that the answer does not depend on who read what when.
 local ffi = require "ffi"
 local arguments = require "tidemark.arguments"
 local kept = require "tidemark.kept"
@@ -214,7 +214,7 @@ for _, name in ipairs { "first", "last" } do
       local given = arguments.options(name, options, { "by", "max_bytes" })
       local most = kept.text_max(name, given)
       return { name = name, columns = { column, given.by }, label = name .. "_" .. column,
-               spec_of = function(columns)
+               in_order = true, spec_of = function(columns)
          check_order(name, columns[2])
          return edge(name, columns[1], columns[2], most)
       end }
@@ -231,7 +231,7 @@ function M.moving_avg(column, points, options)
    end
    local given = arguments.options("moving_avg", options, { "by" })
    return { name = "moving_avg", columns = { column, given.by }, label = "moving_avg_" .. column,
-            spec_of = function(columns)
+            in_order = true, spec_of = function(columns)
       arguments.numeric("moving_avg", columns[1])
       check_order("moving_avg", columns[2])
       return moving_mean(points, columns[1], columns[2])

@@ -202,7 +202,8 @@ function checks.aggregate(program, fact, group)
    end
    local list, offset, kinds, sharing = {}, 0, {}, {}
    for i, aggregate in ipairs(fact.list) do
-      local settled = at(aggregates.facts(aggregate), aggregates.settle, aggregate, row)
+      local settled = at(aggregates.facts(aggregate), aggregates.settle, aggregate, row,
+                         group.event_time)
       local shared = settled.share and sharing[settled.share]
       if settled.spec.windowed and not group.window then
          errors.at(settled.path, settled.line, "%s", settled.spec.windowed)

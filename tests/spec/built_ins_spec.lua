@@ -303,6 +303,18 @@ describe("the first and the last", function()
       end
    end)
 
+   it("are so by event time where the stream has one", function()
+      local aggregates, schema = require "tidemark.aggregates", require "tidemark.schema"
+      local row = schema.parse({ "v:int", "ts:timestamp", "n:int" }, nil, "a row")
+      local made = aggregates.built_in
+      for _, given in ipairs { made.first "v", made.last "v", made.moving_avg("v", 2) } do
+         assert.are.same({ 1, 2 }, aggregates.settle(given, row, "ts").columns)
+         assert.are.same({ 1 }, aggregates.settle(given, row).columns)
+      end
+      assert.are.same({ 1, 3 }, aggregates.settle(made.last("v", { by = "n" }), row, "ts").columns)
+      assert.are.same({ 1 }, aggregates.settle(made.sum "v", row, "ts").columns)
+   end)
+
    it("of the rows of one record are so in their order", function()
       local steps = [[:flat_map(function(_, emit) emit("a", 1) emit("a", 2) emit("a", 3) end,
          { "k", "v:int" }):group_by("k"):aggregate { tide.first "v", tide.last "v" }]]
