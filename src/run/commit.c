@@ -322,7 +322,9 @@ static int open_outlet(struct tide_commit *commit, int output, struct tide_error
 	const struct tide_plan_output *plan = &options->plan->outputs[output];
 	struct outlet *outlet = &commit->outlets[output];
 	const char *mode = tide_option_get(&plan->options, "mode");
-	const struct tide_sink_ops *ops = tide_sink_find(plan->sink);
+	const struct tide_harness *harness = options->settings->harness;
+	const struct tide_sink_ops *ops =
+		harness != NULL ? harness->sink : tide_sink_find(plan->sink);
 	outlet->name = plan->name;
 	outlet->mode = tide_sink_mode_of(mode ? mode : "append");
 	outlet->muted = options->settings->muted && strcmp(plan->sink, "console") == 0;
@@ -341,6 +343,7 @@ static int open_outlet(struct tide_commit *commit, int output, struct tide_error
 		.checkpoint_id = tide_checkpoint_meta(options->checkpoint)->checkpoint_id,
 		.client = &commit->client,
 		.stop = options->stop,
+		.arg = harness != NULL ? harness->sink_arg : NULL,
 	};
 	int rc = ops->open(&outlet->sink, &sink, err);
 	if (rc == TIDE_OK)

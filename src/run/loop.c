@@ -579,16 +579,21 @@ static void close_all(struct loop *loop)
 	free(loop->update_outputs);
 }
 
-int tide_loop_run(const struct tide_loop_options *options, struct tide_error *err)
+static void loop_init(struct loop *loop, const struct tide_loop_options *options)
 {
-	struct loop *loop = calloc(1, sizeof *loop);
-	if (loop == NULL)
-		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to run");
 	assert(options->settings->workers > 0 && options->settings->batch_records_max > 0);
 	loop->options = *options;
 	loop->settings = options->settings;
 	loop->plan = options->plan;
 	loop->began_us = loop->busy_us = tide_clock_mono_us();
+}
+
+int tide_loop_run(const struct tide_loop_options *options, struct tide_error *err)
+{
+	struct loop *loop = calloc(1, sizeof *loop);
+	if (loop == NULL)
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to run");
+	loop_init(loop, options);
 	int rc = open_all(loop, err);
 	while (rc == TIDE_OK && !stopping(loop) && !bounded_done(loop))
 		rc = turn(loop, err);
@@ -600,4 +605,58 @@ int tide_loop_run(const struct tide_loop_options *options, struct tide_error *er
 	close_all(loop);
 	free(loop);
 	return rc;
+}
+
+/* --- in steps -------------------------------------------------------------------- */
+
+struct tide_loop {
+	struct loop loop;
+};
+
+int tide_loop_open(const struct tide_loop_options *options, struct tide_loop **out,
+                   struct tide_error *err)
+{
+	struct tide_loop *steps = calloc(1, sizeof *steps);
+	if (steps == NULL)
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to run");
+	loop_init(&steps->loop, options);
+	int rc = open_all(&steps->loop, err);
+	if (rc != TIDE_OK) {
+		tide_loop_close(steps, false, NULL);
+		return rc;
+	}
+	*out = steps;
+	return TIDE_OK;
+}
+
+int tide_loop_step(struct tide_loop *steps, bool *ran, struct tide_error *err)
+{
+	struct loop *loop = &steps->loop;
+	int64_t before = loop->meta.epoch;
+	int rc = discover(loop, true, err);
+	if (rc == TIDE_OK)
+		rc = tide_partitions_ends(&loop->partitions, err);
+	if (rc == TIDE_OK && plan_ranges(loop) > 0)
+		rc = run_epoch(loop, err);
+	if (rc == TIDE_OK)
+		rc = tide_commit_wait(loop->commit, err);
+	*ran = rc == TIDE_OK && loop->meta.epoch != before;
+	return rc;
+}
+
+int tide_loop_close(struct tide_loop *steps, bool clean, struct tide_error *err)
+{
+	int rc = TIDE_OK;
+	if (steps == NULL)
+		return rc;
+	if (clean)
+		rc = tide_commit_settle(steps->loop.commit, err);
+	close_all(&steps->loop);
+	free(steps);
+	return rc;
+}
+
+const struct tide_meta *tide_loop_meta(const struct tide_loop *steps)
+{
+	return &steps->loop.meta;
 }

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "base/error.h"
+#include "checkpoint/checkpoint.h"
 #include "job/vm.h"
 #include "record/plan.h"
 #include "run/board.h"
@@ -21,5 +22,16 @@ struct tide_loop_options {
 };
 
 int tide_loop_run(const struct tide_loop_options *options, struct tide_error *err);
+
+/* The same in steps, for tests: nothing happens between them. */
+struct tide_loop;
+int tide_loop_open(const struct tide_loop_options *options, struct tide_loop **out,
+                   struct tide_error *err);
+/* One epoch over what is there, decided and published; *ran: there was one. */
+int tide_loop_step(struct tide_loop *loop, bool *ran, struct tide_error *err);
+/* Clean: what the sinks have published goes on record; else it is a crash. */
+int tide_loop_close(struct tide_loop *loop, bool clean, struct tide_error *err);
+/* Of the newest epoch. */
+const struct tide_meta *tide_loop_meta(const struct tide_loop *loop);
 
 #endif

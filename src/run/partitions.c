@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "source/kafka.h"
+#include "source/memory.h"
 
 /* The options of an input, with what the command line overrides. */
 static int open_source(struct tide_partitions *partitions, int input, struct tide_error *err)
@@ -34,7 +35,10 @@ static int open_source(struct tide_partitions *partitions, int input, struct tid
 	for (int i = 0; ok && settings->rdkafka != NULL && i < settings->rdkafka->count; i++)
 		ok = tide_option_set(&options, settings->rdkafka->items[i].key,
 		                     settings->rdkafka->items[i].value);
-	if (ok)
+	if (ok && settings->harness != NULL)
+		rc = tide_memory_open(settings->harness->memory, &options,
+		                      &partitions->sources[input], err);
+	else if (ok)
 		rc = tide_kafka_open(&options, &partitions->sources[input], err);
 	else
 		rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for the source");

@@ -8,6 +8,16 @@
 
 #include "record/plan.h"
 
+struct tide_memory;
+struct tide_sink_ops;
+
+/* What stands in for the outside world when a job is tested. */
+struct tide_harness {
+	struct tide_memory *memory;       /* every source reads it */
+	const struct tide_sink_ops *sink; /* every output goes there … */
+	void *sink_arg;                   /* … and this to its open */
+};
+
 struct tide_settings {
 	const char *job_path;
 	const char *lua_dir;
@@ -35,6 +45,7 @@ struct tide_settings {
 	bool muted;           /* console sinks take no rows */
 	bool result_terminal; /* stdout is one */
 	bool jit_off;
+	const struct tide_harness *harness; /* NULL: the real world */
 };
 
 #endif

@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A job under test. */
+#include "run/testing.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "run/loop.h"
+#include "sink/sink.h"
+#include "source/memory.h"
+
+/* As src/job/ffi.c does it: types and entries that cannot be of two versions. */
+__asm__(".section .rodata\n"
+        ".type tide_testing_abi_text, @object\n"
+        "tide_testing_abi_text:\n"
+        ".incbin \"src/run/testing.h\"\n"
+        ".byte 0\n"
+        ".size tide_testing_abi_text, . - tide_testing_abi_text\n"
+        ".previous\n");
+extern const char tide_testing_abi_text[] __attribute__((visibility("hidden")));
+
+const char *tide_testing_abi(void)
+{
+	return tide_testing_abi_text;
+}
+
+enum { MEMORY_BYTES = 256 << 20, NAMES_MAX = TIDE_OUTPUTS_MAX };
+
+/* What an output has got, and what it remembers of it: exactly-once. */
+struct kept {
+	char *name;
+	int64_t epoch;
+	struct tide_rows *rows;
+};
+
+struct tide_testing {
+	struct tide_memory *memory;
+	struct kept kept[NAMES_MAX];
+	int kept_count;
+	struct tide_harness harness;
+	struct tide_settings settings;
+	struct tide_options set;
+	char *job_path, *lua_dir, *checkpoint_dir, *from;
+	struct tide_vm *vm;
+	struct tide_plan *plan;
+	struct tide_board *board;
+	struct tide_loop *loop;
+	atomic_int stop;
+	struct tide_error err;
+};
+
+/* --- the sink -------------------------------------------------------------------- */
+
+struct keeper {
+	struct tide_sink pub;
+	struct kept *kept;
+};
+
+static struct kept *kept_find(struct tide_testing *testing, const char *name)
+{
+	for (int i = 0; i < testing->kept_count; i++)
+		if (strcmp(testing->kept[i].name, name) == 0)
+			return &testing->kept[i];
+	return NULL;
+}
+
+static int keeper_open(struct tide_sink **out, const struct tide_sink_options *options,
+                       struct tide_error *err)
+{
+	struct tide_testing *testing = options->arg;
+	struct keeper *keeper = calloc(1, sizeof *keeper);
+	struct kept *kept = kept_find(testing, options->output->name);
+	if (keeper != NULL && kept == NULL && testing->kept_count < NAMES_MAX) {
+		kept = &testing->kept[testing->kept_count];
+		kept->name = strdup(options->output->name);
+		kept->epoch = -1;
+		testing->kept_count += kept->name != NULL;
+	}
+	if (kept != NULL && kept->rows == NULL)
+		kept->rows = tide_rows_new(options->output->row);
+	if (keeper == NULL || kept == NULL || kept->name == NULL || kept->rows == NULL) {
+		free(keeper);
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for a sink");
+	}
+	keeper->pub.ops = testing->harness.sink;
+	keeper->pub.exactly_once = true;
+	keeper->kept = kept;
+	*out = &keeper->pub;
+	return TIDE_OK;
+}
+
+static int keeper_last(struct tide_sink *sink, int64_t *epoch, struct tide_error *err)
+{
+	(void)err;
+	*epoch = ((struct keeper *)sink)->kept->epoch;
+	return TIDE_OK;
+}
+
+static int keeper_publish(struct tide_sink *sink, int64_t epoch, const struct tide_rows *rows,
+                          struct tide_error *err)
+{
+	struct kept *kept = ((struct keeper *)sink)->kept;
+	if (!tide_rows_extend(kept->rows, rows))
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for rows");
+	kept->epoch = epoch;
+	return TIDE_OK;
+}
+
+static void keeper_close(struct tide_sink *sink)
+{
+	free(sink);
+}
+
+static const struct tide_sink_ops keeper_ops = {
+	.kind = "test",
+	.modes = TIDE_MODE_APPEND | TIDE_MODE_UPDATE | TIDE_MODE_COMPLETE,
+	.open = keeper_open,
+	.last_epoch = keeper_last,
+	.publish = keeper_publish,
+	.close = keeper_close,
+};
+
+/* --- life ------------------------------------------------------------------------ */
+
+struct tide_testing *tide_testing_new(int32_t partitions)
+{
+	struct tide_testing *testing = calloc(1, sizeof *testing);
+	if (testing == NULL)
+		return NULL;
+	testing->memory = tide_memory_new(partitions);
+	tide_log_init(&(struct tide_log_options){ .level = TIDE_WARN });
+	testing->harness = (struct tide_harness){ testing->memory, &keeper_ops, testing };
+	if (testing->memory == NULL) {
+		free(testing);
+		return NULL;
+	}
+	return testing;
+}
+
+static void let_go(struct tide_testing *testing)
+{
+	tide_vm_free(testing->vm);
+	tide_plan_free(testing->plan);
+	tide_board_free(testing->board);
+	free(testing->job_path);
+	free(testing->lua_dir);
+	free(testing->checkpoint_dir);
+	free(testing->from);
+	testing->vm = NULL;
+	testing->plan = NULL;
+	testing->board = NULL;
+	testing->job_path = testing->lua_dir = testing->checkpoint_dir = testing->from = NULL;
+}
+
+void tide_testing_free(struct tide_testing *testing)
+{
+	if (testing == NULL)
+		return;
+	tide_testing_stop(testing, false);
+	for (int i = 0; i < testing->kept_count; i++) {
+		free(testing->kept[i].name);
+		tide_rows_free(testing->kept[i].rows);
+	}
+	tide_memory_free(testing->memory);
+	free(testing);
+}
+
+const char *tide_testing_error(const struct tide_testing *testing)
+{
+	return testing->err.text;
+}
+
+static bool copy_options(struct tide_testing *testing, const struct tide_testing_options *options)
+{
+	testing->job_path = strdup(options->job_path);
+	testing->lua_dir = strdup(options->lua_dir);
+	testing->checkpoint_dir = strdup(options->checkpoint_dir);
+	testing->from = options->from != NULL ? strdup(options->from) : NULL;
+	testing->settings = (struct tide_settings){
+		.job_path = testing->job_path,
+		.lua_dir = testing->lua_dir,
+		.checkpoint_dir = testing->checkpoint_dir,
+		.brokers_default = "memory",
+		.from = testing->from,
+		.format = "json",
+		.set = &testing->set,
+		.workers = options->workers,
+		.memory_bytes = MEMORY_BYTES,
+		.batch_records_max =
+			options->batch_records_max > 0 ? options->batch_records_max : INT64_MAX,
+		.fail_on_data_loss = true,
+		.jit_off = options->jit_off,
+		.harness = &testing->harness,
+	};
+	return testing->job_path != NULL && testing->lua_dir != NULL &&
+	       testing->checkpoint_dir != NULL && (options->from == NULL || testing->from != NULL);
+}
+
+static int load(struct tide_testing *testing)
+{
+	struct tide_vm_options vm = {
+		.lua_dir = testing->lua_dir,
+		.jit_off = testing->settings.jit_off,
+		.set = &testing->set,
+	};
+	int rc = tide_vm_new(&vm, &testing->vm, &testing->err);
+	testing->plan = tide_plan_new();
+	if (rc == TIDE_OK && testing->plan == NULL)
+		rc = tide_fail(&testing->err, TIDE_ERR_NOMEM, "no memory for a plan");
+	if (rc == TIDE_OK)
+		rc = tide_vm_load(testing->vm, testing->job_path, testing->plan, &testing->err);
+	if (rc != TIDE_OK)
+		return rc;
+	testing->board = tide_board_new(testing->plan->job, NULL, testing->settings.workers, NULL);
+	return testing->board != NULL
+	               ? TIDE_OK
+	               : tide_fail(&testing->err, TIDE_ERR_NOMEM, "no memory to run");
+}
+
+bool tide_testing_start(struct tide_testing *testing, const struct tide_testing_options *options)
+{
+	assert(testing->loop == NULL && options->workers > 0);
+	int rc = copy_options(testing, options)
+	                 ? load(testing)
+	                 : tide_fail(&testing->err, TIDE_ERR_NOMEM, "no memory to run");
+	if (rc == TIDE_OK) {
+		struct tide_loop_options loop = {
+			.settings = &testing->settings,
+			.plan = testing->plan,
+			.vm = testing->vm,
+			.board = testing->board,
+			.stop = &testing->stop,
+			.result_fd = -1,
+		};
+		rc = tide_loop_open(&loop, &testing->loop, &testing->err);
+	}
+	if (rc != TIDE_OK)
+		let_go(testing);
+	return rc == TIDE_OK;
+}
+
+bool tide_testing_stop(struct tide_testing *testing, bool clean)
+{
+	int rc = tide_loop_close(testing->loop, clean, &testing->err);
+	testing->loop = NULL;
+	let_go(testing);
+	return rc == TIDE_OK;
+}
+
+/* --- in and out ------------------------------------------------------------------ */
+
+void tide_testing_clock(int64_t us)
+{
+	tide_clock_set(us);
+}
+
+bool tide_testing_feed(struct tide_testing *testing, const char *topic, int32_t partition,
+                       const char *key, size_t key_len, const char *value, size_t value_len,
+                       int64_t timestamp_ms)
+{
+	bool ok = tide_memory_add(testing->memory, topic, partition,
+	                          (struct tide_slice){ key, key_len },
+	                          (struct tide_slice){ value, value_len }, timestamp_ms);
+	if (!ok)
+		tide_fail(&testing->err, TIDE_ERR_USAGE, "topic %s has no partition %d", topic,
+		          partition);
+	return ok;
+}
+
+bool tide_testing_header(struct tide_testing *testing, const char *name, size_t name_len,
+                         const char *value, size_t value_len)
+{
+	return tide_memory_header(testing->memory, (struct tide_slice){ name, name_len },
+	                          (struct tide_slice){ value, value_len });
+}
+
+bool tide_testing_epoch(struct tide_testing *testing, bool *ran)
+{
+	assert(testing->loop != NULL);
+	return tide_loop_step(testing->loop, ran, &testing->err) == TIDE_OK;
+}
+
+int32_t tide_testing_outputs(const struct tide_testing *testing)
+{
+	return testing->plan->output_count;
+}
+
+const char *tide_testing_output(const struct tide_testing *testing, int32_t output)
+{
+	return testing->plan->outputs[output].name;
+}
+
+int32_t tide_testing_columns(const struct tide_testing *testing, int32_t output)
+{
+	return testing->plan->outputs[output].row->count;
+}
+
+const char *tide_testing_column(const struct tide_testing *testing, int32_t output, int32_t column,
+                                int32_t *type)
+{
+	const struct tide_column *found = &testing->plan->outputs[output].row->columns[column];
+	*type = (int32_t)found->type;
+	return found->name;
+}
+
+static const struct tide_rows *rows_of(const struct tide_testing *testing, int32_t output)
+{
+	struct tide_testing *own = (struct tide_testing *)(uintptr_t)testing;
+	return kept_find(own, testing->plan->outputs[output].name)->rows;
+}
+
+int32_t tide_testing_rows(const struct tide_testing *testing, int32_t output)
+{
+	return (int32_t)tide_rows_count(rows_of(testing, output));
+}
+
+struct tide_cell tide_testing_cell(const struct tide_testing *testing, int32_t output, int32_t row,
+                                   int32_t column)
+{
+	return tide_rows_cell(rows_of(testing, output), (uint32_t)row, column);
+}
+
+void tide_testing_clear(struct tide_testing *testing)
+{
+	for (int i = 0; i < testing->kept_count; i++)
+		tide_rows_clear(testing->kept[i].rows);
+}
+
+int64_t tide_testing_number(const struct tide_testing *testing, const char *name)
+{
+	const struct tide_meta *meta = tide_loop_meta(testing->loop);
+	const struct {
+		const char *name;
+		int64_t value;
+	} numbers[] = {
+		{ "epoch", meta->epoch },
+		{ "rows_in", (int64_t)meta->rows_in },
+		{ "rows_out", (int64_t)meta->rows_out },
+		{ "rows_filtered", (int64_t)meta->rows_filtered },
+		{ "rows_failed", (int64_t)meta->rows_failed },
+		{ "rows_late", (int64_t)meta->rows_late },
+		{ "watermark_us", meta->watermark_us },
+	};
+	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+		if (strcmp(numbers[i].name, name) == 0)
+			return numbers[i].value;
+	return INT64_MIN;
+}

@@ -1,0 +1,149 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The harness for jobs, and what the documentation promises, run through it.
+local helper = require "tests.spec.helper"
+local testing = require "tidemark.testing"
+
+local wordcount = helper.root .. "/jobs/wordcount.lua"
+local auth = { { "authorization", "" } }
+
+local function each_way(name, run)
+   for _, workers in ipairs { 1, 4 } do
+      it(("%s (%d worker%s)"):format(name, workers, workers > 1 and "s" or ""), function()
+         run { workers = workers }
+      end)
+   end
+end
+
+describe("tidemark.testing", function()
+   local job
+   after_each(function()
+      if job then job:close() end
+      job = nil
+   end)
+
+   -- The eleven messages of the word count's documentation in its six batches.
+   local messages = {
+      { key = "order order", value = "widget", headers = auth },
+      { key = "order order", value = "widget", headers = auth },
+      { key = "order order", value = "widget", headers = auth },
+      { key = "order order", value = "widget", headers = { auth[1], auth[1] } },
+      { key = "order", value = "widget" }, { key = "order", value = "widget" },
+      { key = "order" }, { key = "order" },
+      { value = "widget" }, { value = "widget" }, { value = "widget" },
+   }
+   local batches = { { 1 }, { 2 }, { 3, 5 }, { 6, 8 }, { 10, 11 }, { 4, 7, 9 } }
+
+   each_way("counts the example of the documentation, restarted between batches", function(options)
+      options.partitions = 3
+      job = testing.open(wordcount, options)
+      for i, batch in ipairs(batches) do
+         for _, number in ipairs(batch) do
+            messages[number].partition = number % 3
+            job:feed(messages[number])
+         end
+         assert.is_true(job:epoch())
+         if i < #batches then
+            job:restart { workers = i % 4 + 1, crash = i % 2 == 0 }
+         end
+      end
+      job:expect {
+         { field = "header", word = "authorization", count = 5 },
+         { field = "key", word = "order", count = 12 },
+         { field = "value", word = "widget", count = 9 },
+         { field = "stats", word = "no-key", count = 3 },
+         { field = "stats", word = "no-header", count = 7 },
+         { field = "stats", word = "no-value", count = 2 },
+      }
+      assert.equal(5, job:number "epoch")
+      assert.equal(11, job:number "rows_in")
+   end)
+
+   it("puts out what changed in update mode, everything in complete mode", function()
+      local text = [[
+local tide = require "tidemark"
+return tide.from(tide.kafka { topic = "t" })
+   :map(function(rec) return rec.key end, { "key" })
+   :group_by("key"):count()
+   :to(tide.console { mode = "%s" })
+]]
+      local expected = {
+         update = { { a = 2, b = 1 }, { a = 3 }, {} },
+         complete = { { a = 2, b = 1 }, { a = 3, b = 1 }, {} },
+      }
+      for mode, epochs in pairs(expected) do
+         job = testing.job(text:format(mode))
+         for i, keys in ipairs { { "a", "a", "b" }, { "a" }, {} } do
+            for _, key in ipairs(keys) do
+               job:feed { key = key }
+            end
+            assert.equal(#keys > 0, job:epoch())
+            local rows = {}
+            for key, count in pairs(epochs[i]) do
+               rows[#rows + 1] = { key = key, count = count }
+            end
+            job:expect(rows)
+         end
+         job:close()
+      end
+      job = nil
+   end)
+
+   it("splits a backlog in proportion to the partitions' own", function()
+      job = testing.job([[
+local tide = require "tidemark"
+return tide.from(tide.kafka { topic = "t" })
+   :map(function(rec) return rec.partition end, { "partition:int" })
+   :group_by("partition"):count():to(tide.console {})
+]], { partitions = 3, max_records_per_batch = 1000 })
+      for partition, count in pairs { [0] = 6000, [1] = 3000, [2] = 1000 } do
+         for _ = 1, count do
+            job:feed { value = "", partition = partition }
+         end
+      end
+      for i = 1, 10 do
+         assert.is_true(job:epoch())
+         job:expect { { partition = 0, count = 600 * i }, { partition = 1, count = 300 * i },
+                      { partition = 2, count = 100 * i } }
+      end
+      assert.is_false(job:epoch())
+   end)
+
+   it("gives the clock to the job, and moves it when told", function()
+      job = testing.job([[
+local tide = require "tidemark"
+return tide.from(tide.kafka { topic = "t" })
+   :map(function(rec) return tide.now(), rec.timestamp end, { "now:timestamp", "at:timestamp" })
+   :to(tide.console {})
+]], { now = "2024-02-01T12:00:00Z" })
+      job:feed "x"
+      job:advance "10s"
+      job:epoch()
+      job:expect { { now = "2024-02-01T12:00:10Z", at = "2024-02-01T12:00:00Z" } }
+   end)
+
+   it("shows how rows differ at the line of the test", function()
+      job = testing.open(wordcount)
+      job:feed { key = "a" }
+      job:epoch()
+      local ok, e = pcall(function() job:expect { { field = "key", word = "b", count = 1 } } end)
+      assert.is_false(ok)
+      assert.truthy(e:find("testing_spec.lua", 1, true))
+      assert.truthy(e:find("missing     key | b | 1", 1, true))
+      assert.truthy(e:find("not wanted  key | a | 1", 1, true))
+   end)
+
+   it("names a job that does not load, and a record that fails", function()
+      local ok, e = pcall(testing.job, "return 1")
+      assert.is_false(ok)
+      assert.truthy(e:find "the job returns")
+      job = testing.job([[
+local tide = require "tidemark"
+return tide.from(tide.kafka { topic = "t" })
+   :map(function(rec) error "no" end, { "x" }):to(tide.console {})
+]])
+      job:feed "x"
+      ok, e = pcall(job.epoch, job)
+      assert.is_false(ok)
+      assert.truthy(e:find("t[0]@0", 1, true))
+   end)
+end)
