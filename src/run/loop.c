@@ -650,7 +650,7 @@ int tide_loop_close(struct tide_loop *steps, bool clean, struct tide_error *err)
 	if (steps == NULL)
 		return rc;
 	if (clean)
-		rc = tide_commit_settle(steps->loop.commit, err);
+		rc = tide_commit_settle(steps->loop.commit, true, err);
 	close_all(&steps->loop);
 	free(steps);
 	return rc;
