@@ -8,14 +8,15 @@
 #include "checkpoint/checkpoint.h"
 #include "state/value.h"
 
-enum { CHUNK = 1024 };
+enum { CHUNK = 1024, STATES_BYTES = 16 << 20 };
 
 struct tide_result {
 	struct tide_result_options options;
 	struct tide_rows **rows; /* per output */
 	struct tide_buf keys;    /* of a chunk: cells borrow text from here */
 	size_t key_at[CHUNK + 1];
-	char *states; /* CHUNK states, 8-byte aligned */
+	char *states; /* chunk states, 8-byte aligned */
+	size_t chunk; /* states at a time: fewer when they are large */
 	uint64_t addresses[CHUNK];
 	struct tide_cell cells[CHUNK * TIDE_KEY_PARTS_MAX];
 };
@@ -38,7 +39,8 @@ int tide_result_new(const struct tide_result_options *options, struct tide_resul
 	for (int k = 0; k < plan->keyed_count; k++)
 		if (state_size(result, k) > widest)
 			widest = state_size(result, k);
-	result->states = malloc(widest * CHUNK);
+	result->chunk = widest > STATES_BYTES / CHUNK ? 1 + STATES_BYTES / widest : CHUNK;
+	result->states = malloc(widest * result->chunk);
 	bool ok = result->rows != NULL && result->states != NULL;
 	for (int o = 0; ok && o < plan->output_count; o++) {
 		result->rows[o] = tide_rows_new(plan->outputs[o].row);
@@ -127,7 +129,7 @@ int tide_result_all(struct tide_result *result, int output, const struct tide_ro
 	while (rc == TIDE_OK && it != NULL && tide_rocks_iter_next(it, &key, &value)) {
 		key = (struct tide_slice){ key.p + prefix, key.len - prefix };
 		rc = collect(result, keyed, count, key, value, err);
-		if (rc == TIDE_OK && ++count == CHUNK) {
+		if (rc == TIDE_OK && ++count == result->chunk) {
 			rc = flush(result, keyed, output, count, err);
 			count = 0;
 		}
