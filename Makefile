@@ -171,7 +171,7 @@ cover: ## line coverage of the C tests
 
 MAN  := $(wildcard src/run/tidemark.1)
 COMP := $(wildcard src/run/tidemark.bash)
-install: all ## to PREFIX (/usr/local): program, Lua library, jobs
+install: all ## to PREFIX (/usr/local): program, Lua library, jobs, man page, completion
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/tidemark/jobs
 	install -m 755 build/tidemark $(DESTDIR)$(PREFIX)/bin/tidemark
 	cd lua && find . -name '*.lua' -exec install -D -m 644 {} $(DESTDIR)$(PREFIX)/share/tidemark/lua/{} \;

@@ -83,6 +83,15 @@ static const struct tide_command commands[] = {
 	{ 0 }
 };
 
+/* Columns that text takes on a terminal: not its bytes. */
+static int width_of(const char *text)
+{
+	int width = 0;
+	for (; *text != '\0'; text++)
+		width += (*text & 0xc0) != 0x80;
+	return width;
+}
+
 static void print_commands(FILE *out)
 {
 	fprintf(out,
@@ -91,7 +100,8 @@ static void print_commands(FILE *out)
 	for (const struct tide_command *c = commands; c->name != NULL; c++) {
 		char left[64];
 		snprintf(left, sizeof left, "%s %s", c->name, c->words);
-		fprintf(out, "  %-28s %s\n", left, c->help);
+		int room = 28 - width_of(left);
+		fprintf(out, "  %s%*s %s\n", left, room > 0 ? room : 0, "", c->help);
 	}
 	fprintf(out,
 	        "\n`tidemark COMMAND --help` lists the flags of a command. `wordcount` may stand "

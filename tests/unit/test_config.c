@@ -130,6 +130,31 @@ static bool help_holds(const char *help, const char *sentence)
 	return false;
 }
 
+static void the_completion_offers_every_choice(void **state)
+{
+	(void)state;
+	char *script = NULL;
+	size_t len = 0;
+	const struct tide_setting *setting;
+	assert_int_equal(tide_file_read("src/run/tidemark.bash", 1 << 20, &script, &len, &err),
+	                 TIDE_OK);
+	for (size_t i = 0; (setting = tide_setting_at(i)) != NULL; i++) {
+		char flag[64], choices[256];
+		if (setting->choices == NULL)
+			continue;
+		snprintf(flag, sizeof flag, "\t--%s", setting->name);
+		snprintf(choices, sizeof choices, ") echo %s ;;", setting->choices);
+		for (char *p = choices; (p = strchr(p, '|')) != NULL;)
+			*p = ' ';
+		char *line = strstr(script, flag);
+		if (line == NULL || strstr(line, choices) == NULL ||
+		    strstr(line, choices) > strchr(line, '\n'))
+			fail_msg("src/run/tidemark.bash: --%s does not offer %s", setting->name,
+			         setting->choices);
+	}
+	free(script);
+}
+
 static void the_readme_has_a_row_for_every_setting(void **state)
 {
 	(void)state;
@@ -632,6 +657,7 @@ int main(void)
 		cmocka_unit_test(every_row_of_the_table_is_sound),
 		cmocka_unit_test(every_setting_has_help_that_names_its_variable),
 		cmocka_unit_test(the_readme_has_a_row_for_every_setting),
+		cmocka_unit_test(the_completion_offers_every_choice),
 		WORDCOUNT(wordcount_has_the_defaults_of_the_demo),
 		TEST(other_jobs_have_defaults_of_their_own),
 		WORDCOUNT(group_of_two_wordcounts_differs_and_is_a_uuid),
