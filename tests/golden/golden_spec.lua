@@ -70,7 +70,10 @@ local function document_jobs(path)
       if block.language == "lua" then
          if text:match "^:" then
             text = 'local tide = require "tidemark"\n' ..
-               'return tide.from(tide.kafka { topic = "t" })\n' .. text .. (text:find(":to(", 1, true) and "" or ":to(tide.console {})\n")
+               'return tide.from(tide.kafka { topic = "t" })\n' .. text
+            if not text:find(":to(", 1, true) then
+               text = text .. ":to(tide.console {})\n"
+            end
          end
          list[#list + 1] = { line = block.line, text = text,
                              says = after and after.text:match "^%$ tidemark check job.lua\n(.*)" }
