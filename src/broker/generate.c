@@ -1,62 +1,48 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Generators: "words" to be read by people, "text" to be measured with. */
-#include "broker/generate.h"
+/* Generators: "words" to be read by people, "text" to be measured with, and
+ * those of generate_json.c. */
+#include "broker/generate_inside.h"
 
 #include <assert.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-	VOCABULARY = 50000,
-	TEXT_LEN_MIN = 80,
-	TEXT_LEN_MAX = 120,
-	WORD_LEN_MAX = 12,
-	SCRATCH = 512
-};
-
-/* One draw from a discrete distribution in constant time (Walker's aliases). */
-struct alias {
-	double *keep;
-	uint32_t *other;
-};
-
-struct tide_generator {
-	uint64_t state;
-	void (*next)(struct tide_generator *gen, struct tide_message *msg);
-	char (*vocabulary)[WORD_LEN_MAX + 1];
-	uint8_t *vocabulary_len;
-	struct alias alias;
-	struct tide_message_header headers[TIDE_MESSAGE_HEADERS_MAX];
-	char value[SCRATCH], key[SCRATCH], header[SCRATCH];
-};
+enum { VOCABULARY = 50000, TEXT_LEN_MIN = 80, TEXT_LEN_MAX = 120 };
 
 static void words_next(struct tide_generator *gen, struct tide_message *msg);
 static void text_next(struct tide_generator *gen, struct tide_message *msg);
 static bool vocabulary_build(struct tide_generator *gen);
-static bool alias_build(struct alias *alias, uint32_t n);
+static bool alias_build(struct tide_alias *alias, uint32_t n);
 
 const char *tide_generator_names(void)
 {
-	return "words, text";
+	return "words, text, readings, articles";
 }
 
-struct tide_generator *tide_generator_new(const char *name, uint64_t seed)
+int tide_generator_new(const char *name, uint64_t seed, const struct tide_options *options,
+                       struct tide_generator **out, struct tide_error *err)
 {
 	assert(name != NULL);
-	bool text = strcmp(name, "text") == 0;
-	if (!text && strcmp(name, "words") != 0)
-		return NULL;
+	bool text = strcmp(name, "text") == 0, words = strcmp(name, "words") == 0;
+	if (!text && !words && strcmp(name, "readings") != 0 && strcmp(name, "articles") != 0)
+		return tide_fail(err, TIDE_ERR_USAGE, "no generator \"%s\"; there are: %s", name,
+		                 tide_generator_names());
 	struct tide_generator *gen = calloc(1, sizeof *gen);
 	if (gen == NULL)
-		return NULL;
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for a generator");
 	gen->state = seed;
 	gen->next = text ? text_next : words_next;
-	if (text && (!vocabulary_build(gen) || !alias_build(&gen->alias, VOCABULARY))) {
+	int rc = TIDE_OK;
+	if (text && (!vocabulary_build(gen) || !alias_build(&gen->alias, VOCABULARY)))
+		rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for a generator");
+	if (!text && !words)
+		rc = tide_generate_json(gen, name, options, err);
+	if (rc != TIDE_OK) {
 		tide_generator_free(gen);
-		return NULL;
+		return rc;
 	}
-	return gen;
+	*out = gen;
+	return TIDE_OK;
 }
 
 void tide_generator_free(struct tide_generator *gen)
@@ -77,23 +63,9 @@ void tide_generator_next(struct tide_generator *gen, struct tide_message *msg)
 	gen->next(gen, msg);
 }
 
-/* SplitMix64: any seed is a good one. */
-static uint64_t draw(struct tide_generator *gen)
-{
-	uint64_t z = gen->state += 0x9e3779b97f4a7c15u;
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return z ^ (z >> 31);
-}
-
-static uint32_t below(struct tide_generator *gen, uint32_t n)
-{
-	return (uint32_t)(((draw(gen) >> 32) * n) >> 32);
-}
-
 static bool chance(struct tide_generator *gen, uint32_t percent)
 {
-	return below(gen, 100) < percent;
+	return tide_below(gen, 100) < percent;
 }
 
 /* --- "text": the measured word count ------------------------------------ */
@@ -120,14 +92,14 @@ static bool vocabulary_build(struct tide_generator *gen)
 		}
 		if (i % 3 == 0)
 			gen->vocabulary[i][len++] = consonants[i % 14];
-		assert(len <= WORD_LEN_MAX);
+		assert(len <= TIDE_WORD_LEN_MAX);
 		gen->vocabulary_len[i] = len;
 	}
 	return true;
 }
 
 /* Zipf with s = 1: rank r has weight 1/r. */
-static bool alias_build(struct alias *alias, uint32_t n)
+static bool alias_build(struct tide_alias *alias, uint32_t n)
 {
 	alias->keep = calloc(n, sizeof *alias->keep);
 	alias->other = calloc(n, sizeof *alias->other);
@@ -169,8 +141,8 @@ out:
 
 static uint32_t zipf(struct tide_generator *gen)
 {
-	uint32_t i = below(gen, VOCABULARY);
-	double u = (double)(draw(gen) >> 11) * 0x1p-53;
+	uint32_t i = tide_below(gen, VOCABULARY);
+	double u = (double)(tide_draw(gen) >> 11) * 0x1p-53;
 	return u < gen->alias.keep[i] ? i : gen->alias.other[i];
 }
 
@@ -182,7 +154,7 @@ static size_t put_word(struct tide_generator *gen, char *at, uint32_t word)
 
 static void text_next(struct tide_generator *gen, struct tide_message *msg)
 {
-	size_t want = TEXT_LEN_MIN + below(gen, TEXT_LEN_MAX - TEXT_LEN_MIN + 1);
+	size_t want = TEXT_LEN_MIN + tide_below(gen, TEXT_LEN_MAX - TEXT_LEN_MIN + 1);
 	size_t len = put_word(gen, gen->value, zipf(gen));
 	while (len < want) {
 		uint32_t word = zipf(gen);
@@ -226,12 +198,12 @@ static const char *const subjects[] = { "weather report", "order",     "market n
 	                                "arrival",        "departure", "catch of the day" };
 static const char *const origins[] = { "web", "mobile app", "harbour office", "buoy seven" };
 
-#define PICK(gen, list) ((list)[below((gen), (uint32_t)(sizeof(list) / sizeof((list)[0])))])
+#define PICK(gen, list) ((list)[tide_below((gen), (uint32_t)(sizeof(list) / sizeof((list)[0])))])
 
 static void add(char *to, size_t *len, const char *text)
 {
 	size_t n = strlen(text);
-	assert(*len + n < SCRATCH);
+	assert(*len + n < TIDE_SCRATCH);
 	memcpy(to + *len, text, n);
 	*len += n;
 }

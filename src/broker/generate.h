@@ -6,6 +6,8 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/error.h"
+#include "record/plan.h"
 
 enum { TIDE_MESSAGE_HEADERS_MAX = 4 };
 
@@ -27,8 +29,11 @@ struct tide_message {
 
 struct tide_generator; /* Opaque. */
 
-/* "words" or "text"; NULL for an unknown name or without memory. */
-struct tide_generator *tide_generator_new(const char *name, uint64_t seed);
+/* Options, all of readings and articles, may be NULL: step (of event time; 0s
+ * is now), start, late (percent), late_by; of readings also ids and order
+ * (cycle or random). */
+int tide_generator_new(const char *name, uint64_t seed, const struct tide_options *options,
+                       struct tide_generator **out, struct tide_error *err);
 void tide_generator_free(struct tide_generator *gen);
 void tide_generator_next(struct tide_generator *gen, struct tide_message *msg);
 /* "text, words": for messages. */

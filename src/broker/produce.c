@@ -56,10 +56,8 @@ int tide_produce(const struct tide_produce_options *options, int64_t *produced,
 	int rc = TIDE_OK;
 	*produced = 0;
 	if (options->generator != NULL) {
-		producer.gen = tide_generator_new(options->generator, options->seed);
-		if (producer.gen == NULL)
-			rc = tide_fail(err, TIDE_ERR_USAGE, "no generator \"%s\"; there are: %s",
-			               options->generator, tide_generator_names());
+		rc = tide_generator_new(options->generator, options->seed, options->shape,
+		                        &producer.gen, err);
 	} else {
 		producer.lines = tide_lines_new(options->in, options->stop);
 		if (producer.lines == NULL)

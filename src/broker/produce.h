@@ -14,7 +14,8 @@ struct tide_produce_options {
 	const char *brokers;
 	const char *topic;
 	const struct tide_options *rdkafka; /* -X properties */
-	const char *generator;  /* "words", "text" (J1's shape), or NULL: JSON lines from `in` */
+	const char *generator;              /* see generate.h, or NULL: JSON lines from `in` */
+	const struct tide_options *shape;   /* the generator's options; may be NULL */
 	int in;                 /* fd; each line {"key":…,"value":…,"headers":[["n","v"],…],
 	                         * "partition":0,"timestamp":ms}: strings, null, or absent */
 	double rate;            /* records a second; 0: as fast as it goes */

@@ -41,8 +41,13 @@ static const struct tide_own_flag reset_flags[] = {
 static const struct tide_own_flag state_flags[] = { { "limit", "N", "at most N rows (20)" },
 	                                            { 0 } };
 static const struct tide_own_flag produce_flags[] = {
-	{ "generator", "NAME", "words or text; without it JSON lines are read from stdin" },
-	{ "rate", "N", "records a second; 0: as fast as it goes" },
+	{ "generator", "NAME",
+	  "words, text, readings or articles; without it JSON lines are read from stdin. "
+	  "The last two take --set step=10ms (of event time), start=TIME, late=PERCENT, "
+	  "late_by=20s, ids=N, order=cycle|random" },
+	{ "rate", "N",
+	  "records a second; 0: as fast as it goes (`produce readings` and `produce articles` "
+	  "write 5, or MSGS_PER_SEC)" },
 	{ "count", "N", "stop after N records" },
 	{ "seed", "N", "same seed, same records" },
 	{ 0 }

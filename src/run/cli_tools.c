@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -28,14 +29,36 @@ static int own_number(const struct tide_cli *cli, const char *name, double other
 	return TIDE_OK;
 }
 
+/* `tidemark produce readings` names a generator whose topic has a name of its
+ * own; any other word is the topic. */
+static const char *topic_of(const struct tide_cli *cli, const char **generator)
+{
+	static const char *const topics[][2] = { { "readings", "events" },
+		                                 { "articles", "articles.raw.v1" } };
+	const char *word = cli->words[0], *given = tide_config_text(cli->config, "topic");
+	*generator = tide_cli_own(cli, "generator");
+	for (size_t i = 0; *generator == NULL && i < sizeof topics / sizeof topics[0]; i++) {
+		if (strcmp(word, topics[i][0]) != 0)
+			continue;
+		*generator = word;
+		return given != NULL ? given : topics[i][1];
+	}
+	return word;
+}
+
 int tide_cli_produce(struct tide_cli *cli, struct tide_error *err)
 {
 	struct tide_setup setup;
-	double rate = 0, count = 0, seed = 1;
+	const char *generator, *per_second = getenv("MSGS_PER_SEC");
+	const char *topic = topic_of(cli, &generator);
+	bool named = generator == cli->words[0];
+	double rate = 0, count = 0, seed = 1, usual = named ? 5 : 0;
 	int64_t produced = 0;
 	int rc = tide_setup_load(&setup, cli, NULL, err);
+	if (named && per_second != NULL && per_second[0] != '\0')
+		usual = strtod(per_second, NULL);
 	if (rc == TIDE_OK)
-		rc = own_number(cli, "rate", 0, &rate, err);
+		rc = own_number(cli, "rate", usual, &rate, err);
 	if (rc == TIDE_OK)
 		rc = own_number(cli, "count", 0, &count, err);
 	if (rc == TIDE_OK)
@@ -43,9 +66,10 @@ int tide_cli_produce(struct tide_cli *cli, struct tide_error *err)
 	if (rc == TIDE_OK) {
 		struct tide_produce_options options = {
 			.brokers = setup.settings.brokers_default,
-			.topic = cli->words[0],
+			.topic = topic,
 			.rdkafka = &setup.rdkafka,
-			.generator = tide_cli_own(cli, "generator"),
+			.generator = generator,
+			.shape = &setup.set,
 			.in = STDIN_FILENO,
 			.rate = rate,
 			.count = (int64_t)count,
@@ -56,7 +80,7 @@ int tide_cli_produce(struct tide_cli *cli, struct tide_error *err)
 		rc = tide_produce(&options, &produced, err);
 	}
 	if (rc == TIDE_OK)
-		tide_log(TIDE_INFO, "%lld records are in %s", (long long)produced, cli->words[0]);
+		tide_log(TIDE_INFO, "%lld records are in %s", (long long)produced, topic);
 	tide_setup_fini(&setup);
 	return rc;
 }
