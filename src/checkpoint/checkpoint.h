@@ -26,7 +26,8 @@ struct tide_position {
 };
 
 /* Where one sink stands. due: the newest epoch in its outbox; acked: known to
- * be published; since: the first epoch it takes. */
+ * be published; since: the first epoch that it can remember: a memory that says
+ * less than acked is lost only if acked >= since. */
 struct tide_sink_mark {
 	char *name;
 	int64_t since, due, acked;
@@ -61,6 +62,7 @@ struct tide_position *tide_meta_position_add(struct tide_meta *meta, const char 
                                              int32_t partition);
 struct tide_sink_mark *tide_meta_sink(struct tide_meta *meta, const char *name); /* or NULL */
 struct tide_sink_mark *tide_meta_sink_add(struct tide_meta *meta, const char *name);
+void tide_meta_sink_remove(struct tide_meta *meta, struct tide_sink_mark *mark);
 
 struct tide_checkpoint_options {
 	/* Look, take no lock, change nothing. While a job runs this sees what was

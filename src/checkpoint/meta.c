@@ -116,6 +116,15 @@ struct tide_sink_mark *tide_meta_sink_add(struct tide_meta *meta, const char *na
 	return mark;
 }
 
+void tide_meta_sink_remove(struct tide_meta *meta, struct tide_sink_mark *mark)
+{
+	int i = (int)(mark - meta->sinks);
+	assert(i >= 0 && i < meta->sink_count);
+	free(mark->name);
+	memmove(mark, mark + 1, (size_t)(meta->sink_count - i - 1) * sizeof *mark);
+	meta->sink_count--;
+}
+
 void tide_meta_encode(const struct tide_meta *meta, struct tide_buf *out)
 {
 	size_t start = out->len;

@@ -38,6 +38,15 @@ static const struct tide_own_flag reset_flags[] = {
 	{ "yes", NULL, "do not ask" },
 	{ 0 }
 };
+static const struct tide_own_flag outbox_flags[] = { { "json", NULL,
+	                                               "show: the rows, an object a line" },
+	                                             { "yes", NULL, "skip: do not ask" },
+	                                             { 0 } };
+static const struct tide_own_flag resolve_flags[] = {
+	{ "published", NULL, "the rows are in the output: go on behind them" },
+	{ "republish", NULL, "they are not: publish them" },
+	{ 0 }
+};
 static const struct tide_own_flag state_flags[] = { { "limit", "N", "at most N rows (20)" },
 	                                            { 0 } };
 static const struct tide_own_flag produce_flags[] = {
@@ -71,6 +80,12 @@ static const struct tide_command commands[] = {
 	  tide_cli_checkpoint_show },
 	{ "checkpoint verify", "[JOB.lua]", "read every record and checksum of a checkpoint", 0, 1,
 	  true, json_flags, tide_cli_checkpoint_verify },
+	{ "checkpoint outbox", "show|skip [JOB.lua] [SINK]",
+	  "rows that are decided and not known to be published; skip gives them up", 1, 3, true,
+	  outbox_flags, tide_cli_checkpoint_outbox },
+	{ "checkpoint resolve", "[JOB.lua] SINK",
+	  "say whether a sink that has lost its memory published its rows", 1, 2, true,
+	  resolve_flags, tide_cli_checkpoint_resolve },
 	{ "offsets show", "[JOB.lua]", "next offsets, of every epoch that is kept", 0, 1, true,
 	  offsets_flags, tide_cli_offsets_show },
 	{ "offsets reset", "JOB.lua", "read again from another place", 1, 1, true, reset_flags,

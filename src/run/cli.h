@@ -57,6 +57,8 @@ int tide_cli_produce(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_broker(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_checkpoint_show(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_checkpoint_verify(struct tide_cli *cli, struct tide_error *err);
+int tide_cli_checkpoint_outbox(struct tide_cli *cli, struct tide_error *err);
+int tide_cli_checkpoint_resolve(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_offsets_show(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_offsets_reset(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_state_ls(struct tide_cli *cli, struct tide_error *err);

@@ -22,7 +22,7 @@ struct outlet {
 	struct tide_sink *sink;
 	enum tide_sink_mode mode;
 	const char *name;
-	int64_t acked;
+	int64_t due, acked; /* as in struct tide_sink_mark */
 	bool muted;
 	/* Decided rows that a sink with a cadence is still spared; NULL: never any. */
 	struct tide_rows *held;
@@ -110,6 +110,18 @@ static bool has_rows(const struct tide_commit *commit, const struct tide_finishe
 	return rows != NULL && tide_rows_count(rows) > 0;
 }
 
+void tide_commit_mark(const struct tide_commit *commit, struct tide_meta *meta)
+{
+	for (int o = 0; o < commit->options.plan->output_count; o++) {
+		const struct outlet *outlet = &commit->outlets[o];
+		struct tide_sink_mark *mark = tide_meta_sink(meta, outlet->name);
+		if (mark == NULL)
+			continue;
+		mark->due = outlet->due;
+		mark->acked = outlet->acked;
+	}
+}
+
 static int decide(struct tide_commit *commit, struct tide_finished *finished,
                   struct tide_error *err)
 {
@@ -119,9 +131,6 @@ static int decide(struct tide_commit *commit, struct tide_finished *finished,
 	int rc = TIDE_OK;
 	for (int o = 0; rc == TIDE_OK && o < count; o++) {
 		struct outlet *outlet = &commit->outlets[o];
-		struct tide_sink_mark *mark = tide_meta_sink(&finished->meta, outlet->name);
-		assert(mark != NULL);
-		mark->acked = outlet->acked;
 		if (!has_rows(commit, finished, o))
 			continue;
 		if (finished->rows[o] != NULL && outlet->sink->ops->check != NULL)
@@ -133,10 +142,11 @@ static int decide(struct tide_commit *commit, struct tide_finished *finished,
 			tide_rows_encode(finished->rows[o], &bytes[o]);
 		if (rc == TIDE_OK && (finished->rows[o] == NULL || bytes[o].failed))
 			rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for the outbox");
-		mark->due = finished->meta.epoch;
+		outlet->due = finished->meta.epoch;
 		outbox[entries++] =
 			(struct tide_outbox_entry){ outlet->name, { bytes[o].p, bytes[o].len } };
 	}
+	tide_commit_mark(commit, &finished->meta);
 	if (rc == TIDE_OK)
 		rc = tide_checkpoint_decide(commit->options.checkpoint, &finished->meta,
 		                            finished->writes, finished->write_count, outbox,
@@ -242,6 +252,48 @@ static const struct tide_sink_mark *mark_of(const struct tide_meta *meta, const 
 	return NULL;
 }
 
+static bool has_sink(const struct tide_plan *plan, const char *name)
+{
+	for (int o = 0; o < plan->output_count; o++)
+		if (strcmp(plan->outputs[o].name, name) == 0)
+			return true;
+	return false;
+}
+
+int tide_commit_adopt(struct tide_meta *meta, const struct tide_plan *plan, struct tide_error *err)
+{
+	for (int i = meta->sink_count - 1; i >= 0; i--) {
+		struct tide_sink_mark *mark = &meta->sinks[i];
+		if (has_sink(plan, mark->name))
+			continue;
+		if (mark->acked < mark->due)
+			return tide_fail(
+				err, TIDE_ERR_CHECKPOINT,
+				"the job has no sink %s any more, and rows of epochs %lld to %lld "
+				"are decided for it and may not be published. Run it with this "
+				"sink once more until it ends, or give the rows up: `tidemark "
+				"checkpoint outbox skip JOB.lua %s`. Nothing was changed",
+				mark->name, (long long)mark->acked + 1, (long long)mark->due,
+				mark->name);
+		tide_log(TIDE_INFO, "sink %s is no longer part of the job", mark->name);
+		tide_meta_sink_remove(meta, mark);
+	}
+	for (int o = 0; o < plan->output_count; o++) {
+		const char *name = plan->outputs[o].name;
+		if (mark_of(meta, name) != NULL)
+			continue;
+		struct tide_sink_mark *mark = tide_meta_sink_add(meta, name);
+		if (mark == NULL)
+			return tide_fail(err, TIDE_ERR_NOMEM, "no memory for sinks");
+		mark->since = meta->epoch + 1;
+		mark->due = mark->acked = meta->epoch;
+		if (meta->epoch >= 0)
+			tide_log(TIDE_INFO, "sink %s is new: it takes epochs from %lld on", name,
+			         (long long)mark->since);
+	}
+	return TIDE_OK;
+}
+
 /* What the sink remembers, against what the checkpoint knows of it. */
 static int compare_memory(const struct tide_commit *commit, const struct outlet *outlet,
                           const struct tide_sink_mark *mark, int64_t known, struct tide_error *err)
@@ -261,7 +313,7 @@ static int compare_memory(const struct tide_commit *commit, const struct outlet 
 			"knows whether epoch %lld was published before the last stop. Its memory "
 			"is gone: was the topic or folder deleted, or did the job rest longer "
 			"than offsets.retention.minutes of the broker? Look at the output, then say "
-			"`tidemark checkpoint resolve --published %s` (it is there) or "
+			"`tidemark checkpoint resolve JOB.lua %s --published` (it is there) or "
 			"`--republish`. Nothing was touched.",
 			outlet->name, (long long)mark->acked, (long long)mark->due, outlet->name);
 	return TIDE_OK;
@@ -301,7 +353,11 @@ static int recover_outlet(struct tide_commit *commit, int output, struct tide_er
 	const struct tide_sink_mark *mark = mark_of(meta, outlet->name);
 	int64_t known = -1;
 	int rc = TIDE_OK;
-	outlet->acked = mark == NULL ? meta->epoch : mark->acked;
+	outlet->acked = outlet->due = meta->epoch;
+	if (mark != NULL) {
+		outlet->acked = mark->acked;
+		outlet->due = mark->due;
+	}
 	if (mark == NULL)
 		return TIDE_OK;
 	if (outlet->sink->exactly_once) {
@@ -461,11 +517,7 @@ static int note_acked(struct tide_commit *commit, struct tide_error *err)
 		return TIDE_OK;
 	if (!tide_meta_copy(&meta, now))
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for the checkpoint's record");
-	for (int o = 0; o < commit->options.plan->output_count; o++) {
-		struct tide_sink_mark *mark = tide_meta_sink(&meta, commit->outlets[o].name);
-		if (mark != NULL)
-			mark->acked = commit->outlets[o].acked;
-	}
+	tide_commit_mark(commit, &meta);
 	int rc = tide_checkpoint_decide(cp, &meta, NULL, 0, NULL, 0, err);
 	tide_meta_fini(&meta);
 	return rc;

@@ -44,6 +44,9 @@ struct tide_commit_options {
 
 struct tide_commit;
 
+/* The sinks in the checkpoint's record become those of the plan: new ones take
+ * epochs from the next on; one that is gone must have published all it has. */
+int tide_commit_adopt(struct tide_meta *meta, const struct tide_plan *plan, struct tide_error *err);
 /* Opens the sinks, and publishes what an earlier process decided and may not
  * have published. */
 int tide_commit_start(const struct tide_commit_options *options, struct tide_commit **out,
@@ -52,6 +55,9 @@ int tide_commit_start(const struct tide_commit_options *options, struct tide_com
 void tide_commit_hand(struct tide_commit *commit, struct tide_finished *finished);
 /* Until what was handed over is decided and published. */
 int tide_commit_wait(struct tide_commit *commit, struct tide_error *err);
+/* How far the sinks are, into a record that is about to be decided. Nothing is
+ * being handed over. */
+void tide_commit_mark(const struct tide_commit *commit, struct tide_meta *meta);
 bool tide_commit_idle(struct tide_commit *commit);
 /* Publish what sinks with a cadence are due, or `all` that they are spared yet,
  * and write down what is published, if that is not on record yet. */

@@ -86,16 +86,7 @@ static int adopt_checkpoint(struct loop *loop, struct tide_error *err)
 	loop->meta.plan = print.p; /* Ownership moves to the record. */
 	loop->meta.job = strdup(plan->job);
 	loop->meta.job_hash = plan->hash;
-	for (int o = 0; o < plan->output_count; o++) {
-		if (tide_meta_sink(&loop->meta, plan->outputs[o].name) != NULL)
-			continue;
-		struct tide_sink_mark *mark =
-			tide_meta_sink_add(&loop->meta, plan->outputs[o].name);
-		if (mark == NULL)
-			return tide_fail(err, TIDE_ERR_NOMEM, "no memory for sinks");
-		mark->since = loop->meta.epoch + 1;
-		mark->due = mark->acked = loop->meta.epoch;
-	}
+	rc = tide_commit_adopt(&loop->meta, plan, err);
 	for (int k = 0; rc == TIDE_OK && k < plan->keyed_count; k++)
 		rc = tide_checkpoint_op(loop->checkpoint, plan->keyed[k].name, &loop->ops[k], err);
 	return rc;
@@ -216,6 +207,7 @@ static int note_start(struct loop *loop, struct tide_error *err)
 	for (int i = 0; i < loop->partitions.count; i++)
 		loop->partitions.shares[i]->from = loop->partitions.shares[i]->part->next;
 	int rc = note_positions(loop, &loop->meta, err);
+	tide_commit_mark(loop->commit, &loop->meta);
 	if (rc == TIDE_OK)
 		rc = tide_checkpoint_decide(loop->checkpoint, &loop->meta, NULL, 0, NULL, 0, err);
 	return rc;

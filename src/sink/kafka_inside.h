@@ -84,6 +84,8 @@ int64_t tide_kafka_link_known(const struct tide_kafka_link *link);
 void tide_kafka_link_warm(struct tide_kafka_link *link, int64_t epoch);
 /* Its client, connected; NULL when that fails. For requests beside transactions. */
 struct tide_client *tide_kafka_link_client(struct tide_kafka_link *link, struct tide_error *err);
+/* No batch may be larger: a topic says so. */
+void tide_kafka_link_limit(struct tide_kafka_link *link, int64_t bytes);
 /* Does somebody want to stop? */
 bool tide_kafka_link_stopping(struct tide_kafka_link *link);
 

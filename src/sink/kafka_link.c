@@ -28,7 +28,9 @@ enum {
 	GUARD_MS = 5000,    /* a commit that took longer is not trusted */
 	CLOSE_MS = 2000,
 	PAUSE_MS = 100,
-	POLL_EVERY = 1024
+	POLL_EVERY = 1024,
+	BATCH_DEFAULT = 1000000, /* bytes, of librdkafka */
+	BATCH_HEAD = 128
 };
 
 struct tide_kafka_link {
@@ -39,6 +41,7 @@ struct tide_kafka_link {
 	uint64_t writer;                 /* who we are in it */
 	char home[TIDE_KAFKA_TOPIC_MAX]; /* its topic; "": any */
 	int64_t stop_us;                 /* when it was first seen */
+	int64_t batch_bytes;             /* the smallest limit of a topic; 0: none is known */
 	unsigned sent;
 
 	/* What delivery reports said of the messages sent since begin. */
@@ -155,6 +158,8 @@ static bool is_given(const struct tide_kafka_link *link, const char *key)
 static int prepare(rd_kafka_conf_t *conf, void *opaque, struct tide_error *err)
 {
 	struct tide_kafka_link *link = opaque;
+	char why[256], batch[24];
+	snprintf(batch, sizeof batch, "%lld", (long long)link->batch_bytes);
 	const struct {
 		const char *key, *value;
 		bool wanted, ours;
@@ -170,8 +175,9 @@ static int prepare(rd_kafka_conf_t *conf, void *opaque, struct tide_error *err)
 		{ "partitioner", "murmur2_random", true, false },
 		/* One in flight keeps the order where nothing else does. */
 		{ "max.in.flight.requests.per.connection", "1", !link->exact, false },
+		/* A topic's limit holds for batches, too. */
+		{ "batch.size", batch, link->batch_bytes > 0, false },
 	};
-	char why[256];
 	for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
 		if (!settings[i].wanted || (!settings[i].ours && is_given(link, settings[i].key)))
 			continue;
@@ -527,7 +533,11 @@ void tide_kafka_link_warm(struct tide_kafka_link *link, int64_t epoch)
 	struct tide_error err;
 	if (!link->exact || link->home[0] == '\0' || link->client == NULL)
 		return;
-	if (transact(link, epoch, NULL, NULL, in_ms(CONNECT_MS), &err) == TIDE_OK)
+	int64_t until_us = in_ms(CONNECT_MS);
+	int rc = ensure(link, epoch, until_us, &err);
+	if (rc == TIDE_OK)
+		rc = transact(link, epoch, NULL, NULL, until_us, &err);
+	if (rc == TIDE_OK)
 		return;
 	tide_log(TIDE_DEBUG, "sink %s: %s", link->options.sink, err.text);
 	link->doubtful = true;
@@ -560,6 +570,15 @@ struct tide_client *tide_kafka_link_client(struct tide_kafka_link *link, struct 
 	if (link->client == NULL && link_up(link, in_ms(CONNECT_MS), err) != TIDE_OK)
 		return NULL;
 	return link->client;
+}
+
+void tide_kafka_link_limit(struct tide_kafka_link *link, int64_t bytes)
+{
+	int64_t most = bytes > 2 * BATCH_HEAD ? bytes - BATCH_HEAD : BATCH_HEAD;
+	if (most >= BATCH_DEFAULT || (link->batch_bytes > 0 && most >= link->batch_bytes))
+		return;
+	link->batch_bytes = most;
+	link->doubtful = true; /* The next transaction has a producer that knows. */
 }
 
 bool tide_kafka_link_stopping(struct tide_kafka_link *link)

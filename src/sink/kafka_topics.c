@@ -157,6 +157,8 @@ int tide_kafka_topics_find(struct tide_kafka_topics *topics, struct tide_kafka_l
 		return rc != TIDE_OK ? rc : TIDE_ERR_UNAVAILABLE;
 	}
 	describe(open, topic);
+	if (topic->bytes_max > 0)
+		tide_kafka_link_limit(link, topic->bytes_max);
 	*out = topic;
 	return TIDE_OK;
 }

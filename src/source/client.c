@@ -173,6 +173,7 @@ static bool is_harmless(const char *text)
 	static const char *const known[] = {
 		"allow.auto.create.topics=false not supported", /* the embedded broker */
 		"Coordinator load in progress",                 /* a broker that has just started */
+		"another concurrent operation on the same transaction", /* after a crash */
 	};
 	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
 		if (strstr(text, known[i]) != NULL)

@@ -1,0 +1,275 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- A job's sinks over its life: several on one output, one that comes later, one
+-- that goes, one that has forgotten, one that refuses.
+local h = require "harness"
+local cjson = require "cjson"
+
+local count = 300
+
+local stream = [[
+local s = tide.from(tide.kafka { topic = "unset", start = "earliest" })
+   :map(function(rec) return rec.partition .. "/" .. rec.offset end, { "id:string" })
+]]
+
+local function job_args(topic, ...)
+   return { "run", h.path "job.lua", "-b", h.brokers, "--topic", topic, "--until-end", "--no-ui",
+            "--checkpoint-dir", h.path "cp", "--max-records-per-batch", 60, "--output", "none",
+            ... }
+end
+
+local function checkpoint(command, ...)
+   local args = { "checkpoint", command, ... }
+   args[#args + 1] = "--checkpoint-dir"
+   args[#args + 1] = h.path "cp"
+   return args
+end
+
+local function run_killed(topic, failpoint)
+   local job = h.start(job_args(topic), { env = { TIDEMARK_FAILPOINT = failpoint } })
+   local _, signal = job:wait(60)
+   assert.are.equal(h.process.signals.KILL, signal, "the fail point was not reached: " .. job:err())
+end
+
+local function says(text, part)
+   assert.is_truthy(text:find(part, 1, true), ("%q is not in: %s"):format(part, text))
+end
+
+-- Ids in a topic of one partition, in order.
+local function ids_in(topic)
+   local ids = {}
+   for i, record in ipairs(h.json_lines(h.kadmin("consume", topic, 0, 0, -1))) do
+      ids[i] = cjson.decode(record.value).id
+   end
+   return ids
+end
+
+-- Is every record of the input among them, each once?
+local function assert_all_once(ids)
+   local seen = {}
+   for _, id in ipairs(ids) do
+      assert.is_nil(seen[id], id .. " is there twice")
+      seen[id] = true
+   end
+   assert.are.equal(count, #ids)
+end
+
+local function ids_in_files(folder)
+   local ids = {}
+   for name in io.popen("ls -1 '" .. h.path(folder) .. "'"):lines() do
+      if name:match "%.jsonl$" then
+         for _, row in ipairs(h.json_lines(h.read_file(h.path(folder .. "/" .. name)))) do
+            ids[#ids + 1] = row.id
+         end
+      end
+   end
+   return ids
+end
+
+describe("sinks of a job", function()
+   local from, to
+
+   before_each(function()
+      h.begin()
+      from, to = h.topic(1), h.topic(1, "out")
+      h.produce_counts(from, { count })
+   end)
+
+   local function job(sinks)
+      h.job(stream .. "return s:to(" .. sinks:gsub("OUT", to) .. ")")
+   end
+
+   it("each get every row, and each recover for themselves", function()
+      local other = h.topic(1, "other")
+      job('tide.kafka { topic = "OUT" }, tide.files { path = "files", every = "0s" },\n' ..
+          ('tide.kafka { topic = %q }, tide.console { }'):format(other))
+      for _, point in ipairs { "kafka_committed=kill@1", "kafka_commit=kill@4",
+                               "files_rename=kill@1", "files_manifest=kill@2" } do
+         run_killed(from, point)
+      end
+      h.run(job_args(from))
+      assert_all_once(ids_in(to))
+      assert_all_once(ids_in(other))
+      assert_all_once(ids_in_files "files")
+   end)
+
+   it("may become more", function()
+      job 'tide.kafka { topic = "OUT" }'
+      run_killed(from, "decide=kill@3") -- the first decides where to start
+      job 'tide.kafka { topic = "OUT" }, tide.files { path = "files" }'
+      says(h.run(job_args(from)):err(), "sink files:files is new: it takes epochs from 1 on")
+      assert_all_once(ids_in(to))
+      assert.are.equal(count - 60, #ids_in_files "files")
+   end)
+
+   it("may become fewer, but not before they have published their rows", function()
+      job 'tide.kafka { topic = "OUT" }, tide.files { path = "files", every = "0s" }'
+      run_killed(from, "kafka_commit=kill@3")
+      job 'tide.files { path = "files", every = "0s" }'
+      local refused = h.run(job_args(from), nil, 5)
+      says(refused:err(), "the job has no sink kafka:" .. to .. " any more")
+      says(refused:err(), "checkpoint outbox skip")
+      job 'tide.kafka { topic = "OUT" }, tide.files { path = "files", every = "0s" }'
+      run_killed(from, "run=kill@2")
+      -- It is published, but that is on record only after a clean stop.
+      h.run(job_args(from))
+      job 'tide.files { path = "files", every = "0s" }'
+      says(h.run(job_args(from)):err(), "sink kafka:" .. to .. " is no longer part of the job")
+      assert_all_once(ids_in(to))
+      assert_all_once(ids_in_files "files")
+   end)
+
+   it("stand where they stood when a partition comes", function()
+      job 'tide.kafka { topic = "OUT" }'
+      local args = job_args(from)
+      for i, arg in ipairs(args) do
+         args[i] = arg == "--until-end" and "--quiet" or arg
+      end
+      local running = h.start(args, { env = { TIDEMARK_FAILPOINT = "published=kill@7" } })
+      h.eventually("the first records", function()
+         return #ids_in(to) == count
+      end, running)
+      h.kadmin("grow", from, 2)
+      h.produce(from, { { value = "x", partition = 1 } })
+      h.eventually("the new partition", function()
+         return #ids_in(to) > count
+      end, running)
+      h.produce(from, { { value = "x", partition = 1 } })
+      local _, signal = running:wait(60)
+      assert.are.equal(h.process.signals.KILL, signal)
+      h.run(job_args(from))
+      assert.are.equal(count + 2, #ids_in(to))
+   end)
+
+   local function forget()
+      job 'tide.kafka { topic = "OUT" }'
+      run_killed(from, "kafka_commit=kill@4") -- the first is the warm-up's
+      h.delete_topic(to)
+      h.eventually("the topic to be gone", function()
+         local ok = pcall(h.create_topic, to)
+         return ok
+      end)
+      local stopped = h.run(job_args(from), nil, 5)
+      says(stopped:err(), "sink kafka:" .. to .. " has published epoch 1 and does not remember it")
+      says(stopped:err(), "was the topic or folder deleted")
+      says(stopped:err(), "checkpoint resolve JOB.lua")
+      h.run(checkpoint("resolve", h.path "job.lua", "kafka:" .. to), nil, 2)
+   end
+
+   it("stop when their memory is gone; the rows may be said to be there", function()
+      forget()
+      h.run(checkpoint("resolve", h.path "job.lua", "kafka:" .. to, "--published"))
+      h.run(job_args(from))
+      assert.are.equal(count - 3 * 60, #ids_in(to))
+   end)
+
+   it("stop when their memory is gone; the rows may be published again", function()
+      forget()
+      h.run(checkpoint("resolve", h.path "job.lua", "kafka:" .. to, "--republish"))
+      h.run(job_args(from))
+      assert.are.equal(count - 2 * 60, #ids_in(to))
+   end)
+
+   it("have rows that an operator can look at and give up", function()
+      job 'tide.kafka { topic = "OUT" }'
+      run_killed(from, "kafka_begin=kill@3")
+      local name = "kafka:" .. to
+      says(h.run(checkpoint("outbox", "show")):out(), ("sink %s: epoch 1, 60 rows"):format(name))
+      local shown = h.run(checkpoint("outbox", "show", "--json")):out()
+      assert.are.same({ sink = name, epoch = 1, row = { id = "0/60" } }, h.json_lines(shown)[1])
+      h.run(checkpoint("outbox", "skip", name), nil, 2)
+      says(h.run(checkpoint("outbox", "skip", "nobody", "--yes"), nil, 2):err(),
+           "it knows " .. name)
+      assert.are.equal(shown, h.run(checkpoint("outbox", "skip", name, "--yes")):out())
+      says(h.run(checkpoint("outbox", "show")):out(), "nothing waits")
+      run_killed(from, "kafka_begin=kill@2") -- and a crash after that is like any other
+      h.run(job_args(from))
+      assert.are.equal(count - 60, #ids_in(to))
+   end)
+
+   it("that are at-least-once say so, and lose nothing", function()
+      job 'tide.kafka { topic = "OUT", exactly_once = false }'
+      run_killed(from, "published=kill@2")
+      says(h.run(job_args(from)):err(), ("sink kafka:%s is at-least-once"):format(to))
+      assert.are.equal(count + 60, #ids_in(to))
+   end)
+
+   it("refuse before the decision what their topic will not take", function()
+      local small, compacted = h.topic_name "small", h.topic_name "compacted"
+      h.kadmin("create", small, 1, "max.message.bytes=600")
+      h.kadmin("create", compacted, 1, "cleanup.policy=compact")
+      local wide = stream:gsub("return .- end", 'return ("x"):rep(1000) end')
+      h.job(wide .. ("return s:to(tide.kafka { topic = %q })"):format(small))
+      local stopped = h.run(job_args(from), nil, 1)
+      says(stopped:err(), "and topic " .. small .. " takes 600")
+      says(stopped:err(), "raise max.message.bytes")
+      h.job(stream .. ("return s:to(tide.kafka { topic = %q })"):format(compacted))
+      says(h.run(job_args(from, "--checkpoint-dir", h.path "c2"), nil, 1):err(),
+           "is compacted and takes no record without a key")
+      h.job(stream .. 'return s:to(tide.kafka { topic = function() return "a b" end })')
+      says(h.run(job_args(from, "--checkpoint-dir", h.path "c3"), nil, 1):err(),
+           '"a b" is no name for a topic')
+      h.job(stream .. 'return s:to(tide.kafka { topic = "nobody-made-it" })')
+      says(h.run(job_args(from, "--checkpoint-dir", h.path "c4"), nil, 7):err(),
+           "topic nobody-made-it does not exist; create it: kafka-topics.sh --create")
+      for _, dir in ipairs { "cp", "c2", "c3" } do
+         assert.are.same({}, h.next_offsets(h.path(dir), from)) -- no epoch
+      end
+   end)
+
+   it("that refuse after the decision keep the rows, and say what to do", function()
+      local small = h.topic_name "small"
+      h.kadmin("create", small, 1, "max.message.bytes=600")
+      h.job(stream:gsub("return .- end",
+         'return ("%%04d"):rep(300):format(unpack((function() local t = {} for i = 1, 300 do ' ..
+         't[i] = math.floor(tide.random() * 1e4) end return t end)())) end') ..
+         ("return s:to(tide.kafka { topic = %q })"):format(small))
+      local stopped = h.run(job_args(from, "-X", "compression.type=gzip"), nil, 1)
+      says(stopped:err(), "topic " .. small .. " does not take a record")
+      says(stopped:err(), "raise max.message.bytes of the topic")
+      says(stopped:err(), "Nothing is lost, the rows wait in the checkpoint")
+      assert.are.equal(60, #h.json_lines(h.run(checkpoint("outbox", "show", "--json")):out()))
+   end)
+
+   it("on a topic per row are one transaction", function()
+      local other = h.topic(1, "other")
+      h.job(stream .. ([[return s:to(tide.kafka {
+         topic = function(row) return row.id:match "[02468]$" and %q or %q end })]])
+         :format(to, other))
+      for _, point in ipairs { "begin", "offsets", "commit", "committed" } do
+         run_killed(from, ("kafka_%s=kill@1"):format(point))
+      end
+      h.run(job_args(from))
+      local ids = ids_in(to)
+      assert.are.equal(count / 2, #ids)
+      for _, id in ipairs(ids_in(other)) do
+         ids[#ids + 1] = id
+      end
+      assert_all_once(ids)
+   end)
+
+   it("feed other jobs (IND-34)", function()
+      local last = h.topic(1, "last")
+      job 'tide.kafka { topic = "OUT", key = "id" }'
+      run_killed(from, "kafka_commit=kill@2")
+      h.run(job_args(from))
+      h.job(([[
+return tide.from(tide.kafka { topic = "unset", start = "earliest" })
+   :json { "id:string" }
+   :map(function(row) return row.id:sub(-1) end, { "digit:string" })
+   :group_by("digit"):count()
+   :to(tide.kafka { topic = %q, key = "digit" })]]):format(last), "next.lua")
+      local args = job_args(to)
+      args[2] = h.path "next.lua"
+      args[10] = h.path "cp-next"
+      h.run(args)
+      local newest = {}
+      for _, record in ipairs(h.json_lines(h.kadmin("consume", last, 0, 0, -1))) do
+         local row = cjson.decode(record.value)
+         assert.are.equal(row.digit, record.key)
+         newest[row.digit] = row.count
+      end
+      for digit = 0, 9 do
+         assert.are.equal(count / 10, newest[tostring(digit)])
+      end
+   end)
+end)
