@@ -531,7 +531,11 @@ int tide_commit_settle(struct tide_commit *commit, bool all, struct tide_error *
 		if (holds(outlet) && (all || is_due(outlet)))
 			rc = publish_held(commit, o, err);
 	}
-	return rc == TIDE_OK ? note_acked(commit, err) : rc;
+	if (rc != TIDE_OK && rc != TIDE_ERR_STOPPED)
+		return rc;
+	/* What one sink could not put out must not be put out twice by another. */
+	int noted = note_acked(commit, rc == TIDE_OK ? err : NULL);
+	return rc == TIDE_OK ? noted : rc;
 }
 
 void tide_commit_stop(struct tide_commit *commit)

@@ -60,7 +60,8 @@ int tide_commit_wait(struct tide_commit *commit, struct tide_error *err);
 void tide_commit_mark(const struct tide_commit *commit, struct tide_meta *meta);
 bool tide_commit_idle(struct tide_commit *commit);
 /* Publish what sinks with a cadence are due, or `all` that they are spared yet,
- * and write down what is published, if that is not on record yet. */
+ * and write down what is published, if that is not on record yet; that also
+ * when a sink was stopped before it was done (TIDE_ERR_STOPPED). */
 int tide_commit_settle(struct tide_commit *commit, bool all, struct tide_error *err);
 /* Is there more for a later settle? */
 bool tide_commit_holds(const struct tide_commit *commit);

@@ -587,9 +587,10 @@ int tide_loop_run(const struct tide_loop_options *options, struct tide_error *er
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to run");
 	loop_init(loop, options);
 	int rc = open_all(loop, err);
+	bool opened = rc == TIDE_OK;
 	while (rc == TIDE_OK && !stopping(loop) && !bounded_done(loop))
 		rc = turn(loop, err);
-	if (rc == TIDE_OK)
+	if (rc == TIDE_OK || (rc == TIDE_ERR_STOPPED && opened))
 		rc = tide_commit_settle(loop->commit, true, err);
 	if (rc == TIDE_OK)
 		mirror(loop);

@@ -9,51 +9,78 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "run/cli.h"
+#include "sink/live.h"
 
-/* A stop that takes longer than this drops the epoch in progress: it leaves no
- * trace, so the next start repeats it. */
-enum { STOP_SECONDS_MAX = 9 };
+/* A stop that takes longer than this ends without being finished, as a crash
+ * would; it takes a second more when nobody reads stderr. */
+enum { STOP_SECONDS_MAX = 8 };
 
 static atomic_int stop_count;
+static struct sigaction before_crash[NSIG];
+static atomic_int end_code; /* of an end that the alarm may have to finish */
 
 static void on_stop(int number)
 {
-	if (atomic_fetch_add(&stop_count, 1) > 0)
-		_exit(128 + number);
-	alarm(STOP_SECONDS_MAX);
+	if (atomic_fetch_add(&stop_count, 1) == 0) {
+		alarm(STOP_SECONDS_MAX);
+		return;
+	}
+	atomic_store(&end_code, 128 + number);
+	tide_live_abandon();
+	_exit(128 + number);
 }
 
 static void on_alarm(int number)
 {
 	static const char text[] =
-		"tidemark: stopping took too long; the epoch in progress was dropped whole and "
-		"will be read again\n";
+		"tidemark: stopping took too long. What is not decided is dropped whole and will "
+		"be read again; what is decided and not yet put out will be at the next start\n";
+	static atomic_int before;
 	(void)number;
+	if (atomic_exchange(&before, 1) != 0)
+		_exit(atomic_load(&end_code));
+	alarm(1);
+	tide_live_abandon();
 	ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
 	(void)written;
 	_exit(0);
 }
 
-static void handle(int number, void (*handler)(int))
+/* The terminal comes back before the signal does what it does without us. */
+static void on_crash(int number)
+{
+	tide_live_abandon();
+	sigaction(number, &before_crash[number], NULL);
+	raise(number);
+}
+
+static void handle(int number, void (*handler)(int), struct sigaction *before)
 {
 	struct sigaction action;
 	memset(&action, 0, sizeof action);
 	action.sa_handler = handler;
+	/* The alarm interrupts its own handler. */
+	action.sa_flags = number == SIGALRM ? SA_NODEFER : 0;
 	sigemptyset(&action.sa_mask);
-	sigaction(number, &action, NULL);
+	sigaction(number, &action, before);
+	if (before != NULL && before->sa_handler == SIG_IGN) /* nohup wants it so */
+		sigaction(number, before, NULL);
 }
 
 int main(int argc, char **argv)
 {
 	static struct tide_error err;
-	handle(SIGINT, on_stop);
-	handle(SIGTERM, on_stop);
-	handle(SIGALRM, on_alarm);
-	handle(SIGPIPE, SIG_IGN);
+	static const int crashes[] = { SIGABRT, SIGHUP, SIGQUIT };
+	for (size_t i = 0; i < sizeof crashes / sizeof crashes[0]; i++)
+		handle(crashes[i], on_crash, &before_crash[crashes[i]]);
+	handle(SIGINT, on_stop, NULL);
+	handle(SIGTERM, on_stop, NULL);
+	handle(SIGALRM, on_alarm, NULL);
+	handle(SIGPIPE, SIG_IGN, NULL);
 	int rc = tide_cli_main(argc, argv, environ, &stop_count, &err);
-	if (rc != TIDE_OK && rc != TIDE_ERR_STOPPED && err.text[0] != '\0') {
+	if (rc != TIDE_OK && err.text[0] != '\0') {
 		tide_log_status("");
-		tide_log(TIDE_ERROR, "%s", err.text);
+		tide_log(rc == TIDE_ERR_STOPPED ? TIDE_WARN : TIDE_ERROR, "%s", err.text);
 	}
 	if (fflush(stdout) != 0 && rc == TIDE_OK)
 		rc = TIDE_ERR_UNAVAILABLE;

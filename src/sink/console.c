@@ -4,15 +4,14 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "sink/cells.h"
 #include "sink/grid.h"
 #include "sink/live.h"
+#include "sink/stream.h"
 
 enum {
 	ROWS_DEFAULT = 20,
@@ -23,7 +22,7 @@ enum {
 struct console {
 	struct tide_sink sink;
 	enum { FORMAT_SPARK, FORMAT_TABLE, FORMAT_JSON, FORMAT_CSV } format;
-	int fd;
+	struct tide_stream stream;
 	bool terminal, muted;
 	bool names_put; /* csv: the header is out */
 	uint32_t rows_max;
@@ -98,6 +97,7 @@ static void console_close(struct tide_sink *sink)
 	if (console == NULL)
 		return;
 	tide_live_free(console->live);
+	tide_stream_close(&console->stream);
 	tide_buf_fini(&console->out);
 	free(console->order);
 	free(console);
@@ -111,7 +111,7 @@ static int console_open(struct tide_sink **out, const struct tide_sink_options *
 	if (console == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for the console");
 	console->sink.ops = &tide_console_ops;
-	console->fd = options->fd;
+	tide_stream_open(&console->stream, options->fd, options->stop);
 	console->terminal = options->terminal;
 	console->muted = options->muted;
 	int rc = read_options(console, options, err);
@@ -137,27 +137,11 @@ static int console_last_epoch(struct tide_sink *sink, int64_t *epoch, struct tid
 /* Everything in console->out, however slowly the reader takes it. */
 static int flush_out(struct console *console, struct tide_error *err)
 {
-	const char *p = console->out.p;
-	size_t left = console->out.len;
 	if (console->out.failed)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for the rows on stdout");
-	while (left > 0) {
-		ssize_t n = write(console->fd, p, left);
-		if (n >= 0) {
-			p += n;
-			left -= (size_t)n;
-		} else if (errno == EAGAIN) {
-			struct pollfd wait = { .fd = console->fd, .events = POLLOUT };
-			poll(&wait, 1, -1);
-		} else if (errno == EPIPE) {
-			return tide_fail(err, TIDE_ERR_UNAVAILABLE, "the reader of stdout is gone");
-		} else if (errno != EINTR) {
-			return tide_fail(err, TIDE_ERR_IO, "writing rows to stdout: %s",
-			                 strerror(errno));
-		}
-	}
+	int rc = tide_stream_write(&console->stream, console->out.p, console->out.len, err);
 	tide_buf_clear(&console->out);
-	return TIDE_OK;
+	return rc;
 }
 
 static void put_csv_names(struct console *console, const struct tide_schema *schema)
@@ -223,7 +207,7 @@ static int publish_table(struct console *console, int64_t epoch, const struct ti
 {
 	if (console->live == NULL) {
 		struct tide_live_options options = {
-			.fd = console->fd,
+			.stream = &console->stream,
 			.schema = tide_rows_schema(rows),
 			.rows_max = console->rows_max,
 			.chars_max = console->chars_max,
@@ -274,6 +258,11 @@ static int console_publish(struct tide_sink *sink, int64_t epoch, const struct t
 	}
 	if (console->terminal)
 		tide_log_resume();
+	if (rc == TIDE_ERR_STOPPED)
+		tide_fail(err, rc,
+		          "the reader of stdout takes nothing: epoch %lld waits in the checkpoint "
+		          "and will be printed at the next start",
+		          (long long)epoch);
 	return rc;
 }
 

@@ -7,15 +7,13 @@
 #include "sink/live.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -33,14 +31,14 @@ enum {
 };
 
 struct tide_live {
-	int fd;
+	struct tide_stream *stream;
 	uint32_t rows_max;
 	size_t chars_max;
 	pthread_t thread;
 	pthread_mutex_t lock; /* of all below */
 	pthread_cond_t changed;
 	bool fresh, stopping;
-	int error; /* errno of a failed write */
+	int rc; /* of the newest write */
 	int64_t epoch;
 	uint32_t epoch_rows;
 	struct tide_live_rows *rows;
@@ -50,6 +48,9 @@ struct tide_live {
 	const struct tide_live_row **top;
 	struct tide_buf out;
 };
+
+/* Of the terminal that a table has claimed, or -1. There is one stdout. */
+static atomic_int claimed_fd = -1;
 
 static bool window_of(int fd, struct winsize *window)
 {
@@ -70,7 +71,7 @@ bool tide_live_possible(int fd)
 static void claim_lines(struct tide_live *live)
 {
 	struct winsize window;
-	if (!window_of(live->fd, &window))
+	if (!window_of(live->stream->fd, &window))
 		window = (struct winsize){ .ws_row = WINDOW_LINES_MIN, .ws_col = 80 };
 	if (live->lines > 0 && window.ws_row == live->window.ws_row &&
 	    window.ws_col == live->window.ws_col)
@@ -87,6 +88,7 @@ static void claim_lines(struct tide_live *live)
 	}
 	live->window = window;
 	live->lines = want < most ? want : most;
+	atomic_store(&claimed_fd, live->stream->fd);
 	tide_buf_printf(&live->out, "\033[%d;%dr\033[%d;1H", live->lines + 1, window.ws_row,
 	                live->lines + 1);
 }
@@ -153,25 +155,6 @@ static void compose(struct tide_live *live)
 	tide_grid_fini(&grid);
 }
 
-/* 0, or an errno. */
-static int write_all(int fd, const char *p, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, p, len);
-		if (n < 0 && errno == EAGAIN) {
-			struct pollfd wait = { .fd = fd, .events = POLLOUT };
-			poll(&wait, 1, -1);
-		} else if (n < 0 && errno != EINTR) {
-			return errno;
-		}
-		if (n > 0) {
-			p += n;
-			len -= (size_t)n;
-		}
-	}
-	return 0;
-}
-
 /* Composes under the lock, writes without it: a terminal can be slow. */
 static void draw(struct tide_live *live)
 {
@@ -179,12 +162,14 @@ static void draw(struct tide_live *live)
 	live->fresh = false;
 	pthread_mutex_unlock(&live->lock);
 	tide_log_pause();
-	int error = live->out.failed ? 0 : write_all(live->fd, live->out.p, live->out.len);
+	int rc = TIDE_OK;
+	if (!live->out.failed)
+		rc = tide_stream_write(live->stream, live->out.p, live->out.len, NULL);
 	tide_log_resume();
 	tide_buf_clear(&live->out);
 	pthread_mutex_lock(&live->lock);
-	if (error != 0)
-		live->error = error;
+	if (rc != TIDE_OK)
+		live->rc = rc;
 }
 
 static void wait_ms(struct tide_live *live, int64_t ms, bool for_rows)
@@ -206,13 +191,13 @@ static void *live_main(void *arg)
 {
 	struct tide_live *live = arg;
 	pthread_mutex_lock(&live->lock);
-	while (!live->stopping && live->error == 0) {
+	while (!live->stopping && live->rc == TIDE_OK) {
 		if (live->lines > 0 || live->fresh)
 			draw(live);
 		wait_ms(live, DRAW_MS_MIN, false);
 		wait_ms(live, DRAW_MS_MAX - DRAW_MS_MIN, true);
 	}
-	if (live->error == 0 && (live->lines > 0 || live->fresh))
+	if (live->rc == TIDE_OK && (live->lines > 0 || live->fresh))
 		draw(live);
 	pthread_mutex_unlock(&live->lock);
 	return NULL;
@@ -224,7 +209,7 @@ int tide_live_new(const struct tide_live_options *options, struct tide_live **ou
 	struct tide_live *live = calloc(1, sizeof *live);
 	if (live == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for the table");
-	live->fd = options->fd;
+	live->stream = options->stream;
 	live->rows_max = options->rows_max < ROWS_MAX ? options->rows_max : ROWS_MAX;
 	live->chars_max = options->chars_max;
 	live->rows = tide_live_rows_new(options->schema);
@@ -252,16 +237,17 @@ int tide_live_take(struct tide_live *live, int64_t epoch, const struct tide_rows
                    struct tide_error *err)
 {
 	pthread_mutex_lock(&live->lock);
-	int error = live->error;
+	int rc = live->rc;
 	bool ok = tide_live_rows_take(live->rows, rows);
 	live->epoch = epoch;
 	live->epoch_rows = tide_rows_count(rows);
 	live->fresh = true;
 	pthread_cond_signal(&live->changed);
 	pthread_mutex_unlock(&live->lock);
-	if (error != 0)
-		return tide_fail(err, TIDE_ERR_UNAVAILABLE, "the terminal of the table is gone: %s",
-		                 strerror(error));
+	if (rc == TIDE_ERR_STOPPED)
+		return tide_fail(err, rc, "the terminal of the table takes nothing");
+	if (rc != TIDE_OK)
+		return tide_fail(err, TIDE_ERR_UNAVAILABLE, "the terminal of the table is gone");
 	return ok ? TIDE_OK : tide_fail(err, TIDE_ERR_NOMEM, "no memory for the table");
 }
 
@@ -275,12 +261,24 @@ void tide_live_free(struct tide_live *live)
 	pthread_cond_signal(&live->changed);
 	pthread_mutex_unlock(&live->lock);
 	pthread_join(live->thread, NULL);
-	if (live->lines > 0)
-		write_all(live->fd, give_back, sizeof give_back - 1);
+	if (live->lines > 0 && live->rc == TIDE_OK)
+		tide_stream_write(live->stream, give_back, sizeof give_back - 1, NULL);
+	else if (live->lines > 0)
+		tide_stream_try(live->stream->fd, give_back, sizeof give_back - 1);
+	atomic_store(&claimed_fd, -1);
 	pthread_cond_destroy(&live->changed);
 	pthread_mutex_destroy(&live->lock);
 	tide_live_rows_free(live->rows);
 	tide_buf_fini(&live->out);
 	free(live->top);
 	free(live);
+}
+
+void tide_live_abandon(void)
+{
+	/* The cursor may be anywhere: below everything, on a line of its own. */
+	static const char text[] = "\033[0m\033[r\033[999;1H\n\033[?25h";
+	int fd = atomic_exchange(&claimed_fd, -1);
+	if (fd >= 0)
+		tide_stream_try(fd, text, sizeof text - 1);
 }

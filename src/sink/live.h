@@ -7,11 +7,12 @@
 
 #include "base/error.h"
 #include "record/rows.h"
+#include "sink/stream.h"
 
 struct tide_live;
 
 struct tide_live_options {
-	int fd;
+	struct tide_stream *stream;       /* to the terminal; outlives the table */
 	const struct tide_schema *schema; /* copied */
 	uint32_t rows_max;
 	size_t chars_max;
@@ -26,5 +27,9 @@ int tide_live_take(struct tide_live *live, int64_t epoch, const struct tide_rows
                    struct tide_error *err);
 /* Draws the last state and gives the whole terminal back. Accepts NULL. */
 void tide_live_free(struct tide_live *live);
+
+/* The same, by force, for whoever ends the process in the middle of it: safe in
+ * a signal handler, and does nothing where no table is shown. */
+void tide_live_abandon(void);
 
 #endif

@@ -52,6 +52,9 @@ int posix_openpt(int flags);
 int grantpt(int fd);
 int unlockpt(int fd);
 int ptsname_r(int fd, char *buf, size_t);
+int ioctl(int fd, unsigned long request, const unsigned short *window);
+int mkfifo(const char *, unsigned);
+int open(const char *, int flags, ...);
 int getpid(void);
 char *getcwd(char *, size_t);
 extern char **environ;
@@ -63,7 +66,8 @@ local M = {}
 M.signals = { HUP = 1, INT = 2, QUIT = 3, KILL = 9, PIPE = 13, TERM = 15, CONT = 18, STOP = 19 }
 
 local O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND = 1, 2, 64, 512, 1024
-local O_NOCTTY, O_CLOEXEC = 256, 524288
+local O_NOCTTY, O_NONBLOCK, O_CLOEXEC = 256, 2048, 524288
+local TIOCSWINSZ = 0x5414
 local SPAWN_SETSIGDEF, SPAWN_SETSIGMASK, SPAWN_SETSID, SPAWN_SETPGROUP = 4, 8, 128, 2
 
 local function fail_errno(what)
@@ -416,15 +420,47 @@ function M.http_get(port, path, headers)
    return tonumber(head:match("^HTTP/%d%.%d (%d+)")), body, head
 end
 
+-- --- Readers that do not read ------------------------------------------------
+
+--- A named pipe that is open and not read: { read() } takes what is in it.
+function M.stalled_pipe(path)
+   if C.mkfifo(path, 384) ~= 0 then
+      fail_errno(path)
+   end
+   local fd = C.open(path, bit.bor(O_RDWR, O_NONBLOCK, O_CLOEXEC))
+   if fd < 0 then
+      fail_errno(path)
+   end
+   local pipe, buffer = {}, ffi.new "char[65536]"
+
+   function pipe.read()
+      local parts = {}
+      while true do
+         local got = tonumber(C.read(fd, buffer, 65536))
+         if got <= 0 then
+            return table.concat(parts)
+         end
+         parts[#parts + 1] = ffi.string(buffer, got)
+      end
+   end
+
+   function pipe.close()
+      C.close(fd)
+   end
+   return pipe
+end
+
 -- --- Terminals ---------------------------------------------------------------
 
---- A pseudo terminal: { path, type(text), screen() } and close().
-function M.terminal()
+--- A pseudo terminal: { path, type(text), screen() } and close(). Without lines
+--- and columns its size is not known.
+function M.terminal(lines, columns)
    local fd = C.posix_openpt(bit.bor(O_RDWR, O_NOCTTY, O_CLOEXEC))
    local name = ffi.new "char[128]"
    if fd < 0 or C.grantpt(fd) ~= 0 or C.unlockpt(fd) ~= 0 or C.ptsname_r(fd, name, 128) ~= 0 then
       fail_errno "a pseudo terminal"
    end
+   C.ioctl(fd, TIOCSWINSZ, ffi.new("unsigned short[4]", lines or 0, columns or 0))
    local tty = { path = ffi.string(name), shown = {} }
    local buffer = ffi.new "char[65536]"
    local wait = ffi.new("struct tide_pollfd", { fd = fd, events = 1 })

@@ -99,4 +99,83 @@ describe("shutdown", function()
          h.expect_exit(job, code)
       end
    end)
+
+   it("gives the terminal back on a second signal", function()
+      local topic = h.topic(1)
+      h.produce_counts(topic, { 1 })
+      local tty = h.process.terminal(24, 80)
+      h.at_end(tty.close)
+      local args = job_args(topic)
+      args[#args + 1] = "--output=table"
+      local job = h.start(args, { tty = tty.path, env = {
+         TERM = "xterm", TIDEMARK_FAILPOINT = "publish=delay:600000@2" } })
+      local function regions()
+         return tty.screen():match("^.*()\27%[%d+;%d+r"), tty.screen():match("^.*()\27%[r")
+      end
+      h.eventually("the table", function() return regions() end, job)
+      h.produce_counts(topic, { 1 })
+      h.process.poll_until(60, function()
+         tty.screen()
+         job:kill "TERM"
+         return job:ended()
+      end)
+      h.expect_exit(job, 143)
+      local set, reset = regions()
+      assert.is_true(reset > set, "the scroll region stays set")
+      assert.is_truthy(tty.screen():find("\27[?25h", reset, true))
+   end)
+
+   -- Text of a length that no pipe holds.
+   local function produce_more_than_a_pipe(topic)
+      h.produce_counts(topic, { 3000 }, ("x"):rep(100))
+   end
+
+   local lines_job = [[
+return tide.from(tide.kafka { topic = "unset", start = "earliest" })
+   :map(function(rec) return rec.offset, rec.value end, { "offset:int", "text:string" })
+   :to(tide.console { mode = "append" })
+]]
+
+   for _, stalled in ipairs { "stdout", "stdout and stderr" } do
+      it("leaves to the next start what nobody reads from " .. stalled, function()
+         h.job(lines_job)
+         local topic = h.topic(1)
+         produce_more_than_a_pipe(topic)
+         local pipe = h.process.stalled_pipe(h.path "pipe")
+         h.at_end(pipe.close)
+         local args, trace = job_args(topic), h.path "trace"
+         local job = h.start(args, { stdout = h.path "pipe",
+                                     stderr = stalled ~= "stdout" and h.path "pipe" or nil,
+                                     env = { TIDEMARK_FAILPOINT_TRACE = trace } })
+         if stalled ~= "stdout" then
+            function job.err() return "" end -- reading it would block us
+         end
+         h.eventually("a publication", function()
+            return h.read_file(trace):find("\npublish\n", 64, true)
+         end, job)
+         job:kill "TERM"
+         h.expect_exit(job, 0)
+         if stalled == "stdout" then
+            assert.is_truthy(job:err():find("epoch %d+ waits in the checkpoint"), job:err())
+         end
+
+         local seen, count = {}, 0
+         local function note(text)
+            for offset in text:gmatch '{"offset":(%d+),"text":"x+"}\n' do
+               if not seen[offset] then
+                  seen[offset], count = true, count + 1
+               end
+            end
+         end
+         local taken = pipe.read()
+         note(taken)
+         assert.is_true(count < 3000, "the reader did not stall")
+         if stalled == "stdout" then
+            assert.are.equal("\n", taken:sub(-1))
+         end
+         args[#args + 1] = "--until-end"
+         note(h.run(args):out())
+         assert.are.equal(3000, count)
+      end)
+   end
 end)

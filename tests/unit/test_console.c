@@ -27,6 +27,7 @@
 #include "base/clock.h"
 #include "decode/json.h"
 #include "sink/cells.h"
+#include "sink/live.h"
 #include "sink/sink.h"
 
 static const char GOLDEN[] = "tests/golden/console";
@@ -500,6 +501,72 @@ static void slow_reader_gets_every_row(void **state)
 	table_drop(&table);
 }
 
+struct stopper {
+	atomic_int stop;
+	struct sunk *sunk;
+	const struct tide_rows *rows;
+	int rc;
+};
+
+static void *stopper_main(void *arg)
+{
+	struct stopper *stopper = arg;
+	stopper->rc = sunk_publish(stopper->sunk, 7, stopper->rows);
+	return NULL;
+}
+
+/* Fills a pipe that nobody reads; returns how many bytes went in. */
+static size_t pipe_filled(int fd)
+{
+	int last = -1, now = 0;
+	while (now == 0 || now != last) {
+		last = now;
+		usleep(20000);
+		assert_int_equal(ioctl(fd, FIONREAD, &now), 0);
+	}
+	return (size_t)now;
+}
+
+static void reader_that_stopped_is_given_up_when_we_shall_stop(void **state)
+{
+	(void)state;
+	enum { ROWS = 20000 };
+	struct sunk sunk = { 0 };
+	struct stopper stopper = { .sunk = &sunk };
+	struct table table;
+	pthread_t thread;
+	int ends[2];
+	table_make(&table, "n:int");
+	for (int i = 0; i < ROWS; i++) {
+		struct tide_cell cell = { .i = i };
+		assert_true(tide_rows_append(table.rows, &cell));
+	}
+	stopper.rows = table.rows;
+	sunk_option(&sunk, "format", "json");
+	sunk.options.stop = &stopper.stop;
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(sunk_open(&sunk, ends[1]), TIDE_OK);
+	/* Whoever shares the pipe still has a descriptor that blocks. */
+	assert_int_equal(fcntl(ends[1], F_GETFL) & O_NONBLOCK, 0);
+	assert_int_equal(pthread_create(&thread, NULL, stopper_main, &stopper), 0);
+	size_t size = pipe_filled(ends[0]);
+	assert_true(size > 0);
+	atomic_store(&stopper.stop, 1);
+	pthread_join(thread, NULL);
+	assert_int_equal(stopper.rc, TIDE_ERR_STOPPED);
+	assert_non_null(strstr(sunk.err.text, "epoch 7 waits in the checkpoint"));
+	sunk_close(&sunk);
+	close(ends[1]);
+	/* What it did take are whole lines. */
+	char *got = malloc(size + 1);
+	assert_non_null(got);
+	assert_int_equal(read(ends[0], got, size), (ssize_t)size);
+	assert_int_equal(got[size - 1], '\n');
+	free(got);
+	close(ends[0]);
+	table_drop(&table);
+}
+
 /* --- The live table --------------------------------------------------------- */
 
 enum { LINES = 24, COLUMNS = 60 };
@@ -537,6 +604,8 @@ static size_t screen_escape(struct screen *screen, const char *p)
 	int args[2] = { 0, 0 }, count = 0;
 	const char *at = p + 1;
 	assert_int_equal(*p, '[');
+	if (strncmp(at, "?25h", 4) == 0)
+		return 5;
 	for (; (*at >= '0' && *at <= '9') || *at == ';'; at++) {
 		if (*at == ';')
 			count++;
@@ -549,7 +618,7 @@ static size_t screen_escape(struct screen *screen, const char *p)
 		screen->bottom = args[1] > 0 ? args[1] - 1 : LINES - 1;
 		screen->row = screen->column = 0;
 	} else if (*at == 'H') {
-		screen->row = args[0] - 1;
+		screen->row = args[0] < LINES ? args[0] - 1 : LINES - 1;
 		screen->column = args[1] - 1;
 	} else if (*at == 'K') {
 		memset(screen->text[screen->row], ' ', COLUMNS);
@@ -582,19 +651,31 @@ static void screen_play(struct screen *screen, const char *p, size_t len)
 	}
 }
 
-/* A terminal of LINES by COLUMNS; what is written to it ends up in `drain`. */
-static int terminal_start(struct drain *drain)
+/* A terminal of LINES by COLUMNS. */
+static int terminal_open(int *master)
 {
-	int master = posix_openpt(O_RDWR | O_NOCTTY);
-	assert_true(master >= 0);
-	assert_int_equal(grantpt(master), 0);
-	assert_int_equal(unlockpt(master), 0);
-	int fd = open(ptsname(master), O_RDWR | O_NOCTTY);
+	*master = posix_openpt(O_RDWR | O_NOCTTY);
+	assert_true(*master >= 0);
+	assert_int_equal(grantpt(*master), 0);
+	assert_int_equal(unlockpt(*master), 0);
+	int fd = open(ptsname(*master), O_RDWR | O_NOCTTY);
 	assert_true(fd >= 0);
 	struct winsize window = { .ws_row = LINES, .ws_col = COLUMNS };
 	assert_int_equal(ioctl(fd, TIOCSWINSZ, &window), 0);
-	*drain = (struct drain){ .fd = master };
+	return fd;
+}
+
+static void drain_begin(struct drain *drain, int fd)
+{
+	*drain = (struct drain){ .fd = fd };
 	assert_int_equal(pthread_create(&drain->thread, NULL, drain_main, drain), 0);
+}
+
+/* What is written to it ends up in `drain`. */
+static int terminal_start(struct drain *drain)
+{
+	int master, fd = terminal_open(&master);
+	drain_begin(drain, master);
 	return fd;
 }
 
@@ -640,6 +721,57 @@ static void table_is_drawn_at_the_top_of_a_terminal(void **state)
 	assert_int_equal(screen.bottom, LINES - 1);
 	assert_int_equal(screen.row, 8);
 	tide_buf_fini(&drain.got);
+	table_drop(&table);
+}
+
+/* Reads a terminal until `what` has come. */
+static void read_until(int master, struct tide_buf *got, const char *what)
+{
+	do {
+		assert_true(tide_buf_reserve(got, 4096));
+		ssize_t n = read(master, got->p + got->len, 4095);
+		assert_true(n > 0);
+		got->len += (size_t)n;
+		got->p[got->len] = '\0';
+	} while (strstr(got->p, what) == NULL);
+}
+
+static void terminal_comes_back_when_the_process_ends_amid_a_table(void **state)
+{
+	(void)state;
+	struct sunk sunk = { .options = { .terminal = true } };
+	struct tide_buf got = { 0 };
+	struct table table;
+	struct drain drain;
+	struct screen screen;
+	int master;
+	setenv("TERM", "xterm", 1);
+	table_make(&table, "n:int");
+	table_add(&table, "{\"n\":1}", 7);
+	sunk_option(&sunk, "format", "table");
+	sunk_option(&sunk, "mode", "update");
+	int fd = terminal_open(&master);
+	assert_int_equal(sunk_open(&sunk, fd), TIDE_OK);
+	tide_live_abandon(); /* nothing is shown yet */
+	assert_int_equal(sunk_publish(&sunk, 1, table.rows), TIDE_OK);
+	read_until(master, &got, "\0338");
+	screen_play(&screen, got.p, got.len);
+	assert_true(screen.top > 0);
+	tide_live_abandon();
+	tide_live_abandon();
+	read_until(master, &got, "\033[?25h");
+	screen_play(&screen, got.p, got.len);
+	assert_int_equal(screen.top, 0);
+	assert_int_equal(screen.bottom, LINES - 1);
+	assert_int_equal(screen.row, LINES - 1);
+	assert_int_equal(screen.column, 0);
+	drain_begin(&drain, master);
+	sunk_close(&sunk);
+	close(fd);
+	drain_end(&drain);
+	assert_null(strstr(drain.got.p, "\033[?25h"));
+	tide_buf_fini(&drain.got);
+	tide_buf_fini(&got);
 	table_drop(&table);
 }
 
@@ -713,7 +845,9 @@ int main(void)
 		cmocka_unit_test(muted_console_takes_nothing),
 		cmocka_unit_test(reader_that_left_is_named),
 		cmocka_unit_test(slow_reader_gets_every_row),
+		cmocka_unit_test(reader_that_stopped_is_given_up_when_we_shall_stop),
 		cmocka_unit_test(table_is_drawn_at_the_top_of_a_terminal),
+		cmocka_unit_test(terminal_comes_back_when_the_process_ends_amid_a_table),
 		cmocka_unit_test(table_forgets_what_stands_still),
 		cmocka_unit_test(dumb_terminal_gets_a_grid),
 	};
