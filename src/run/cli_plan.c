@@ -14,7 +14,7 @@ static int print(struct tide_buf *text, struct tide_error *err)
 	int rc = TIDE_OK;
 	if (text->failed)
 		rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory to print");
-	else
+	else if (text->len > 0)
 		fwrite(text->p, 1, text->len, stdout);
 	tide_buf_fini(text);
 	return rc;
