@@ -19,13 +19,13 @@ local M = {}
 local stage_p = ffi.typeof "struct tide_stage *"
 local bytes_p = ffi.typeof "char *"
 local waiting = ffi.new "uint32_t[1]"
-local MALFORMED = 1 -- TIDE_SCAN_MALFORMED
+local MALFORMED, NO_MEMORY = 1, 5 -- TIDE_SCAN_MALFORMED, TIDE_JSON_NOMEM
 
 -- An error that no on_error policy may swallow, even when a job's pcall did.
 local fatal
 
-local function no_memory()
-   fatal = "out of memory for the rows and states of this epoch"
+local function no_memory(message)
+   fatal = message or "out of memory for the rows and states of this epoch"
    error(fatal, 0)
 end
 
@@ -59,7 +59,9 @@ local function json_constants(K, step)
    K["spec" .. step.index] = ffi.gc(spec, C.tide_ffi_json_free)
    K["why" .. step.index] = why
    K["failed" .. step.index] = function(code)
-      if code == MALFORMED then
+      if code == NO_MEMORY then
+         no_memory(ffi.string(why.text))
+      elseif code == MALFORMED then
          ctx.malformed = ctx.malformed + 1
          if step.malformed_null then
             for i = 0, count - 1 do

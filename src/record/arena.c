@@ -14,6 +14,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/failpoint.h"
+
 /* Does nothing unless the build has ASan, whichever compiler it is. */
 #if __has_include(<sanitizer/asan_interface.h>)
 #include <sanitizer/asan_interface.h>
@@ -67,6 +69,8 @@ static bool lane_grow(struct lane *lane, size_t size)
 	if (chunks == NULL)
 		return false;
 	lane->chunks = chunks;
+	if (tide_failpoint("arena") != 0)
+		return false;
 	void *data = mmap(NULL, want, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (data == MAP_FAILED)
 		return false;

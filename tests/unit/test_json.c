@@ -636,12 +636,31 @@ static void any_layout_gives_the_same_cells(void **state)
 	}
 }
 
+/* The arena is new, and its next growth is made to fail, once. */
+static void lack_of_memory_is_not_the_documents_fault(void **state)
+{
+	(void)state;
+	static char doc[200 * 1024];
+	size_t len = (size_t)sprintf(doc, "{\"a\":\"\\n");
+	memset(doc + len, 'x', sizeof doc - len);
+	memcpy(doc + sizeof doc - 2, "\"}", 2);
+	assert_int_equal(scan_bytes("a:string? b:int?", doc, sizeof doc), TIDE_JSON_NOMEM);
+	assert_int_equal(why.code, TIDE_JSON_NOMEM);
+	assert_int_equal(why.field, -1);
+	assert_string_equal(why.text, "out of memory while reading JSON");
+	assert_no_value(0);
+	assert_no_value(1);
+	assert_int_equal(scan_bytes("a:string? b:int?", doc, sizeof doc), TIDE_SCAN_OK);
+	assert_int_equal(cells[0].len, sizeof doc - len - 1);
+}
+
 static int make_arena(void **state)
 {
 	(void)state;
 	const char *given = getenv("SEED");
 	random_state = given != NULL ? strtoull(given, NULL, 10) : (uint64_t)(uintptr_t)&given >> 4;
 	printf("SEED=%llu\n", (unsigned long long)random_state);
+	setenv("TIDEMARK_FAILPOINT", "arena=io@3", 1); /* it begins with two */
 	arena = tide_arena_new();
 	return arena == NULL;
 }
@@ -657,6 +676,7 @@ static int drop_arena(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(lack_of_memory_is_not_the_documents_fault), /* first */
 		cmocka_unit_test(all_types_are_read),
 		cmocka_unit_test(integers_are_exact_or_an_error),
 		cmocka_unit_test(doubles_are_the_nearest_ones),

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include <spawn.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "job/vm.h"
@@ -552,6 +554,74 @@ static const char greedy[] = "local tide = require 'tidemark'\n"
 			     "      return 1\n"
 			     "   end, { 'v:int' }):to(tide.console { })\n";
 
+enum { LACKING_NOWHERE = 40, LACKING_NAMED, LACKING_BLAMED, LACKING_ELSEWHERE };
+
+/* A big JSON text with escapes, while an arena does not grow (TIDEMARK_FAILPOINT):
+ * how that ends, as an exit code. */
+static int lacking(void)
+{
+	struct world world;
+	struct tide_run_result result;
+	static char value[300 * 1024];
+	size_t len = (size_t)sprintf(value, "{\"a\":\"\\n");
+	memset(value + len, 'x', sizeof value - len);
+	memcpy(value + sizeof value - 3, "\"}", 3);
+	open_with(&world,
+	          "local tide = require \"tidemark\"\n"
+	          "return tide.from(tide.kafka { topic = \"t\" })"
+	          ":json({ \"a:string?\" }, { malformed = \"null\" }):to(tide.console {})",
+	          (struct tide_vm_options){ 0 });
+	int seen = LACKING_ELSEWHERE;
+	struct tide_batch *batch = NULL;
+	if (world.ring != NULL)
+		batch = tide_ring_next(world.ring, "topic", 2);
+	if (batch != NULL && tide_batch_add(batch, slice("k"), slice(value), 0, 0) != NULL) {
+		int rc = tide_vm_run(world.vm, 0, batch, &result, &world.err);
+		bool named = strstr(world.err.text, "out of memory while reading JSON") != NULL;
+		uint32_t rows = tide_rows_count(world.rows[0]);
+		if (rc != TIDE_OK)
+			seen = named && rows == 0 ? LACKING_NAMED : LACKING_BLAMED;
+		else
+			seen = rows == 1 && tide_rows_cell(world.rows[0], 0, 0).len > 0
+			               ? LACKING_NOWHERE
+			               : LACKING_BLAMED;
+		seen = world.bad > 0 ? LACKING_BLAMED : seen;
+	}
+	world_close(&world);
+	return seen;
+}
+
+/* This program once more, so that fail points are read anew. */
+static int lacking_at(int growth)
+{
+	char setting[64];
+	int status;
+	pid_t child;
+	char *argv[] = { (char *)(uintptr_t) "test_vm", (char *)(uintptr_t) "lacking", NULL };
+	extern char **environ;
+	snprintf(setting, sizeof setting, "arena=io@%d", growth);
+	setenv("TIDEMARK_FAILPOINT", setting, 1);
+	int rc = posix_spawn(&child, "/proc/self/exe", NULL, NULL, argv, environ);
+	unsetenv("TIDEMARK_FAILPOINT");
+	assert_int_equal(rc, 0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void lack_of_memory_is_no_bad_record(void **state)
+{
+	(void)state;
+	bool named = false;
+	int seen = 0;
+	for (int growth = 1; seen != LACKING_NOWHERE; growth++) {
+		assert_true(growth < 100);
+		seen = lacking_at(growth);
+		assert_int_not_equal(seen, LACKING_BLAMED);
+		named = named || seen == LACKING_NAMED;
+	}
+	assert_true(named);
+}
+
 static void greedy_row_fails_alone_and_the_limit_is_named(void **state)
 {
 	(void)state;
@@ -662,8 +732,10 @@ static void version_names_luajit(void **state)
 	assert_non_null(strstr(tide_vm_version(), "LuaJIT 2."));
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	if (argc > 1 && strcmp(argv[1], "lacking") == 0)
+		return lacking();
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(word_count_counts_over_batches),
 		cmocka_unit_test(lint_writes_warnings_into_the_plan),
@@ -681,6 +753,7 @@ int main(void)
 		cmocka_unit_test(wrong_library_folder_is_named),
 		cmocka_unit_test(settings_reach_the_job),
 		cmocka_unit_test(greedy_row_fails_alone_and_the_limit_is_named),
+		cmocka_unit_test(lack_of_memory_is_no_bad_record),
 		cmocka_unit_test(greedy_load_names_the_limit),
 		cmocka_unit_test(state_too_small_to_start_is_an_error),
 		cmocka_unit_test(memory_stays_put_over_many_batches),
