@@ -273,13 +273,15 @@ end
 
 --- Tells whoever decides of a bad row; true when the batch goes on. (A field
 --- of the module so that specs can listen.)
-function M.report(message)
-   return ctx.bad_row ~= nil and ctx.bad_row(ctx.arg, ctx.batch, ctx.row, message)
+function M.report(message, reason, place)
+   return ctx.bad_row ~= nil and
+      ctx.bad_row(ctx.arg, ctx.batch, ctx.row, message, reason, place)
 end
 
 -- nil when the batch goes on behind the row, else the message that stops it.
-local function refused(message)
-   if fatal or not M.report(message) then
+local function refused(e)
+   local message = describe(e)
+   if fatal or not M.report(message, memory_message(e) or errors.reason(e), errors.place(e)) then
       return fatal or message
    end
    return nil
@@ -330,7 +332,7 @@ local function add_rest(runner, loop, e)
       collected(e)
       local first = take_back(runner, loop, adder, queue, count)
       failed = failed + 1
-      local message = refused(describe(e))
+      local message = refused(e)
       if message then
          return failed, message
       end
@@ -370,7 +372,7 @@ function M.run(runner, input, result)
          failed, first = failed + some, ctx.next
       else
          undo(loop)
-         message = refused(describe(e))
+         message = refused(e)
          failed, first = failed + 1, ctx.row + 1
       end
       if message then

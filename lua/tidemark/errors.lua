@@ -127,6 +127,16 @@ function M.show(e)
    return text and ("%s\n%6d | %s"):format(head, e.line, text) or head
 end
 
+--- What happened, without where.
+function M.reason(e)
+   return type(e) == "table" and e.message or text_of(e)
+end
+
+--- "path:line", or "" when nobody knows.
+function M.place(e)
+   return type(e) == "table" and e.path and ("%s:%d"):format(e.path, e.line) or ""
+end
+
 --- The same on one line, for a record.
 function M.line(e)
    if type(e) ~= "table" then

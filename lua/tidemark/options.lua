@@ -70,7 +70,11 @@ end
 checks.mode = one_of("append", "update", "complete")
 checks.files_format = one_of "json"
 checks.malformed = one_of("error", "null")
-checks.on_error = one_of("fail", "skip")
+local on_error = one_of("fail", "skip")
+function checks.on_error(value)
+   local ok, wanted = on_error(value)
+   return ok, (wanted or "") .. ", or a sink like tide.kafka { topic = \"dead\" }"
+end
 
 -- Checks that keep the value as it is.
 local keeps = {}

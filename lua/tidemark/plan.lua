@@ -296,15 +296,30 @@ local function is_output(node)
    return fact and fact.kind == "output"
 end
 
+-- Where records go that fail: a sink fed by no step.
+local function add_dead_letters(program, sink)
+   local found = sinks.dead_letters(sink)
+   local step = step_new(program, sink, nil, "output", found.schema)
+   program.outputs[#program.outputs + 1] = step
+   step.output, step.sink, step.options = #program.outputs, sink.endpoint, found.options
+   step.name = found.name or ("%s:%s"):format(sink.endpoint, found.target)
+   step.text = ("on_error: %s(%s)"):format(sink.endpoint, found.text)
+   program.job.on_error = ("output:%d"):format(step.output - 1)
+end
+
 -- What the job file returned, as a list of outputs and the job's options.
 local function returned(value, path)
-   local job = {}
+   local job, dead_letters = {}, nil
    local fact = stream.facts(value)
    if fact and fact.endpoint == "job" then
       for key, option in pairs(fact.options) do
          job[key] = option
       end
       value, job.outputs = job.outputs, nil
+      dead_letters = stream.facts(job.on_error)
+      if dead_letters then
+         job.on_error = nil
+      end
       at(fact, function() job = options.check("job", "tide.job", job) end)
    end
    if is_output(value) then
@@ -327,7 +342,7 @@ local function returned(value, path)
             given and "a stream that goes nowhere" or "not an output")
       end
    end
-   return value, job
+   return value, job, dead_letters
 end
 
 local function check_all_returned(list)
@@ -359,7 +374,7 @@ end
 
 --- The checked program of what a job file returned.
 function M.make(value, path)
-   local list, job = returned(value, path)
+   local list, job, dead_letters = returned(value, path)
    local program = { path = path, steps = {}, inputs = {}, keyed = {}, outputs = {}, visited = {},
                      job = job }
    program.name = job.name or path:match("([^/]+)%.lua$") or path:match("([^/]+)$")
@@ -372,6 +387,9 @@ function M.make(value, path)
       end
       seen[node] = true
       add_output(program, stream.facts(node))
+   end
+   if dead_letters then
+      at(dead_letters, add_dead_letters, program, dead_letters)
    end
    check_names(program.keyed, "the grouping")
    check_names(program.outputs, "the sink")

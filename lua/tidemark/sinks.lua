@@ -73,7 +73,7 @@ local function kafka_value(given, row, text)
 end
 
 local function kafka_key(given, row, text)
-   text.key = given or (row.record and "key") or nil
+   text.key = given or (row.record and "key") or (row.dead and "@key") or nil
    if text.key then
       column_of(row, text.key, "tide.kafka: key")
    end
@@ -142,6 +142,46 @@ local function files(sink)
 end
 
 local kinds = { console = console, files = files, kafka = kafka }
+
+-- Dead letters ------------------------------------------------------------------
+
+-- Columns of a record that failed, as run/letter.c fills them: key, value and
+-- headers as text for people, and behind them key and value as they were.
+local function dead_row()
+   local row = schema.parse({ "topic:string", "partition:int", "offset:int",
+                              "timestamp:timestamp?", "key:string?", "value:string?",
+                              "headers:string?", "reason:string", "line:string?" }, nil, "")
+   for _, name in ipairs { "@key", "@value" } do
+      row.columns[#row.columns + 1] = { name = name, type = "bytes", nullable = true, path = name }
+      row.index[name] = #row.columns
+   end
+   row.dead = true
+   return row
+end
+
+--- on_error = sink: the same as check, with the schema of its rows.
+function M.dead_letters(sink)
+   if sink.endpoint ~= "kafka" and sink.endpoint ~= "files" then
+      error(("on_error takes a sink that keeps records, tide.kafka or tide.files, not tide.%s")
+         :format(sink.endpoint), 0)
+   end
+   local row = dead_row()
+   local found = kinds[sink.endpoint](sink, row)
+   if found.with then
+      error("on_error: dead letters go to one topic, not to one for each", 0)
+   elseif found.options.mode and found.options.mode ~= "append" then
+      error('on_error: dead letters are new rows, mode = "append"', 0)
+   end
+   found.options.mode = "append"
+   for _, option in ipairs { "key", "value_column" } do
+      local name = found.options[option]
+      if name == "key" or name == "value" then
+         found.options[option] = "@" .. name
+      end
+   end
+   found.schema = row
+   return found
+end
 
 --- What a sink says of itself, for rows of `row`: options as text, the name it
 --- was given, its target, a step that comes before it (`with`), its text.

@@ -112,7 +112,7 @@ void tide_ffi_plan_keyed_arg(struct tide_plan *plan, int i, int column)
 int tide_ffi_plan_output(struct tide_plan *plan, int input, int keyed, const char *sink,
                          const char *name, int line)
 {
-	assert((input < 0) != (keyed < 0));
+	assert(input < 0 || keyed < 0);
 	int i = tide_plan_add_output(plan);
 	if (i < 0)
 		return -1;

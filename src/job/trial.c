@@ -38,9 +38,10 @@ static bool resolve(struct tide_queue *queue, uint32_t *count)
 _Static_assert(sizeof(struct tide_state_ops) == 3 * sizeof(void (*)(void)),
                "a new operation needs one that does nothing, above");
 
-static bool pass_over(void *arg, const struct tide_batch *batch, uint32_t row, const char *message)
+static bool pass_over(void *arg, const struct tide_batch *batch, uint32_t row, const char *message,
+                      const char *reason, const char *place)
 {
-	(void)arg, (void)batch, (void)row, (void)message;
+	(void)arg, (void)batch, (void)row, (void)message, (void)reason, (void)place;
 	return true;
 }
 

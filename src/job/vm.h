@@ -40,7 +40,7 @@ int tide_vm_lint(struct tide_vm *vm, struct tide_plan *plan, bool try, struct ti
  * it emitted are already undone. Return false to stop the batch: the run then
  * fails with TIDE_ERR_SCRIPT and this row's message. */
 typedef bool tide_vm_bad_row(void *arg, const struct tide_batch *batch, uint32_t row,
-                             const char *message);
+                             const char *message, const char *reason, const char *place);
 
 /* What a worker's loops write to. queues[k] serves keyed operator k (state_ops
  * reach it); rows[o] collects the rows of output o. All belong to the caller

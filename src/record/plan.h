@@ -52,7 +52,7 @@ struct tide_plan_keyed {
 /* A row stream that ends in a sink. */
 struct tide_plan_output {
 	int input; /* rows come straight from this input, or … */
-	int keyed; /* … from this keyed operator; the other is -1 */
+	int keyed; /* … from this keyed operator; the other is -1, both: records that fail */
 	struct tide_schema *row;
 	char *sink;                  /* "console" */
 	char *name;                  /* stable: from kind and target */

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "run/letter.h"
 
 enum {
 	WAIT_MS = 20,           /* for the first record of a partition that is behind */
@@ -15,15 +16,18 @@ enum {
 	BAD_ROWS_LOGGED_MAX = 5 /* an epoch; the rest is counted */
 };
 
-static bool bad_row(void *arg, const struct tide_batch *batch, uint32_t row, const char *message)
+static bool bad_row(void *arg, const struct tide_batch *batch, uint32_t row, const char *message,
+                    const char *reason, const char *place)
 {
 	struct tide_worker *worker = arg;
+	int letters = worker->work->letters;
 	if (!worker->work->skip_bad_rows)
 		return false;
 	if (worker->bad_rows_logged++ < BAD_ROWS_LOGGED_MAX)
-		tide_log(TIDE_WARN, "%.*s[%d]@%lld skipped: %s", batch->topic_len, batch->topic,
-		         batch->partition, (long long)batch->recs[row].offset_, message);
-	return true;
+		tide_log(TIDE_WARN, "%.*s[%d]@%lld %s: %s", batch->topic_len, batch->topic,
+		         batch->partition, (long long)batch->recs[row].offset_,
+		         letters < 0 ? "skipped" : "set aside", letters < 0 ? message : reason);
+	return letters < 0 || tide_letter_add(worker->rows[letters], batch, row, reason, place);
 }
 
 static struct tide_queue *queue_new(struct tide_table *delta, const struct tide_plan_keyed *keyed,

@@ -38,7 +38,8 @@ struct tide_work {
 	struct tide_rocks *rocks;
 	struct tide_exchange *exchange;
 	bool fresh;              /* the checkpoint holds no state yet */
-	bool skip_bad_rows;      /* on_error = "skip" */
+	bool skip_bad_rows;      /* on_error = "skip", or a sink … */
+	int letters;             /* … which is this output; -1: none */
 	int64_t now_us, epoch;   /* of the running epoch */
 	atomic_bool cut;         /* end the epoch where it stands */
 	const atomic_int *stop;  /* non-zero: likewise, for good */

@@ -272,4 +272,78 @@ return tide.from(tide.kafka { topic = "unset", start = "earliest" })
          assert.are.equal(count / 10, newest[tostring(digit)])
       end
    end)
+
+   -- Two of them fail in a step, one is no JSON; all three with what is known of them.
+   local function spoil()
+      local records = {}
+      for i = 0, 99 do
+         records[i + 1] = { key = "k" .. i, value = ('{"n":%d}'):format(i), partition = 0 }
+      end
+      records[21] = { key = "k", value = "no JSON", timestamp = 1700000000000,
+                      headers = { { "a", "1" }, { "b", cjson.null } }, partition = 0 }
+      records[41].value = '{"n":-1}'
+      records[61] = { value = "\195(", key = cjson.null, partition = 0 }
+      from = h.topic(1)
+      h.produce(from, records)
+   end
+
+   local spoiled = [[
+return tide.job { on_error = %s, outputs =
+   tide.from(tide.kafka { topic = "unset", start = "earliest" })
+      :json { "n:int" }
+      :map(function(row)
+         if row.n < 0 then error "below zero" end
+         return "0/" .. row.n
+      end, { "id:string" })
+      :to(tide.kafka { topic = %q }) }]]
+
+   local function assert_letters(letters)
+      assert.are.equal(3, #letters)
+      assert.are.same({ 20, 40, 60 }, { letters[1].offset, letters[2].offset, letters[3].offset })
+      for _, letter in ipairs(letters) do
+         assert.are.equal(from, letter.topic)
+         assert.are.equal(0, letter.partition)
+      end
+      assert.are.same({ "k", "no JSON", [=[[["a","1"],["b",null]]]=], "2023-11-14T22:13:20.000Z" },
+         { letters[1].key, letters[1].value, letters[1].headers, letters[1].timestamp })
+      says(letters[1].reason, "not a JSON object")
+      assert.is_truthy(letters[1].line:match "job%.lua:4$", letters[1].line)
+      assert.are.same({ "below zero", '{"n":-1}', cjson.null },
+         { letters[2].reason, letters[2].value, letters[2].headers })
+      assert.is_truthy(letters[2].line:match "job%.lua:6$", letters[2].line)
+      assert.are.same({ cjson.null, "base64:wyg=" }, { letters[3].key, letters[3].value })
+   end
+
+   it("take records that fail, decided with their epoch", function()
+      local dead = h.topic(1, "dead")
+      spoil()
+      h.job(spoiled:format(('tide.kafka { topic = %q }'):format(dead), to))
+      run_killed(from, "decided=kill@1")
+      run_killed(from, "kafka_commit=kill@3")
+      run_killed(from, "kafka_committed=kill@4")
+      says(h.run(job_args(from)):err(), "sink kafka:" .. dead .. " is exactly-once")
+      local letters = {}
+      for i, record in ipairs(h.json_lines(h.kadmin("consume", dead, 0, 0, -1))) do
+         letters[i] = cjson.decode(record.value)
+         assert.are.equal(letters[i].key, record.key)
+      end
+      assert_letters(letters)
+      assert.are.equal(97, #ids_in(to))
+   end)
+
+   it("take records that fail as they were, or into files", function()
+      local dead = h.topic(1, "dead")
+      spoil()
+      h.job(spoiled:format(('tide.kafka { topic = %q, key = "key", value = "value", ' ..
+         'headers = { "reason" } }'):format(dead), to))
+      h.run(job_args(from))
+      local records = h.json_lines(h.kadmin("consume", dead, 0, 0, -1))
+      assert.are.same({ "k", "no JSON" }, { records[1].key, records[1].value })
+      assert.are.same({ { "reason", "below zero" } }, records[2].headers)
+      assert.are.same({ base64 = "wyg=" }, records[3].value)
+      h.job(spoiled:format('tide.files { path = "dead" }', to))
+      h.run(job_args(from, "--checkpoint-dir", h.path "c2"))
+      local name = io.popen("ls " .. h.path "dead" .. " | grep rows-"):read()
+      assert_letters(h.json_lines(h.read_file(h.path("dead/" .. name))))
+   end)
 end)

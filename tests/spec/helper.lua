@@ -180,8 +180,8 @@ function M.run(text, modules)
       run.tables[k] = table_of(keyed)
       run.queues[k - 1] = run.tables[k].queue
    end
-   driver.report = function(message)
-      run.bad[#run.bad + 1] = { row = ctx.row, message = message }
+   driver.report = function(message, reason, place)
+      run.bad[#run.bad + 1] = { row = ctx.row, message = message, reason = reason, place = place }
       return not run.stop
    end
    ctx.ops.push, ctx.ops.drop, ctx.ops.resolve =

@@ -111,3 +111,36 @@ describe("tide.files", function()
       refuses('tide.files { path = "o", every = "often" }', "every must be a time span")
    end)
 end)
+
+describe("on_error", function()
+   local function dead(sink)
+      return HEAD .. ("return tide.job { on_error = %s, outputs = s:to(tide.console { }) }")
+         :format(sink)
+   end
+
+   it("takes a sink", function()
+      local program = helper.job(dead 'tide.kafka { topic = "dead" }')
+      local out = program.outputs[2]
+      assert.are.equal("output:1", program.job.on_error)
+      assert.are.equal("kafka:dead", out.name)
+      assert.are.same({ topic = "dead", key = "@key", value = "json", mode = "append" },
+                      out.options)
+      out = helper.job(dead 'tide.kafka { topic = "dead", value = "value" }').outputs[2]
+      assert.are.equal("@value", out.options.value_column)
+      out = helper.job(dead 'tide.files { path = "dead", name = "mine" }').outputs[2]
+      assert.are.equal("mine", out.name)
+   end)
+
+   it("is refused with the reason", function()
+      local function refuses_dead(sink, part)
+         local message = helper.load(dead(sink))
+         assert.is_string(message)
+         assert.truthy(message:find(part, 1, true), message)
+      end
+      refuses_dead("tide.console { }", "on_error takes a sink that keeps records")
+      refuses_dead('"ignore"', 'on_error must be one of "fail", "skip", or a sink')
+      refuses_dead('tide.kafka { topic = "d", value = "row" }', 'no column "row"')
+      refuses_dead('tide.kafka { topic = function() end }', "dead letters go to one topic")
+      refuses_dead('tide.files { path = "d", mode = "update" }', "dead letters are new rows")
+   end)
+end)

@@ -43,9 +43,12 @@ static const struct tide_state_ops state_ops = { tide_queue_push, tide_queue_dro
 
 static const char *const wordcount = "jobs/wordcount.lua";
 
-static bool on_bad_row(void *arg, const struct tide_batch *batch, uint32_t row, const char *message)
+static bool on_bad_row(void *arg, const struct tide_batch *batch, uint32_t row, const char *message,
+                       const char *reason, const char *place)
 {
 	struct world *world = arg;
+	assert_non_null(strstr(message, reason));
+	assert_non_null(strstr(message, place));
 	assert_true(row < batch->count);
 	world->bad++;
 	snprintf(world->bad_text, sizeof world->bad_text, "%s", message);

@@ -177,7 +177,7 @@ function Aggregate:as(name) end
 ---@field max_records_per_batch? integer
 ---@field max_records_per_second? integer
 ---@field workers? integer
----@field on_error? "fail"|"skip"
+---@field on_error? "fail"|"skip"|tide.Endpoint a sink takes the records that fail
 ---@field fail_on_data_loss? boolean
 ---@field outputs tide.Output[]
 
