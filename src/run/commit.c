@@ -44,38 +44,6 @@ struct tide_commit {
 	struct tide_error err;
 };
 
-struct tide_finished *tide_finished_new(const struct tide_meta *before, int workers,
-                                        int output_count)
-{
-	struct tide_finished *finished = calloc(1, sizeof *finished);
-	if (finished == NULL)
-		return NULL;
-	finished->writes = calloc((size_t)workers + 1, sizeof(struct tide_writes *));
-	finished->rows = calloc((size_t)output_count + 1, sizeof(struct tide_rows *));
-	finished->output_count = output_count;
-	if (finished->writes == NULL || finished->rows == NULL ||
-	    !tide_meta_copy(&finished->meta, before)) {
-		tide_finished_free(finished);
-		return NULL;
-	}
-	return finished;
-}
-
-void tide_finished_free(struct tide_finished *finished)
-{
-	if (finished == NULL)
-		return;
-	for (int i = 0; finished->writes != NULL && i < finished->write_count; i++)
-		tide_writes_free(finished->writes[i]);
-	for (int o = 0; finished->rows != NULL && o < finished->output_count; o++)
-		tide_rows_free(finished->rows[o]);
-	free(finished->writes);
-	free(finished->rows);
-	free(finished->parts);
-	tide_meta_fini(&finished->meta);
-	free(finished);
-}
-
 /* Rows to a sink; in complete mode the whole state first becomes *rows. */
 static int publish(struct tide_commit *commit, int output, int64_t epoch,
                    const struct tide_rows **rows, struct tide_error *err)

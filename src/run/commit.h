@@ -10,25 +10,10 @@
 #include "job/vm.h"
 #include "record/plan.h"
 #include "run/board.h"
+#include "run/finished.h"
 #include "run/settings.h"
 #include "sink/sink.h"
 #include "state/keys.h"
-
-/* An epoch that has run and folded, but is not decided. Owns all it holds. */
-struct tide_finished {
-	struct tide_meta meta;
-	struct tide_writes **writes;
-	int write_count;
-	struct tide_rows **rows; /* per output; NULL: nothing */
-	int output_count;
-	int64_t records;               /* read by this epoch */
-	struct tide_board_part *parts; /* for the board: where each partition stands */
-	struct tide_board_epoch note;  /* likewise; its last times are filled in here */
-};
-
-struct tide_finished *tide_finished_new(const struct tide_meta *before, int workers,
-                                        int output_count);
-void tide_finished_free(struct tide_finished *finished);
 
 struct tide_commit_options {
 	struct tide_checkpoint *checkpoint;

@@ -22,7 +22,7 @@
 #include "base/log.h"
 #include "run/commit.h"
 #include "run/crew.h"
-#include "run/epoch.h"
+#include "run/finished.h"
 #include "run/partitions.h"
 #include "run/plan.h"
 
@@ -57,6 +57,12 @@ static bool stopping(const struct loop *loop)
 		return true;
 	return loop->settings->run_for_ms > 0 &&
 	       tide_clock_mono_us() - loop->began_us > loop->settings->run_for_ms * 1000;
+}
+
+/* Of a bounded run. */
+static bool reached_end(const struct loop *loop)
+{
+	return loop->settings->until_end && !tide_partitions_behind(&loop->partitions);
 }
 
 static void tick(void *arg)
@@ -172,36 +178,6 @@ static int open_crew(struct loop *loop, struct tide_error *err)
 	return tide_crew_start(&loop->work, &loop->crew, err);
 }
 
-static int by_topic_and_partition(const void *a, const void *b)
-{
-	const struct tide_position *x = a, *y = b;
-	int order = strcmp(x->topic, y->topic);
-	return order != 0 ? order : (x->partition > y->partition) - (x->partition < y->partition);
-}
-
-static int note_positions(struct loop *loop, struct tide_meta *meta, struct tide_error *err)
-{
-	for (int i = 0; i < loop->partitions.count; i++) {
-		const struct tide_share *share = loop->partitions.shares[i];
-		const struct tide_source_part *part = share->part;
-		struct tide_position *at = tide_meta_position(meta, part->topic, part->partition);
-		if (at == NULL)
-			at = tide_meta_position_add(meta, part->topic, part->partition);
-		if (at == NULL)
-			return tide_fail(err, TIDE_ERR_NOMEM, "no memory for positions");
-		at->from = share->from;
-		at->next = part->next;
-		at->print_offset = part->print.offset;
-		at->print_timestamp_ms = part->print.timestamp_ms;
-		at->print_hash = part->print.hash;
-	}
-	qsort(meta->positions, (size_t)meta->position_count, sizeof *meta->positions,
-	      by_topic_and_partition);
-	meta->rows_lost = loop->meta.rows_lost + loop->partitions.lost;
-	loop->partitions.lost = 0;
-	return TIDE_OK;
-}
-
 /* A new job's first positions go on record before anything is read: killed
  * before its first epoch, a job that starts at "latest" must not start at a
  * later latest. */
@@ -209,7 +185,7 @@ static int note_start(struct loop *loop, struct tide_error *err)
 {
 	for (int i = 0; i < loop->partitions.count; i++)
 		loop->partitions.shares[i]->from = loop->partitions.shares[i]->part->next;
-	int rc = note_positions(loop, &loop->meta, err);
+	int rc = tide_partitions_note(&loop->partitions, &loop->meta, err);
 	tide_commit_mark(loop->commit, &loop->meta);
 	if (rc == TIDE_OK)
 		rc = tide_checkpoint_decide(loop->checkpoint, &loop->meta, NULL, 0, NULL, 0, err);
@@ -253,136 +229,28 @@ static int discover(struct loop *loop, bool running, struct tide_error *err)
 	return TIDE_OK;
 }
 
-static int64_t backlog_of(const struct tide_share *share)
+/* What the epoch changed, to decide; the next epoch builds on its record. */
+static int finish_epoch(struct loop *loop, int64_t began_us, struct tide_finished **out,
+                        struct tide_error *err)
 {
-	int64_t end = share->part->end < share->bound ? share->part->end : share->bound;
-	return end > share->part->next ? end - share->part->next : 0;
-}
-
-/* Ranges of the next epoch; returns how many records they span. */
-static int64_t plan_ranges(struct loop *loop)
-{
-	int count = loop->partitions.count;
-	int64_t *backlog = calloc((size_t)count * 2 + 1, sizeof *backlog);
-	int64_t *take = backlog == NULL ? NULL : backlog + count, total = 0;
-	for (int i = 0; take != NULL && i < count; i++) {
-		backlog[i] = backlog_of(loop->partitions.shares[i]);
-		total += backlog[i];
-	}
-	if (total > loop->settings->batch_records_max)
-		total = loop->settings->batch_records_max;
-	total = tide_rate_allow(&loop->rate, total, tide_clock_mono_us());
-	if (take != NULL && total > 0)
-		tide_epoch_split(backlog, count, total, take);
-	for (int i = 0; take != NULL && i < count; i++) {
-		struct tide_share *share = loop->partitions.shares[i];
-		share->from = share->part->next;
-		share->to = share->from + (total > 0 ? take[i] : 0);
-	}
-	free(backlog);
-	return total;
-}
-
-static bool move_rows(struct tide_rows **to, const struct tide_rows *from,
-                      const struct tide_schema *schema)
-{
-	if (from == NULL || tide_rows_count(from) == 0)
-		return true;
-	if (*to == NULL)
-		*to = tide_rows_new(schema);
-	return *to != NULL && tide_rows_extend(*to, from);
-}
-
-/* Rows in an order that no worker count changes: rows that are not aggregated
- * by partition, results by shard. */
-static int collect_rows(struct loop *loop, struct tide_finished *finished, struct tide_error *err)
-{
-	const struct tide_plan *plan = loop->plan;
-	bool ok = true;
-	for (int o = 0; ok && o < plan->output_count; o++) {
-		const struct tide_schema *schema = plan->outputs[o].row;
-		for (int i = 0; ok && i < loop->partitions.count; i++) {
-			struct tide_rows *rows = loop->partitions.shares[i]->rows[o];
-			ok = move_rows(&finished->rows[o], rows, schema);
-			if (rows != NULL)
-				tide_rows_clear(rows);
-		}
-		for (int w = 0; ok && w < loop->settings->workers; w++)
-			ok = move_rows(&finished->rows[o], tide_crew_worker(loop->crew, w)->rows[o],
-			               schema);
-	}
-	return ok ? TIDE_OK : tide_fail(err, TIDE_ERR_NOMEM, "no memory for rows");
-}
-
-/* What the board will say of the epoch, taken while the workers rest. */
-static int note_epoch(struct loop *loop, struct tide_finished *finished, int64_t began_us,
-                      struct tide_error *err)
-{
-	const struct tide_meta *meta = &finished->meta;
-	struct tide_board_epoch *note = &finished->note;
-	int count = loop->partitions.count;
-	finished->parts = calloc((size_t)count + 1, sizeof *finished->parts);
-	if (finished->parts == NULL)
-		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for progress");
-	for (int i = 0; i < count; i++) {
-		const struct tide_share *share = loop->partitions.shares[i];
-		finished->parts[i] =
-			(struct tide_board_part){ share->part->topic, share->part->partition,
-			                          share->from,        share->part->next,
-			                          share->part->end,   0 };
-	}
-	for (int w = 0; w < loop->settings->workers; w++) {
-		const struct tide_worker *worker = tide_crew_worker(loop->crew, w);
-		int first, some;
-		tide_crew_slice(count, loop->settings->workers, w, &first, &some);
-		for (int i = first; i < first + some; i++)
-			finished->parts[i].worker = w;
-		for (int k = 0; k < loop->plan->keyed_count; k++)
-			note->grouped += tide_queue_total(worker->queues[k]);
-		note->state_rows += tide_shards_rows(worker->shards);
-		note->state_bytes += tide_shards_bytes(worker->shards);
-	}
-	note->epoch = meta->epoch;
-	note->records = finished->records;
-	note->started_us = loop->work.now_us;
-	note->run_us = tide_clock_mono_us() - began_us;
-	note->rows_filtered = meta->rows_filtered;
-	note->rows_failed = meta->rows_failed;
-	note->rows_lost = meta->rows_lost;
-	note->parts = finished->parts;
-	note->part_count = count;
-	return TIDE_OK;
-}
-
-/* Everything the epoch changed, as one thing to decide. */
-static int finish_epoch(struct loop *loop, struct tide_finished *finished, struct tide_error *err)
-{
-	struct tide_meta *meta = &finished->meta;
-	for (int w = 0; w < loop->settings->workers; w++) {
-		struct tide_worker *worker = tide_crew_worker(loop->crew, w);
-		finished->writes[finished->write_count++] = worker->writes;
-		finished->records += worker->totals.rows_in;
-		meta->rows_in += worker->totals.rows_in;
-		meta->rows_filtered += worker->totals.rows_filtered;
-		meta->rows_failed += worker->totals.rows_failed + worker->totals.rows_malformed;
-		worker->writes = tide_writes_new();
-		if (worker->writes == NULL)
-			return tide_fail(err, TIDE_ERR_NOMEM, "no memory for writes");
-	}
-	meta->epoch = loop->work.epoch;
-	meta->now_us = loop->work.now_us;
-	int rc = note_positions(loop, meta, err);
-	if (rc == TIDE_OK)
-		rc = collect_rows(loop, finished, err);
+	struct tide_gather gather = {
+		.plan = loop->plan,
+		.partitions = &loop->partitions,
+		.crew = loop->crew,
+		.work = &loop->work,
+		.began_us = began_us,
+	};
+	struct tide_finished *finished =
+		tide_finished_new(&loop->meta, loop->settings->workers, loop->plan->output_count);
+	*out = finished;
+	if (finished == NULL)
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for an epoch");
+	int rc = tide_finished_gather(finished, &gather, err);
 	if (rc != TIDE_OK)
 		return rc;
-	for (int o = 0; o < finished->output_count; o++)
-		if (finished->rows[o] != NULL)
-			meta->rows_out += tide_rows_count(finished->rows[o]);
-	/* The next epoch builds on this record. */
 	tide_meta_fini(&loop->meta);
 	memset(&loop->meta, 0, sizeof loop->meta);
-	return tide_meta_copy(&loop->meta, meta)
+	return tide_meta_copy(&loop->meta, &finished->meta)
 	               ? TIDE_OK
 	               : tide_fail(err, TIDE_ERR_NOMEM, "no memory for the record");
 }
@@ -399,14 +267,6 @@ static int mend_lost(struct loop *loop, struct tide_error *err)
 	if (rc == TIDE_OK)
 		rc = tide_partitions_ends(&loop->partitions, err);
 	return rc;
-}
-
-static bool anything_read(const struct loop *loop)
-{
-	for (int i = 0; i < loop->partitions.count; i++)
-		if (loop->partitions.shares[i]->part->next > loop->partitions.shares[i]->from)
-			return true;
-	return false;
 }
 
 /* Where a test build can be made to die or to fail. */
@@ -430,20 +290,14 @@ static int run_epoch(struct loop *loop, struct tide_error *err)
 		rc = tide_commit_wait(loop->commit, err);
 	if (rc != TIDE_OK)
 		return rc;
-	if (!anything_read(loop))
+	if (!tide_partitions_moved(&loop->partitions))
 		return mend_lost(loop, err);
 	rc = pass("barrier", err);
 	if (rc == TIDE_OK)
 		rc = tide_crew_fold(loop->crew, err);
 	struct tide_finished *finished = NULL;
-	if (rc == TIDE_OK) {
-		finished = tide_finished_new(&loop->meta, loop->settings->workers,
-		                             loop->plan->output_count);
-		rc = finished == NULL ? tide_fail(err, TIDE_ERR_NOMEM, "no memory for an epoch")
-		                      : finish_epoch(loop, finished, err);
-	}
 	if (rc == TIDE_OK)
-		rc = note_epoch(loop, finished, began, err);
+		rc = finish_epoch(loop, began, &finished, err);
 	if (rc != TIDE_OK) {
 		tide_finished_free(finished);
 		return rc;
@@ -500,25 +354,6 @@ static int rest(struct loop *loop, bool waiting_for_trigger, struct tide_error *
 	return rc;
 }
 
-static void mirror(struct loop *loop)
-{
-	for (int i = 0; i < loop->plan->input_count; i++) {
-		struct tide_source *source = loop->partitions.sources[i];
-		source->ops->mirror(source, loop->partitions.parts[i],
-		                    loop->partitions.part_counts[i]);
-	}
-}
-
-static bool bounded_done(const struct loop *loop)
-{
-	if (!loop->settings->until_end)
-		return false;
-	for (int i = 0; i < loop->partitions.count; i++)
-		if (backlog_of(loop->partitions.shares[i]) > 0)
-			return false;
-	return true;
-}
-
 /* One turn: an epoch if there is something to do, else a short rest. */
 static int turn(struct loop *loop, struct tide_error *err)
 {
@@ -535,13 +370,13 @@ static int turn(struct loop *loop, struct tide_error *err)
 	rc = tide_partitions_ends(&loop->partitions, err);
 	if (rc != TIDE_OK)
 		return rc;
-	if (plan_ranges(loop) == 0)
+	if (tide_partitions_ranges(&loop->partitions, &loop->rate) == 0)
 		return rest(loop, false, err);
 	if (loop->settings->trigger_ms > 0)
 		loop->trigger_us = now + loop->settings->trigger_ms * 1000;
 	tide_board_say(loop->options.board, "running", "");
 	rc = run_epoch(loop, err);
-	mirror(loop);
+	tide_partitions_mirror(&loop->partitions);
 	tick(loop);
 	return rc;
 }
@@ -591,12 +426,12 @@ int tide_loop_run(const struct tide_loop_options *options, struct tide_error *er
 	loop_init(loop, options);
 	int rc = open_all(loop, err);
 	bool opened = rc == TIDE_OK;
-	while (rc == TIDE_OK && !stopping(loop) && !bounded_done(loop))
+	while (rc == TIDE_OK && !stopping(loop) && !reached_end(loop))
 		rc = turn(loop, err);
 	if (rc == TIDE_OK || (rc == TIDE_ERR_STOPPED && opened))
 		rc = tide_commit_settle(loop->commit, true, err);
 	if (rc == TIDE_OK)
-		mirror(loop);
+		tide_partitions_mirror(&loop->partitions);
 	tide_log_status("");
 	close_all(loop);
 	free(loop);
@@ -632,7 +467,7 @@ int tide_loop_step(struct tide_loop *steps, bool *ran, struct tide_error *err)
 	int rc = discover(loop, true, err);
 	if (rc == TIDE_OK)
 		rc = tide_partitions_ends(&loop->partitions, err);
-	if (rc == TIDE_OK && plan_ranges(loop) > 0)
+	if (rc == TIDE_OK && tide_partitions_ranges(&loop->partitions, &loop->rate) > 0)
 		rc = run_epoch(loop, err);
 	if (rc == TIDE_OK)
 		rc = tide_commit_wait(loop->commit, err);

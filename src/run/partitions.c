@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "source/kafka.h"
 #include "source/memory.h"
@@ -267,4 +268,88 @@ int tide_partitions_ends(struct tide_partitions *partitions, struct tide_error *
 			return rc;
 	}
 	return TIDE_OK;
+}
+
+static int64_t backlog_of(const struct tide_share *share)
+{
+	int64_t end = share->part->end < share->bound ? share->part->end : share->bound;
+	return end > share->part->next ? end - share->part->next : 0;
+}
+
+int64_t tide_partitions_ranges(struct tide_partitions *partitions, struct tide_rate *rate)
+{
+	int count = partitions->count;
+	int64_t *backlog = calloc((size_t)count * 2 + 1, sizeof *backlog);
+	int64_t *take = backlog == NULL ? NULL : backlog + count, total = 0;
+	for (int i = 0; take != NULL && i < count; i++) {
+		backlog[i] = backlog_of(partitions->shares[i]);
+		total += backlog[i];
+	}
+	if (total > partitions->settings->batch_records_max)
+		total = partitions->settings->batch_records_max;
+	total = tide_rate_allow(rate, total, tide_clock_mono_us());
+	if (take != NULL && total > 0)
+		tide_epoch_split(backlog, count, total, take);
+	for (int i = 0; take != NULL && i < count; i++) {
+		struct tide_share *share = partitions->shares[i];
+		share->from = share->part->next;
+		share->to = share->from + (total > 0 ? take[i] : 0);
+	}
+	free(backlog);
+	return total;
+}
+
+bool tide_partitions_behind(const struct tide_partitions *partitions)
+{
+	for (int i = 0; i < partitions->count; i++)
+		if (backlog_of(partitions->shares[i]) > 0)
+			return true;
+	return false;
+}
+
+bool tide_partitions_moved(const struct tide_partitions *partitions)
+{
+	for (int i = 0; i < partitions->count; i++)
+		if (partitions->shares[i]->part->next > partitions->shares[i]->from)
+			return true;
+	return false;
+}
+
+static int by_topic_and_partition(const void *a, const void *b)
+{
+	const struct tide_position *x = a, *y = b;
+	int order = strcmp(x->topic, y->topic);
+	return order != 0 ? order : (x->partition > y->partition) - (x->partition < y->partition);
+}
+
+int tide_partitions_note(struct tide_partitions *partitions, struct tide_meta *meta,
+                         struct tide_error *err)
+{
+	for (int i = 0; i < partitions->count; i++) {
+		const struct tide_share *share = partitions->shares[i];
+		const struct tide_source_part *part = share->part;
+		struct tide_position *at = tide_meta_position(meta, part->topic, part->partition);
+		if (at == NULL)
+			at = tide_meta_position_add(meta, part->topic, part->partition);
+		if (at == NULL)
+			return tide_fail(err, TIDE_ERR_NOMEM, "no memory for positions");
+		at->from = share->from;
+		at->next = part->next;
+		at->print_offset = part->print.offset;
+		at->print_timestamp_ms = part->print.timestamp_ms;
+		at->print_hash = part->print.hash;
+	}
+	qsort(meta->positions, (size_t)meta->position_count, sizeof *meta->positions,
+	      by_topic_and_partition);
+	meta->rows_lost += partitions->lost;
+	partitions->lost = 0;
+	return TIDE_OK;
+}
+
+void tide_partitions_mirror(struct tide_partitions *partitions)
+{
+	for (int i = 0; i < partitions->plan->input_count; i++) {
+		struct tide_source *source = partitions->sources[i];
+		source->ops->mirror(source, partitions->parts[i], partitions->part_counts[i]);
+	}
 }

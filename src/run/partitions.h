@@ -5,6 +5,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "record/plan.h"
+#include "run/epoch.h"
 #include "run/settings.h"
 #include "run/worker.h"
 #include "source/source.h"
@@ -34,5 +35,18 @@ int tide_partitions_discover(struct tide_partitions *partitions, bool *found,
 int tide_partitions_place(struct tide_partitions *partitions, const struct tide_meta *meta,
                           bool running, struct tide_error *err);
 int tide_partitions_ends(struct tide_partitions *partitions, struct tide_error *err);
+
+/* Ranges of the next epoch, from..to of every share; returns how many records
+ * they span. */
+int64_t tide_partitions_ranges(struct tide_partitions *partitions, struct tide_rate *rate);
+/* Is anything left to read, as far as is known? */
+bool tide_partitions_behind(const struct tide_partitions *partitions);
+/* Has the running epoch read anything? */
+bool tide_partitions_moved(const struct tide_partitions *partitions);
+/* Where every partition stands, and what is known to be lost, onto the record. */
+int tide_partitions_note(struct tide_partitions *partitions, struct tide_meta *meta,
+                         struct tide_error *err);
+/* Where they stand, to the consumer group, for lag tools. */
+void tide_partitions_mirror(struct tide_partitions *partitions);
 
 #endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Takes from the workers, while they rest, what an epoch has changed. */
+#include "run/finished.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+
+struct tide_finished *tide_finished_new(const struct tide_meta *before, int workers,
+                                        int output_count)
+{
+	struct tide_finished *finished = calloc(1, sizeof *finished);
+	if (finished == NULL)
+		return NULL;
+	finished->writes = calloc((size_t)workers + 1, sizeof(struct tide_writes *));
+	finished->rows = calloc((size_t)output_count + 1, sizeof(struct tide_rows *));
+	finished->output_count = output_count;
+	if (finished->writes == NULL || finished->rows == NULL ||
+	    !tide_meta_copy(&finished->meta, before)) {
+		tide_finished_free(finished);
+		return NULL;
+	}
+	return finished;
+}
+
+void tide_finished_free(struct tide_finished *finished)
+{
+	if (finished == NULL)
+		return;
+	for (int i = 0; finished->writes != NULL && i < finished->write_count; i++)
+		tide_writes_free(finished->writes[i]);
+	for (int o = 0; finished->rows != NULL && o < finished->output_count; o++)
+		tide_rows_free(finished->rows[o]);
+	free(finished->writes);
+	free(finished->rows);
+	free(finished->parts);
+	tide_meta_fini(&finished->meta);
+	free(finished);
+}
+
+static bool move_rows(struct tide_rows **to, const struct tide_rows *from,
+                      const struct tide_schema *schema)
+{
+	if (from == NULL || tide_rows_count(from) == 0)
+		return true;
+	if (*to == NULL)
+		*to = tide_rows_new(schema);
+	return *to != NULL && tide_rows_extend(*to, from);
+}
+
+/* Rows in an order that no worker count changes: rows that are not aggregated
+ * by partition, results by shard. */
+static int collect_rows(struct tide_finished *finished, const struct tide_gather *from,
+                        struct tide_error *err)
+{
+	const struct tide_plan *plan = from->plan;
+	bool ok = true;
+	for (int o = 0; ok && o < plan->output_count; o++) {
+		const struct tide_schema *schema = plan->outputs[o].row;
+		for (int i = 0; ok && i < from->partitions->count; i++) {
+			struct tide_rows *rows = from->partitions->shares[i]->rows[o];
+			ok = move_rows(&finished->rows[o], rows, schema);
+			if (rows != NULL)
+				tide_rows_clear(rows);
+		}
+		for (int w = 0; ok && w < finished->write_count; w++)
+			ok = move_rows(&finished->rows[o], tide_crew_worker(from->crew, w)->rows[o],
+			               schema);
+	}
+	return ok ? TIDE_OK : tide_fail(err, TIDE_ERR_NOMEM, "no memory for rows");
+}
+
+/* What the board will say of the epoch, taken while the workers rest. */
+static int note_epoch(struct tide_finished *finished, const struct tide_gather *from,
+                      struct tide_error *err)
+{
+	const struct tide_partitions *partitions = from->partitions;
+	const struct tide_meta *meta = &finished->meta;
+	struct tide_board_epoch *note = &finished->note;
+	int count = partitions->count;
+	finished->parts = calloc((size_t)count + 1, sizeof *finished->parts);
+	if (finished->parts == NULL)
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for progress");
+	for (int i = 0; i < count; i++) {
+		const struct tide_share *share = partitions->shares[i];
+		finished->parts[i] =
+			(struct tide_board_part){ share->part->topic, share->part->partition,
+			                          share->from,        share->part->next,
+			                          share->part->end,   0 };
+	}
+	for (int w = 0; w < finished->write_count; w++) {
+		const struct tide_worker *worker = tide_crew_worker(from->crew, w);
+		int first, some;
+		tide_crew_slice(count, finished->write_count, w, &first, &some);
+		for (int i = first; i < first + some; i++)
+			finished->parts[i].worker = w;
+		for (int k = 0; k < from->plan->keyed_count; k++)
+			note->grouped += tide_queue_total(worker->queues[k]);
+		note->state_rows += tide_shards_rows(worker->shards);
+		note->state_bytes += tide_shards_bytes(worker->shards);
+	}
+	note->epoch = meta->epoch;
+	note->records = finished->records;
+	note->started_us = from->work->now_us;
+	note->run_us = tide_clock_mono_us() - from->began_us;
+	note->rows_filtered = meta->rows_filtered;
+	note->rows_failed = meta->rows_failed;
+	note->rows_lost = meta->rows_lost;
+	note->parts = finished->parts;
+	note->part_count = count;
+	return TIDE_OK;
+}
+
+int tide_finished_gather(struct tide_finished *finished, const struct tide_gather *from,
+                         struct tide_error *err)
+{
+	struct tide_meta *meta = &finished->meta;
+	for (int w = 0; w < from->work->settings->workers; w++) {
+		struct tide_worker *worker = tide_crew_worker(from->crew, w);
+		finished->writes[finished->write_count++] = worker->writes;
+		finished->records += worker->totals.rows_in;
+		meta->rows_in += worker->totals.rows_in;
+		meta->rows_filtered += worker->totals.rows_filtered;
+		meta->rows_failed += worker->totals.rows_failed + worker->totals.rows_malformed;
+		worker->writes = tide_writes_new();
+		if (worker->writes == NULL)
+			return tide_fail(err, TIDE_ERR_NOMEM, "no memory for writes");
+	}
+	meta->epoch = from->work->epoch;
+	meta->now_us = from->work->now_us;
+	int rc = tide_partitions_note(from->partitions, meta, err);
+	if (rc == TIDE_OK)
+		rc = collect_rows(finished, from, err);
+	if (rc != TIDE_OK)
+		return rc;
+	for (int o = 0; o < finished->output_count; o++)
+		if (finished->rows[o] != NULL)
+			meta->rows_out += tide_rows_count(finished->rows[o]);
+	return note_epoch(finished, from, err);
+}
