@@ -302,9 +302,11 @@ static int ensure(struct tide_kafka_link *link, int64_t epoch, int64_t until_us,
                   struct tide_error *err)
 {
 	int64_t before = link->memory.epoch;
-	if (link->client != NULL && !link->doubtful && tide_client_failures(link->client) == 0 &&
-	    rd_kafka_fatal_error(handle(link), NULL, 0) == 0)
+	bool well = link->client != NULL && rd_kafka_fatal_error(handle(link), NULL, 0) == 0;
+	if (well && !link->doubtful && tide_client_failures(link->client) == 0)
 		return TIDE_OK;
+	if (well && tide_failpoint("kafka_trust") != 0)
+		return TIDE_OK; /* So that a test can see that this rule is needed. */
 	drop(link);
 	int rc = link_up(link, until_us, err);
 	if (rc != TIDE_OK || !link->exact)

@@ -5,8 +5,7 @@
 local h = require "harness"
 local cjson = require "cjson"
 
-local counts = { 330, 170 }
-local batch = 60
+local counts, batch -- records in each partition, and of an epoch
 
 local job_text = [[
 return tide.from(tide.kafka { topic = "unset", start = "earliest" })
@@ -66,7 +65,10 @@ local function assert_exact(reader)
 end
 
 describe("the Kafka sink", function()
-   before_each(h.begin)
+   before_each(function()
+      h.begin()
+      counts, batch = { 330, 170 }, 60
+   end)
 
    it("publishes every row once", function()
       local from, to, reader = setting()
@@ -89,4 +91,49 @@ describe("the Kafka sink", function()
          assert_exact(reader)
       end)
    end
+
+   -- Kills at random moments, of which most land while an epoch is published.
+   local kills = tonumber(os.getenv "TIDE_SINK_KILLS") or (h.sanitized and 8 or 30)
+   local seed = tonumber(os.getenv "SEED") or math.floor(h.process.now() * 1000) % 1000000
+
+   it(("is exact after %d kills at random moments (SEED=%d)"):format(kills, seed), function()
+      math.randomseed(seed)
+      -- More than they can read.
+      counts, batch = { 20 * kills, 10 * kills + 500 }, 4
+      local from, _, reader = setting()
+      local trace, landed, inside = h.path "trace", {}, 0
+      local stretch = {}
+      for i, point in ipairs { "decide", "decided", "kafka_begin", "kafka_flush", "kafka_offsets",
+                               "kafka_commit", "kafka_committed", "published" } do
+         stretch[i] = point .. "=delay:6"
+      end
+      for n = 1, kills do
+         h.write_file(trace, "")
+         local job = h.start(job_args(from), { env = {
+            TIDEMARK_FAILPOINT = table.concat(stretch, ","), TIDEMARK_FAILPOINT_TRACE = trace } })
+         local function reached()
+            return h.read_file(trace):match "^[^%z]*"
+         end
+         h.eventually("an epoch of run " .. n, function()
+            return h.read_file(trace):find("\npublish\n", 1, true)
+         end, job)
+         h.process.pause(math.random(0, 60))
+         job:kill "KILL"
+         job:wait(10)
+         local place = reached()
+         landed[place] = (landed[place] or 0) + 1
+         inside = inside + (place:find "^kafka_" and 1 or 0)
+      end
+      batch = 60
+      local ended = h.run(job_args(from))
+      assert_exact(reader)
+      local where = {}
+      for place, count in pairs(landed) do
+         where[#where + 1] = ("%s %d"):format(place, count)
+      end
+      table.sort(where)
+      print(("        %d kills, SEED=%d: %s"):format(kills, seed, table.concat(where, ", ")))
+      assert.is_true(inside >= kills / 5, inside .. " kills landed in a transaction")
+      assert.is_truthy(ended:err():find("exactly-once", 1, true))
+   end)
 end)
