@@ -24,7 +24,7 @@ struct tide_generator {
 	struct tide_message_header headers[TIDE_MESSAGE_HEADERS_MAX];
 	char value[TIDE_SCRATCH], key[TIDE_SCRATCH], header[TIDE_SCRATCH];
 	/* Of readings and articles. */
-	uint64_t made;
+	uint64_t made, articles; /* articles: without the repeats */
 	int64_t ids, start_ms, step_ms, late_ms;
 	uint32_t late_percent;
 	bool shuffled;

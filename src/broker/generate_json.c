@@ -50,17 +50,20 @@ static void article_next(struct tide_generator *gen, struct tide_message *msg)
 		"boxes twice, because the numbers of the morning had been wrong and nobody "
 		"wanted to carry them back up the hill again.";
 	char time[32];
-	uint64_t number = gen->made, back = 0;
+	uint64_t number = gen->articles;
 	if (number > 0 && tide_below(gen, 2) == 0)
-		back = 1 +
-		       tide_below(gen, number < ARTICLE_MEMORY ? (uint32_t)number : ARTICLE_MEMORY);
+		number -= 1 + tide_below(gen, number < ARTICLE_MEMORY ? (uint32_t)number
+		                                                      : ARTICLE_MEMORY);
+	else
+		gen->articles++;
 	tide_clock_format_ms(event_time_ms(gen), time, sizeof time);
-	int key_len = snprintf(gen->key, sizeof gen->key, "article-%llu",
-	                       (unsigned long long)(number - back));
-	int len = snprintf(gen->value, sizeof gen->value,
-	                   "{\"id\":\"%s\",\"published_at\":\"%s\",\"title\":\"News %llu\","
-	                   "\"source\":\"wire-%u\",\"body\":\"%s\"}",
-	                   gen->key, time, (unsigned long long)number, tide_below(gen, 20), text);
+	int key_len =
+		snprintf(gen->key, sizeof gen->key, "article-%llu", (unsigned long long)number);
+	int len =
+		snprintf(gen->value, sizeof gen->value,
+	                 "{\"id\":\"%s\",\"published_at\":\"%s\",\"title\":\"News %llu\","
+	                 "\"source\":\"wire-%u\",\"body\":\"%s\"}",
+	                 gen->key, time, (unsigned long long)gen->made, tide_below(gen, 20), text);
 	msg->key = (struct tide_slice){ gen->key, (size_t)key_len };
 	msg->value = (struct tide_slice){ gen->value, (size_t)len };
 	gen->made++;
