@@ -35,9 +35,23 @@ for name, number in pairs(schema.types) do
    names_of_type[number] = name
 end
 
--- Errors point at the line of the test.
+-- Inside, errors have no position; those that reach a test have that of its line.
 local function fail(text, ...)
-   error(text:format(...), 3)
+   error(text:format(...), 0)
+end
+
+local function passed(ok, result)
+   if not ok then
+      error(result, 3)
+   end
+   return result
+end
+
+local function at_the_callers_line(fn)
+   return function(...)
+      local result = passed(pcall(fn, ...)) -- no tail call: levels are counted
+      return result
+   end
 end
 
 local function message(job)
@@ -96,6 +110,11 @@ end
 ---@return table job
 function M.open(path, options)
    options = check_options(options or {})
+   local readable = io.open(path)
+   if not readable then
+      fail("testing: there is no job %s", path)
+   end
+   readable:close()
    local directory = os.tmpname()
    os.remove(directory)
    local job = setmetatable({
@@ -106,7 +125,7 @@ function M.open(path, options)
    local ok, why = start(job, options)
    if not ok then
       job:close()
-      error(why, 2)
+      error(why, 0)
    end
    return job
 end
@@ -143,7 +162,7 @@ local function feed_one(job, topic, record)
    local ms = record.timestamp and milliseconds(record.timestamp, "timestamp") or job.now_ms
    if not C.tide_testing_feed(job.testing, topic, record.partition or 0, key, key and #key or 0,
                               value, value and #value or 0, math.floor(ms)) then
-      error(message(job), 3)
+      error(message(job), 0)
    end
    for _, header in ipairs(record.headers or {}) do
       local name, text = header[1], header[2]
@@ -180,7 +199,7 @@ end
 function Job:epoch()
    C.tide_testing_clear(self.testing)
    if not C.tide_testing_epoch(self.testing, ran) then
-      error(message(self), 2)
+      error(message(self), 0)
    end
    return ran[0]
 end
@@ -191,7 +210,7 @@ function Job:run()
    local epochs = 0
    repeat
       if not C.tide_testing_epoch(self.testing, ran) then
-         error(message(self), 2)
+         error(message(self), 0)
       end
       epochs = epochs + (ran[0] and 1 or 0)
    until not ran[0]
@@ -214,7 +233,7 @@ function Job:restart(options)
    local ok, why = start(self, options)
    if not ok then
       self.stopped = true
-      error(why, 2)
+      error(why, 0)
    end
    return self
 end
@@ -302,15 +321,19 @@ local function line_of(row, columns)
    return table.concat(list, " | ")
 end
 
---- The rows as lines, sorted, for tests that look at the whole.
-function Job:lines(output)
-   local rows, columns = rows_of(self, output)
+local function lines_of(job, output)
+   local rows, columns = rows_of(job, output)
    local list = {}
    for i, row in ipairs(rows) do
       list[i] = line_of(row, columns)
    end
    table.sort(list)
    return list
+end
+
+--- The rows as lines, sorted, for tests that look at the whole.
+function Job:lines(output)
+   return lines_of(self, output)
 end
 
 local function check_columns(rows, columns)
@@ -358,14 +381,14 @@ function Job:expect(rows, output)
       wanted[i] = line_of(row, columns)
    end
    table.sort(wanted)
-   local wrong = difference(wanted, self:lines(output))
+   local wrong = difference(wanted, lines_of(self, output))
    if #wrong > 0 then
       local list = {}
       for i, column in ipairs(columns) do
          list[i] = column.name
       end
       error(("rows differ (%s):\n%s"):format(table.concat(list, " | "),
-            table.concat(wrong, "\n")), 2)
+            table.concat(wrong, "\n")), 0)
    end
    return self
 end
@@ -395,6 +418,14 @@ function Job:close()
       os.execute("rm -rf " .. self.checkpoint)
       if self.own_path then
          os.remove(self.own_path)
+      end
+   end
+end
+
+for _, public in ipairs { M, Job } do
+   for name, fn in pairs(public) do
+      if type(fn) == "function" then
+         public[name] = at_the_callers_line(fn)
       end
    end
 end

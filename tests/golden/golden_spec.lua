@@ -62,12 +62,13 @@ local function fenced_blocks(path)
 end
 
 -- Jobs of a document, those made of steps alone made whole; `says` is what a
--- block right behind shows of `tidemark check job.lua`.
+-- block right behind shows of `tidemark check job.lua`. Specs of jobs are run by
+-- tests/spec/testing_spec.lua.
 local function document_jobs(path)
    local list, blocks = {}, fenced_blocks(path)
    for i, block in ipairs(blocks) do
       local text, after = block.text, blocks[i + 1]
-      if block.language == "lua" then
+      if block.language == "lua" and not block.text:find("tidemark.testing", 1, true) then
          if text:match "^:" then
             text = 'local tide = require "tidemark"\n' ..
                'return tide.from(tide.kafka { topic = "t" })\n' .. text

@@ -33,9 +33,20 @@ describe("tidemark.testing", function()
    }
    local batches = { { 1 }, { 2 }, { 3, 5 }, { 6, 8 }, { 10, 11 }, { 4, 7, 9 } }
 
-   each_way("counts the example of the documentation, restarted between batches", function(options)
+   -- The word count with another output mode, or as it is.
+   local function counting(options, mode)
+      if not mode then
+         return testing.open(wordcount, options)
+      end
+      local file = assert(io.open(wordcount))
+      local text = file:read "*a":gsub('mode = "update"', ('mode = "%s"'):format(mode))
+      file:close()
+      return testing.job(text, options)
+   end
+
+   local function example(options, mode)
       options.partitions = 3
-      job = testing.open(wordcount, options)
+      job = counting(options, mode)
       for i, batch in ipairs(batches) do
          for _, number in ipairs(batch) do
             messages[number].partition = number % 3
@@ -56,6 +67,13 @@ describe("tidemark.testing", function()
       }
       assert.equal(5, job:number "epoch")
       assert.equal(11, job:number "rows_in")
+   end
+
+   each_way("counts the example of the documentation, restarted between batches", example)
+   each_way("and in complete mode", function(options) example(options, "complete") end)
+   each_way("and without the compiler", function(options)
+      options.jit = false
+      example(options)
    end)
 
    it("puts out what changed in update mode, everything in complete mode", function()
@@ -86,6 +104,28 @@ return tide.from(tide.kafka { topic = "t" })
          job:close()
       end
       job = nil
+   end)
+
+   it("refuses append mode where counts would change again", function()
+      local ok, e = pcall(counting, {}, "append")
+      assert.is_false(ok)
+      assert.truthy(e:find("append", 1, true), e)
+   end)
+
+   it("cuts a backlog into batches of the limit", function()
+      job = testing.job([[
+local tide = require "tidemark"
+return tide.from(tide.kafka { topic = "t" })
+   :map(function(rec) return rec.value end, { "value" }):to(tide.console {})
+]], { partitions = 2, max_records_per_batch = 10000 })
+      for i = 1, 25000 do
+         job:feed { value = "v", partition = i % 2 }
+      end
+      for _, size in ipairs { 10000, 10000, 5000 } do
+         assert.is_true(job:epoch())
+         assert.equal(size, #job:rows())
+      end
+      assert.is_false(job:epoch())
    end)
 
    it("splits a backlog in proportion to the partitions' own", function()
@@ -132,6 +172,23 @@ return tide.from(tide.kafka { topic = "t" })
       assert.truthy(e:find("not wanted  key | a | 1", 1, true))
    end)
 
+   it("says at the line of the test what a test got wrong", function()
+      job = testing.open(wordcount)
+      for _, mistake in ipairs {
+         { "no option \"worker\"", function() job:restart { worker = 2 } end },
+         { "has no partition 7", function() job:feed { key = "a", partition = 7 } end },
+         { "timestamp: not a time: soon", function() job:feed { timestamp = "soon" } end },
+         { "no output \"files\"; there are", function() job:rows "files" end },
+         { "no column \"words\"", function() job:expect { { words = 1 } } end },
+         { "there is no job nowhere.lua", function() testing.open "nowhere.lua" end },
+      } do
+         local ok, e = pcall(mistake[2])
+         assert.is_false(ok)
+         assert.truthy(e:find("^[^\n]*testing_spec%.lua:%d+: "), e)
+         assert.truthy(e:find(mistake[1], 1, true), e)
+      end
+   end)
+
    it("names a job that does not load, and a record that fails", function()
       local ok, e = pcall(testing.job, "return 1")
       assert.is_false(ok)
@@ -146,4 +203,22 @@ return tide.from(tide.kafka { topic = "t" })
       assert.is_false(ok)
       assert.truthy(e:find("t[0]@0", 1, true))
    end)
+end)
+
+-- The manual's example, as it stands there.
+local function manual()
+   local file = assert(io.open(helper.root .. "/lua/README.md"))
+   local text = file:read "*a"
+   file:close()
+   for block in text:gmatch "```lua\n(.-)\n```" do
+      if block:find("tidemark.testing", 1, true) then
+         return block
+      end
+   end
+end
+
+describe("the manual's spec:", function()
+   local spec = assert(loadstring(manual(), "=lua/README.md"))
+   setfenv(spec, getfenv(1))
+   spec()
 end)
