@@ -225,32 +225,43 @@ static bool same_types(const struct tide_schema *a, const struct tide_schema *b)
 
 bool tide_rows_extend(struct tide_rows *rows, const struct tide_rows *from)
 {
+	return tide_rows_extend_range(rows, from, 0, from->count);
+}
+
+bool tide_rows_extend_range(struct tide_rows *rows, const struct tide_rows *from, uint32_t first,
+                            uint32_t count)
+{
 	assert(rows != from && same_types(rows->schema, from->schema));
-	if (!tide_rows_reserve(rows, from->count))
+	assert(first <= from->count && count <= from->count - first);
+	if (count == 0)
+		return true;
+	if (!tide_rows_reserve(rows, count))
 		return false;
-	for (int c = 0; c < rows->schema->count; c++)
+	for (int c = 0; c < rows->schema->count; c++) {
+		const uint32_t *offsets = from->columns[c].offsets;
 		if (tide_rows_is_text(rows->schema->columns[c].type) &&
-		    !tide_rows_reserve_text(rows, c, tide_rows_text_len(from, c)))
+		    !tide_rows_reserve_text(rows, c, offsets[first + count] - offsets[first]))
 			return false;
+	}
 	for (int c = 0; c < rows->schema->count; c++) {
 		struct column *to = &rows->columns[c];
 		const struct column *source = &from->columns[c];
-		for (uint32_t i = 0; i < from->count; i++)
-			valid_set(to, rows->count + i, tide_rows_valid(source, i));
-		if (from->count == 0)
-			continue;
+		for (uint32_t i = 0; i < count; i++)
+			valid_set(to, rows->count + i, tide_rows_valid(source, first + i));
 		if (!tide_rows_is_text(rows->schema->columns[c].type)) {
-			memcpy(to->values + rows->count, source->values,
-			       from->count * sizeof *to->values);
+			memcpy(to->values + rows->count, source->values + first,
+			       count * sizeof *to->values);
 			continue;
 		}
-		uint32_t base = to->offsets[rows->count];
-		for (uint32_t i = 1; i <= from->count; i++)
-			to->offsets[rows->count + i] = base + source->offsets[i];
-		if (source->offsets[from->count] > 0)
-			memcpy(to->text + base, source->text, source->offsets[from->count]);
+		uint32_t base = to->offsets[rows->count], from_base = source->offsets[first];
+		uint32_t text_len = source->offsets[first + count] - from_base;
+		for (uint32_t i = 1; i <= count; i++)
+			to->offsets[rows->count + i] =
+				base + source->offsets[first + i] - from_base;
+		if (text_len > 0)
+			memcpy(to->text + base, source->text + from_base, text_len);
 	}
-	rows->count += from->count;
+	rows->count += count;
 	return true;
 }
 

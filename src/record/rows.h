@@ -43,6 +43,9 @@ bool tide_rows_append(struct tide_rows *rows, const struct tide_cell *cells);
 void tide_rows_truncate(struct tide_rows *rows, uint32_t count);
 /* All rows of `from`, which has the same schema. */
 bool tide_rows_extend(struct tide_rows *rows, const struct tide_rows *from);
+/* `count` of them, from row `first` on. */
+bool tide_rows_extend_range(struct tide_rows *rows, const struct tide_rows *from, uint32_t first,
+                            uint32_t count);
 /* Borrowed until the next change. */
 struct tide_cell tide_rows_cell(const struct tide_rows *rows, uint32_t row, int column);
 /* Row numbers by ascending columns, left to right, nulls first, text by bytes.

@@ -154,3 +154,16 @@ uint32_t tide_key_shard(const char *key, size_t len)
 {
 	return (uint32_t)(tide_hash(key, len, 0) % TIDE_SHARDS);
 }
+
+int64_t tide_key_time(const char *key)
+{
+	assert(key[0] == TIDE_TIMESTAMP);
+	return (int64_t)get_le(key + 1, 8);
+}
+
+void tide_key_put_time(struct tide_buf *key, int64_t us)
+{
+	char bytes[TIDE_KEY_TIME_SIZE] = { TIDE_TIMESTAMP };
+	put_le(bytes + 1, (uint64_t)us, 8);
+	tide_buf_put(key, bytes, sizeof bytes);
+}

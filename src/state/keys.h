@@ -33,6 +33,11 @@ bool tide_key_decode(const struct tide_keyspec *spec, const char *key, size_t le
                      struct tide_cell *cells);
 uint32_t tide_key_shard(const char *key, size_t len);
 
+/* A key whose first part is a timestamp that is not null: what it is. */
+enum { TIDE_KEY_TIME_SIZE = 9 };
+int64_t tide_key_time(const char *key);
+void tide_key_put_time(struct tide_buf *key, int64_t us);
+
 /* The 8 bytes of a part that is neither text nor null. */
 uint64_t tide_key_number(enum tide_type type, const struct tide_cell *cell);
 

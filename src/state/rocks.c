@@ -19,6 +19,9 @@
  *
  * Ranges are deleted through a WriteBatch only, however large the set is: in one
  * SST a range tombstone and a put of the same decision have one sequence number.
+ * Ranges that nobody reads any more follow in a WriteBatch of their own, which
+ * is not synced: closing windows must not make large decisions slow, and what a
+ * crash leaves of them is dropped by the next range that covers it.
  *
  * After any error the database takes no more writes: what a failed write or
  * fsync left behind is known only after closing and opening again. */
@@ -65,7 +68,7 @@ struct tide_rocks {
 	rocksdb_block_based_table_options_t *table;
 	rocksdb_cache_t *cache;
 	rocksdb_readoptions_t *read;
-	rocksdb_writeoptions_t *write;
+	rocksdb_writeoptions_t *write, *write_lazy;
 	bool read_only;
 	bool broken; /* a write failed */
 	uint64_t sst_number;
@@ -151,6 +154,7 @@ static void options_make(struct tide_rocks *db, const struct tide_rocks_options 
 	db->table = rocksdb_block_based_options_create();
 	db->read = rocksdb_readoptions_create();
 	db->write = rocksdb_writeoptions_create();
+	db->write_lazy = rocksdb_writeoptions_create();
 	rocksdb_options_t *options = db->options;
 	options_memory(db, given->memory_max);
 	options_table(db);
@@ -240,6 +244,7 @@ void tide_rocks_close(struct tide_rocks *db)
 		rocksdb_cache_destroy(db->cache);
 		rocksdb_readoptions_destroy(db->read);
 		rocksdb_writeoptions_destroy(db->write);
+		rocksdb_writeoptions_destroy(db->write_lazy);
 	}
 	free(db->path);
 	free(db->sst_dir);
@@ -383,7 +388,7 @@ int tide_rocks_iter_end(struct tide_rocks_iter *it, struct tide_error *err)
 /* ---- writing: small ---- */
 
 static int apply_batch(struct tide_rocks *db, struct tide_writes *const *sets, int count,
-                       struct tide_error *err)
+                       const rocksdb_writeoptions_t *how, struct tide_error *err)
 {
 	char *text = NULL;
 	rocksdb_writebatch_t *batch = rocksdb_writebatch_create();
@@ -401,7 +406,7 @@ static int apply_batch(struct tide_rocks *db, struct tide_writes *const *sets, i
 				                                w.value.p, w.value.len);
 		}
 	}
-	rocksdb_write(db->db, db->write, batch, &text);
+	rocksdb_write(db->db, how, batch, &text);
 	rocksdb_writebatch_destroy(batch);
 	return text != NULL ? fail_rocks(err, db->path, "write", text) : TIDE_OK;
 }
@@ -546,6 +551,18 @@ out:
 	return rc;
 }
 
+static int apply_drops(struct tide_rocks *db, struct tide_writes *const *sets, int count,
+                       struct tide_error *err)
+{
+	int rc = TIDE_OK;
+	for (int i = 0; rc == TIDE_OK && i < count; i++) {
+		struct tide_writes *dropped = tide_writes_dropped(sets[i]);
+		if (dropped != NULL)
+			rc = apply_batch(db, &dropped, 1, db->write_lazy, err);
+	}
+	return rc;
+}
+
 int tide_rocks_apply(struct tide_rocks *db, struct tide_writes *const *sets, int count,
                      struct tide_error *err)
 {
@@ -564,9 +581,11 @@ int tide_rocks_apply(struct tide_rocks *db, struct tide_writes *const *sets, int
 		return TIDE_OK;
 	int rc;
 	if (ranges || (bytes < BATCH_BYTES_MAX && changes < BATCH_COUNT_MAX))
-		rc = apply_batch(db, sets, count, err);
+		rc = apply_batch(db, sets, count, db->write, err);
 	else
 		rc = apply_files(db, sets, count, err);
+	if (rc == TIDE_OK)
+		rc = apply_drops(db, sets, count, err);
 	db->broken = rc != TIDE_OK;
 	return rc;
 }

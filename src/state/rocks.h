@@ -36,6 +36,10 @@ bool tide_writes_put(struct tide_writes *writes, struct tide_slice key, struct t
 bool tide_writes_delete(struct tide_writes *writes, struct tide_slice key);
 bool tide_writes_delete_range(struct tide_writes *writes, struct tide_slice from,
                               struct tide_slice to);
+/* What nobody reads any more, as the other changes say: it may go a moment after
+ * them, and stays if the process is killed in between. */
+bool tide_writes_drop_range(struct tide_writes *writes, struct tide_slice from,
+                            struct tide_slice to);
 size_t tide_writes_bytes(const struct tide_writes *writes);
 size_t tide_writes_count(const struct tide_writes *writes);
 

@@ -51,6 +51,7 @@ struct tide_table {
 	const struct tide_keyspec *keyspec;
 	uint64_t count;  /* entries */
 	uint64_t top;    /* the next entry's number */
+	uint64_t dead;   /* units of removed entries */
 	size_t reserved; /* bytes of address space behind slab */
 	bool huge;
 };
@@ -269,7 +270,7 @@ void tide_table_clear(struct tide_table *table)
 		}
 	}
 	memset(table->slots, 0, (table->mask + 1) * sizeof *table->slots);
-	table->count = 0;
+	table->count = table->dead = 0;
 	table->top = 1;
 }
 
@@ -458,17 +459,52 @@ struct tide_entry *tide_table_put(struct tide_table *table, const char *key, uin
 
 struct tide_entry *tide_table_each(struct tide_table *table, uint64_t *at)
 {
+	struct tide_entry *entry;
 	if (*at == 0)
 		*at = 1;
-	return entry_next(table, at);
+	do
+		entry = entry_next(table, at);
+	while (entry != NULL && (entry->flags & TIDE_ENTRY_DEAD) != 0);
+	return entry;
+}
+
+/* ---- removing ---- */
+
+void tide_table_remove(struct tide_table *table, struct tide_entry *entry)
+{
+	assert((entry->flags & (TIDE_ENTRY_DIRTY | TIDE_ENTRY_PINNED | TIDE_ENTRY_DEAD)) == 0);
+	uint64_t mask = table->mask;
+	uint32_t number = (uint32_t)(((char *)entry - table->slab) / UNIT);
+	uint64_t hole = hash_key(tide_entry_key(table, entry), entry->key_len) & mask;
+	while ((uint32_t)table->slots[hole] != number)
+		hole = (hole + 1) & mask;
+	/* What is only behind it because it was there moves up. */
+	for (uint64_t at = (hole + 1) & mask; table->slots[at] != 0; at = (at + 1) & mask) {
+		uint64_t home = table->slots[at] >> 32 & mask;
+		if (((at - home) & mask) >= ((at - hole) & mask)) {
+			table->slots[hole] = table->slots[at];
+			hole = at;
+		}
+	}
+	table->slots[hole] = 0;
+	table->count--;
+	table->dead += entry_units(table, entry->key_len);
+	entry->flags = TIDE_ENTRY_DEAD;
+}
+
+size_t tide_table_dead_bytes(const struct tide_table *table)
+{
+	return table->dead * UNIT;
 }
 
 /* ---- eviction ---- */
 
-enum rank { RANK_UNUSED, RANK_USED, RANK_KEEP, RANK_COUNT };
+enum rank { RANK_UNUSED, RANK_USED, RANK_KEEP, RANK_DEAD, RANK_COUNT };
 
 static enum rank entry_rank(const struct tide_entry *entry)
 {
+	if ((entry->flags & TIDE_ENTRY_DEAD) != 0)
+		return RANK_DEAD;
 	if ((entry->flags & (TIDE_ENTRY_DIRTY | TIDE_ENTRY_PINNED)) != 0)
 		return RANK_KEEP;
 	return (entry->flags & TIDE_ENTRY_USED) != 0 ? RANK_USED : RANK_UNUSED;
@@ -503,6 +539,8 @@ static uint64_t slide(struct tide_table *table, const struct census *all, size_t
 		uint64_t size = entry_units(table, entry->key_len), span = at - before;
 		enum rank rank = entry_rank(entry);
 		bool goes = rank == RANK_UNUSED && used_goes;
+		if (rank == RANK_DEAD)
+			continue;
 		if (!goes && !enough && rank == (used_goes ? RANK_USED : RANK_UNUSED)) {
 			goes = true;
 			units -= span;
@@ -521,6 +559,7 @@ static uint64_t slide(struct tide_table *table, const struct census *all, size_t
 		to = number + size;
 	}
 	table->top = to;
+	table->dead = 0;
 	table->count = entries;
 	return gone;
 }

@@ -21,7 +21,8 @@ struct tide_table;
 enum tide_entry_flags {
 	TIDE_ENTRY_DIRTY = 1,  /* changed in the running epoch */
 	TIDE_ENTRY_PINNED = 2, /* in a write set that is not decided yet */
-	TIDE_ENTRY_USED = 4    /* touched since the last eviction swept by */
+	TIDE_ENTRY_USED = 4,   /* touched since the last eviction swept by */
+	TIDE_ENTRY_DEAD = 8    /* removed; its room comes back with the next eviction */
 };
 
 struct tide_entry {
@@ -71,6 +72,10 @@ const char *tide_entry_key(const struct tide_table *table, const struct tide_ent
 
 /* Walk all live entries in insertion order: start with *at = 0. NULL at the end. */
 struct tide_entry *tide_table_each(struct tide_table *table, uint64_t *at);
+
+/* Take a clean entry out. The others stay where they are. */
+void tide_table_remove(struct tide_table *table, struct tide_entry *entry);
+size_t tide_table_dead_bytes(const struct tide_table *table); /* of removed ones */
 
 /* Drop clean entries, the long unused first, until at most `bytes_max` are in
  * use or none are left that may go. Entries move, in place: no second copy is

@@ -24,6 +24,7 @@ struct tide_writes {
 	size_t count, bytes;
 	const char *newest; /* record, to see whether keys come in order */
 	bool sorted, ranges;
+	struct tide_writes *dropped;
 };
 
 struct tide_writes *tide_writes_new(void)
@@ -42,6 +43,7 @@ void tide_writes_free(struct tide_writes *writes)
 		next = chunk->next;
 		free(chunk);
 	}
+	tide_writes_free(writes->dropped);
 	free(writes);
 }
 
@@ -116,6 +118,19 @@ bool tide_writes_delete_range(struct tide_writes *writes, struct tide_slice from
 	assert(slice_compare(from, to) < 0);
 	writes->ranges = true;
 	return add(writes, TIDE_WRITE_DELETE_RANGE, from, to);
+}
+
+bool tide_writes_drop_range(struct tide_writes *writes, struct tide_slice from,
+                            struct tide_slice to)
+{
+	if (writes->dropped == NULL)
+		writes->dropped = tide_writes_new();
+	return writes->dropped != NULL && tide_writes_delete_range(writes->dropped, from, to);
+}
+
+struct tide_writes *tide_writes_dropped(const struct tide_writes *writes)
+{
+	return writes->dropped;
 }
 
 size_t tide_writes_bytes(const struct tide_writes *writes)

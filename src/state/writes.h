@@ -17,6 +17,8 @@ struct tide_write {
 };
 
 bool tide_writes_has_ranges(const struct tide_writes *writes);
+/* What was dropped, as deletions of ranges; NULL: nothing. */
+struct tide_writes *tide_writes_dropped(const struct tide_writes *writes);
 
 /* In the order of the calls: start with a zeroed walk. */
 struct tide_writes_walk {
