@@ -250,8 +250,16 @@ local function undo_rows(loop)
    end
 end
 
+-- A row that failed was not late.
+local function undo_late(loop, row)
+   for _, number in ipairs(loop.timed) do
+      ctx.ops.drop_timed(ctx.timed[number], row)
+   end
+end
+
 -- The row failed in the loop: nothing of it has reached a state yet.
 local function undo(loop)
+   undo_late(loop, ctx.row)
    for _, number in ipairs(loop.keyed) do
       ctx.ops.drop(ctx.queues[number], ctx.marks[number])
    end
@@ -313,6 +321,7 @@ local function take_back(runner, loop, adder, queue, count)
          end
       end
       undo_rows(loop)
+      undo_late(loop, row)
    end
    ctx.row = row
    at = at + 1

@@ -32,7 +32,7 @@ local function add(out, text, ...)
    out[#out + 1] = text
 end
 
-local takes_row = { filter = true, map = true, flat_map = true, ["with"] = true }
+local wants_row = { filter = true, map = true, flat_map = true, ["with"] = true }
 
 local function children_of(step, only)
    local list = {}
@@ -44,9 +44,21 @@ local function children_of(step, only)
    return list
 end
 
-local function any_takes_row(list)
+-- Those that pass a row on take one if any step behind them does.
+local function takes_row(step, only)
+   if step.kind == "watermark" then
+      for _, child in ipairs(children_of(step, only)) do
+         if takes_row(child, only) then
+            return true
+         end
+      end
+   end
+   return wants_row[step.kind] or false
+end
+
+local function any_takes_row(list, only)
    for _, child in ipairs(list) do
-      if takes_row[child.kind] then
+      if takes_row(child, only) then
          return true
       end
    end
@@ -55,7 +67,8 @@ end
 
 -- The step whose cells hold the row that leaves `step`.
 local function stage_of(step)
-   while step.kind == "filter" or step.kind == "group_by" do
+   while step.kind == "filter" or step.kind == "group_by" or step.kind == "watermark" or
+      step.kind == "window" do
       step = step.parent
    end
    return step
@@ -65,25 +78,25 @@ M.stage_of = stage_of
 -- The line that makes a step's row objects, if any step after it takes one.
 local function row_maker(out, step, only)
    local list = children_of(step, only)
-   if any_takes_row(list) then
+   if any_takes_row(list, only) then
       add(out, "   local new_row = K.row%d {\n%s   }\n", step.index, rows.getters_text(step, "out"))
    end
 end
 
-local function calls(out, list, row, indent)
+local function calls(out, list, only, row, indent)
    for _, child in ipairs(list) do
-      add(out, "%sstep%d(%s)\n", indent, child.index, takes_row[child.kind] and row or "")
+      add(out, "%sstep%d(%s)\n", indent, child.index, takes_row(child, only) and row or "")
    end
 end
 
 -- After a step has written its cells: a new row for whoever takes one.
 local function next_steps(out, step, only, indent)
    local list = children_of(step, only)
-   if any_takes_row(list) then
+   if any_takes_row(list, only) then
       add(out, "%slocal serial = out.serial + 1\n%sout.serial = serial\n", indent, indent)
       add(out, "%slocal row = new_row(serial)\n", indent)
    end
-   calls(out, list, "row", indent)
+   calls(out, list, only, "row", indent)
 end
 
 local function puts(out, columns, first, values, indent)
@@ -145,7 +158,7 @@ function emitters.filter(out, step, only)
    return function(row)
       if user(row) then
 ]], step.index)
-   calls(out, children_of(step, only), "row", "         ")
+   calls(out, children_of(step, only), only, "row", "         ")
    add(out, [[
       else
          ctx.filtered = ctx.filtered + 1
@@ -221,7 +234,33 @@ end
 
 function emitters.group_by(out, step, only)
    add(out, "   return function()\n")
-   calls(out, children_of(step, only), "", "      ")
+   calls(out, children_of(step, only), only, "", "      ")
+   add(out, "   end\n")
+end
+emitters.window = emitters.group_by
+
+-- The event time of the row, for the windows behind it, and the greatest yet. A
+-- row is passed on as it came.
+function emitters.watermark(out, step, only)
+   add(out, "   local from = K.stage%d\n   return function(row)\n", stage_of(step.parent).index)
+   fill_record(out, step, "      ")
+   add(out, [[
+      local mark, cell = ctx.events[%d], from.c[%d]
+      if cell.len < 0 then
+         mark.untimed = 1
+      else
+         mark.untimed = 0
+         mark.time_us = cell.i
+         if cell.i > mark.max_us then
+            if cell.i > mark.limit_us then
+               mark.ahead = mark.ahead + 1
+            else
+               mark.max_us = cell.i
+            end
+         end
+      end
+]], step.number - 1, step.column - 1)
+   calls(out, children_of(step, only), only, "row", "      ")
    add(out, "   end\n")
 end
 
@@ -334,9 +373,10 @@ function emitters.aggregate(out, step)
    add(out, "   local from = K.stage%d\n   return function()\n", stage_of(step.group).index)
    fill_record(out, step.group, "      ")
    add(out, [[
-      if not ctx.ops.push(ctx.queues[%d], from.c, ctx.row) then no_memory() end
+      if not ctx.ops.%s(ctx.%s[%d], from.c, ctx.row) then no_memory() end
    end
-]], step.keyed - 1)
+]], step.group.mark and "push_timed" or "push", step.group.mark and "timed" or "queues",
+       step.keyed - 1)
 end
 
 function emitters.output(out, step)
@@ -401,6 +441,17 @@ local function ends_of(input)
    return found, sorted_ends(found, "aggregate", "keyed"), sorted_ends(found, "output", "output")
 end
 
+-- The keyed operators among the ends that look at event time.
+local function timed_ends(found)
+   local list = {}
+   for step in pairs(found) do
+      if step.kind == "aggregate" and step.group.mark then
+         list[#list + 1] = step.keyed - 1
+      end
+   end
+   return list
+end
+
 --- Whether the loop of an input adds row by row: see WAITING_MAX.
 function M.strict(input)
    local found, keyed, outputs = ends_of(input)
@@ -449,16 +500,17 @@ function M.input(input)
    add(out, "\nreturn function(first, count)\n   local gen = ctx.gen\n")
    add(out, "   for i = first, count - 1 do\n")
    row_begins(out, keyed, outputs, strict)
-   if any_takes_row(list) then
+   if any_takes_row(list, found) then
       add(out, "      local rec = rec_ct(i, gen)\n")
    end
-   calls(out, list, "rec", "      ")
+   calls(out, list, found, "rec", "      ")
    add(out, "   end\n   ctx.next = count\n")
    for _, number in ipairs(keyed) do
       add(out, "   if ctx.queues[%d].count > 0 then add%d() end\n", number, number + 1)
    end
    add(out, "end\n")
-   return { text = table.concat(out), keyed = keyed, outputs = outputs, strict = strict }
+   return { text = table.concat(out), keyed = keyed, outputs = outputs, strict = strict,
+            timed = timed_ends(found) }
 end
 
 --- Adds what waits to the states that were found for it. A row that fails takes
@@ -520,7 +572,7 @@ end
 
 local function result_text(out, body, keyed, i)
    local aggregate = keyed.aggregates[i]
-   local cell = #keyed.group.keys + i - 1
+   local cell = (keyed.group.window and 2 or 0) + #keyed.group.keys + i - 1
    if aggregate.spec.built_in then
       built_in_text(out, keyed, i, "result")
       add(body, "      result%d(cast(pointer%d, state + %d), out.c[%d])\n", i, i,
@@ -567,8 +619,19 @@ function M.finish(keyed, output)
          ctx.calls = 0
          local key, state = keys + i * stride, cast(bytes, states[i])
 ]])
+   local to, from = 0, 0
+   if keyed.group.window then
+      add(out, [[
+         out.c[0].i = key[0].i - %d
+         out.c[0].len = 0
+         out.c[1].i = key[0].i
+         out.c[1].len = 0
+]], keyed.group.window.size * 1000)
+      to, from = 2, 1
+   end
    for i = 0, #keyed.group.keys - 1 do
-      add(out, "      out.c[%d].i = key[%d].i\n      out.c[%d].len = key[%d].len\n", i, i, i, i)
+      add(out, "      out.c[%d].i = key[%d].i\n      out.c[%d].len = key[%d].len\n", to + i,
+          from + i, to + i, from + i)
    end
    out[#out + 1] = table.concat(body)
    next_steps(out, keyed, found, "      ")

@@ -120,6 +120,9 @@ end
 --- Look through a loaded job, running nothing. `chunks` are its files, compiled.
 function M.look(program, chunks, tide)
    local list, add = collector()
+   for _, warning in ipairs(program.warnings) do
+      add(warning.path, warning.line, warning.message)
+   end
    local look = { program = program, list = list, add = add, takers = {}, told = {} }
    if not bytecode.known() then
       return look

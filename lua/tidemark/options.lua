@@ -26,6 +26,13 @@ function checks.span(value)
    return ok and ms >= 0 and tostring(value), 'a time span like "10s"'
 end
 
+function checks.span_or_false(value)
+   if value == false then
+      return "false"
+   end
+   return (checks.span(value)), 'a time span like "5m", or false'
+end
+
 function checks.truncate(value)
    if type(value) == "boolean" then
       return tostring(value)
@@ -70,6 +77,7 @@ end
 checks.mode = one_of("append", "update", "complete")
 checks.files_format = one_of "json"
 checks.malformed = one_of("error", "null")
+checks.late = one_of("closed", "strict")
 local on_error = one_of("fail", "skip")
 function checks.on_error(value)
    local ok, wanted = on_error(value)
@@ -113,6 +121,9 @@ M.kinds = {
    console = { mode = "mode", rows = "count", truncate = "truncate", name = "text" },
    json = { malformed = "malformed" },
    group_by = { name = "text" },
+   watermark = { per_partition = "flag", idle = "span", max_ahead = "span_or_false",
+                 name = "text" },
+   window = { offset = "span", late = "late" },
    job = { name = "text", trigger = "span", max_records_per_batch = "count",
            max_records_per_second = "count", workers = "count", on_error = "on_error",
            fail_on_data_loss = "flag" },

@@ -4,6 +4,7 @@
 local aggregates = require "tidemark.aggregates"
 local errors = require "tidemark.errors"
 local options = require "tidemark.options"
+local plan_time = require "tidemark.plan_time"
 local schema = require "tidemark.schema"
 local sinks = require "tidemark.sinks"
 local stream = require "tidemark.stream"
@@ -37,7 +38,7 @@ local function step_new(program, fact, parent, kind, row)
    local step = { kind = kind, fact = fact, parent = parent, schema = row, children = {},
                   index = #program.steps + 1, path = fact.path, line = fact.line }
    if parent then
-      step.input, step.keyed = parent.input, parent.keyed
+      step.input, step.keyed, step.mark = parent.input, parent.keyed, parent.mark
       parent.children[#parent.children + 1] = step
    end
    program.steps[step.index] = step
@@ -148,8 +149,6 @@ function checks.group_by(program, fact, parent)
    if parent.keyed then
       error(":group_by: these rows are already aggregated, and this version of tidemark runs " ..
          "one grouping per stream; group the stream before it in a second output instead", 0)
-   elseif #fact.columns == 0 then
-      error(':group_by wants columns: :group_by("id")', 0)
    elseif #fact.columns > 16 then
       error((":group_by takes at most 16 columns, not %d"):format(#fact.columns), 0)
    end
@@ -166,6 +165,14 @@ function checks.group_by(program, fact, parent)
    step.name = options.check("group_by", ":group_by", fact.options).name
    step.text = ("group_by(%s)"):format(table.concat(fact.columns, ", "))
    return step
+end
+
+function checks.watermark(program, fact, parent)
+   return plan_time.watermark(program, fact, parent, step_new)
+end
+
+function checks.window(program, fact, group)
+   return plan_time.window(program, fact, group, step_new)
 end
 
 -- Text that changes when the meaning of the state does: key types, and for each
@@ -190,12 +197,16 @@ local function layout_text(step, key_columns)
 end
 
 function checks.aggregate(program, fact, group)
-   local row, columns, key_names = group.schema, {}, {}
+   local row, columns, key_columns, key_names = group.schema, plan_time.columns(group), {}, {}
    for i, key in ipairs(group.keys) do
-      columns[i] = row.columns[key]
-      key_names[i] = columns[i].name
+      key_columns[i] = row.columns[key]
+      key_names[i] = key_columns[i].name
+      columns[#columns + 1] = key_columns[i]
    end
-   local key_columns = { unpack(columns) }
+   if #group.keys == 0 and not group.window then
+      errors.at(group.path, group.line, ':group_by wants columns: :group_by("id")')
+   end
+   key_names[#key_names + 1] = group.window and "window" or nil
    if #fact.list > AGGREGATES_MAX then
       error((":aggregate takes at most %d aggregates, not %d")
          :format(AGGREGATES_MAX, #fact.list), 0)
@@ -223,7 +234,7 @@ function checks.aggregate(program, fact, group)
    step.aggregates, step.group, step.state_size = list, group, offset
    step.name = group.name or ("%s(%s)"):format(table.concat(kinds, "+"),
                                                table.concat(key_names, ","))
-   step.layout = layout_text(step, key_columns)
+   step.layout, step.modes = layout_text(step, key_columns), {}
    program.keyed[#program.keyed + 1] = step
    step.keyed = #program.keyed
    step.text = ("aggregate(%s) -> %s"):format(table.concat(kinds, ", "), schema.text(step.schema))
@@ -231,18 +242,6 @@ function checks.aggregate(program, fact, group)
 end
 
 -- Outputs ------------------------------------------------------------------
-
-local function check_mode(sink, parent)
-   local mode = sink.mode or (parent.keyed and "update" or "append")
-   if parent.keyed and mode == "append" then
-      error('mode = "append" puts out rows that are final, and a count without a window never ' ..
-         'is; use mode = "update" (rows that changed) or group by a window as well', 0)
-   elseif not parent.keyed and mode ~= "append" then
-      error(('mode = "%s" is for aggregated rows, and these are not: each row is new; use ' ..
-         'mode = "append", or :group_by(…) and an aggregate before :to'):format(mode), 0)
-   end
-   sink.mode = mode
-end
 
 local function source_name(program, parent)
    if parent.keyed then
@@ -253,7 +252,9 @@ end
 
 local function sink_step(program, fact, parent, sink)
    local found = sinks.check(sink, parent.schema)
-   check_mode(found.options, parent)
+   local keyed = program.keyed[parent.keyed]
+   found.options.mode = found.options.mode or (keyed and "update" or "append")
+   plan_time.check_mode(found.options.mode, keyed)
    if found.with then
       local own = { kind = "with", fn = found.with.fn, path = sink.path, line = sink.line }
       parent = step_new(program, own, parent, "with", found.with.schema)
@@ -267,6 +268,9 @@ local function sink_step(program, fact, parent, sink)
    step.text = ("%s(%smode=%s)"):format(sink.endpoint, found.text and found.text .. ", " or "",
                                         found.options.mode)
    step.path, step.line = sink.path or fact.path, sink.line or fact.line
+   if keyed then
+      keyed.modes[found.options.mode] = keyed.modes[found.options.mode] or step
+   end
    return step
 end
 
@@ -375,8 +379,8 @@ end
 --- The checked program of what a job file returned.
 function M.make(value, path)
    local list, job, dead_letters = returned(value, path)
-   local program = { path = path, steps = {}, inputs = {}, keyed = {}, outputs = {}, visited = {},
-                     job = job }
+   local program = { path = path, steps = {}, inputs = {}, marks = {}, keyed = {}, outputs = {},
+                     visited = {}, warnings = {}, job = job }
    program.name = job.name or path:match("([^/]+)%.lua$") or path:match("([^/]+)$")
    check_all_returned(list)
    local seen = {}
@@ -391,6 +395,8 @@ function M.make(value, path)
    if dead_letters then
       at(dead_letters, add_dead_letters, program, dead_letters)
    end
+   plan_time.settle(program)
+   check_names(program.marks, "the watermark")
    check_names(program.keyed, "the grouping")
    check_names(program.outputs, "the sink")
    return program

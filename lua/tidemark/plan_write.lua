@@ -25,8 +25,36 @@ local function write_input(plan, step)
    write_options(plan, C.tide_ffi_plan_input_option, step.options)
 end
 
+local function write_mark(plan, step)
+   check(C.tide_ffi_plan_mark(plan, step.name, step.input - 1, step.line))
+   C.tide_ffi_plan_mark_options(plan, step.delay, step.per_partition, step.idle, step.ahead)
+end
+
+-- Numbers of enum tide_late.
+local lates = { never = 0, closed = 1, strict = 2 }
+
+local function write_time(plan, step)
+   local mark, window = step.group.mark, step.group.window
+   if window then
+      C.tide_ffi_plan_keyed_time(plan, mark.number - 1, lates[step.late], window.size,
+                                 window.slide, window.offset)
+   elseif mark then
+      C.tide_ffi_plan_keyed_time(plan, mark.number - 1, lates[step.late], 0, 0, 0)
+   end
+end
+
+-- The row, and the window's end behind it, which then leads the key.
+local function row_and_keys(group)
+   local columns, keys = { unpack(group.schema.columns) }, { unpack(group.keys) }
+   if group.window then
+      columns[#columns + 1] = { name = "window_end", type = "timestamp", nullable = false }
+      table.insert(keys, 1, #columns)
+   end
+   return columns, keys
+end
+
 local function write_keyed(plan, step)
-   local row, group = step.group.schema, step.group
+   local columns, keys = row_and_keys(step.group)
    check(C.tide_ffi_plan_keyed(plan, step.name, step.input - 1, step.layout, step.line))
    local args = {}
    for _, aggregate in ipairs(step.aggregates) do
@@ -34,18 +62,18 @@ local function write_keyed(plan, step)
          args[#args + 1] = column - 1
       end
    end
-   check(C.tide_ffi_plan_keyed_sizes(plan, #row.columns, #group.keys, #args,
-                                     step.state_size))
+   check(C.tide_ffi_plan_keyed_sizes(plan, #columns, #keys, #args, step.state_size))
    for i, column in ipairs(args) do
       C.tide_ffi_plan_keyed_arg(plan, i - 1, column)
    end
-   for i, column in ipairs(row.columns) do
+   for i, column in ipairs(columns) do
       C.tide_ffi_plan_keyed_row(plan, i - 1, column.name, schema.types[column.type],
                                 column.nullable)
    end
-   for i, key in ipairs(group.keys) do
+   for i, key in ipairs(keys) do
       C.tide_ffi_plan_keyed_key(plan, i - 1, key - 1)
    end
+   write_time(plan, step)
 end
 
 local function write_output(plan, step)
@@ -77,6 +105,9 @@ function M.write(plan, program, files)
    write_options(plan, C.tide_ffi_plan_setting, program.job)
    for _, step in ipairs(program.inputs) do
       write_input(plan, step)
+   end
+   for _, step in ipairs(program.marks) do
+      write_mark(plan, step)
    end
    for _, step in ipairs(program.keyed) do
       write_keyed(plan, step)

@@ -51,8 +51,8 @@ end
 -- What users may try, and what to say. -------------------------------------
 
 local later = {
-   watermark = "event time", window = "windows", session = "session windows",
-   dedup = "deduplication", join = "joins", lookup = "lookup tables", process = "process functions",
+   session = "session windows", dedup = "deduplication",
+   join = "joins", lookup = "lookup tables", process = "process functions",
    union = "unions", late_to = "late records", avro = "Avro",
 }
 
@@ -68,6 +68,11 @@ local function unknown_step(class, key, extra)
       error(M.refused[key], 0)
    elseif later[key] then
       error((":%s: this version of tidemark does not have %s yet"):format(key, later[key]), 0)
+   end
+   if class == Grouped and Stream.methods[key] and key ~= "to" then
+      error(((key == "watermark" and ":watermark comes before :group_by; behind it, it would " ..
+         "drop nothing that is late and clean no state") or
+         (":%s is a step of rows, and these are groups: an aggregate comes first"):format(key)), 0)
    end
    local known = names.sorted(class.methods)
    for _, name in ipairs(names.sorted(later)) do
@@ -94,7 +99,8 @@ local function class_meta(class, extra)
 end
 
 class_meta(Stream)
-class_meta(Grouped, " (after :group_by comes :count(), :sum(column) or :aggregate { … })")
+class_meta(Grouped, " (after :group_by comes :window(size), :count(), :sum(column) or " ..
+   ":aggregate { … })")
 class_meta(Output)
 Output.meta.__index = function(_, key)
    error((':%s: nothing follows :to(); keep the stream before it in a local to use it twice')
@@ -178,6 +184,22 @@ function steps.group_by(self, ...)
    return make(Grouped, "group_by", parent, { columns = given, options = options })
 end
 
+function steps.watermark(self, column, delay, options)
+   return make(Stream, "watermark", wants_self("watermark", self, Stream),
+               { column = column, delay = delay, options = options or {} })
+end
+
+-- :window(size[, slide][, options])
+function Grouped.methods.window(self, size, slide, options)
+   local parent = wants_self("window", self, Grouped)
+   if type(slide) == "table" then
+      slide, options = nil, slide
+   end
+   return make(Grouped, "window", parent,
+               { size = size, slide = slide, options = options or {} })
+end
+
+-- These are steps of groups, and no others are both.
 local function before_grouping(step)
    steps[step] = function(self)
       wants_self(step, self, Stream)
@@ -187,6 +209,7 @@ end
 before_grouping "count"
 before_grouping "sum"
 before_grouping "aggregate"
+before_grouping "window"
 
 function steps.to(self, ...)
    local parent = wants_self("to", self, Stream)

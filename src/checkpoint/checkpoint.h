@@ -12,7 +12,8 @@
 #include "base/error.h"
 #include "state/rocks.h"
 
-enum { TIDE_CHECKPOINT_FORMAT = 1, TIDE_EPOCHS_KEPT = 100 };
+/* Format 1 knew no event time; it is read and no longer written. */
+enum { TIDE_CHECKPOINT_FORMAT = 2, TIDE_EPOCHS_KEPT = 100 };
 
 struct tide_checkpoint;
 
@@ -33,6 +34,30 @@ struct tide_sink_mark {
 	int64_t since, due, acked;
 };
 
+/* How far event time has come in one partition; max_us INT64_MIN: not begun. */
+struct tide_event_part {
+	char *topic;
+	int32_t partition;
+	int64_t max_us;
+	bool idle;
+};
+
+/* One watermark of the job. */
+struct tide_event_mark {
+	char *name;
+	int64_t used_us, next_us; /* the epoch was judged by used, the next one is by next */
+	uint64_t ahead;           /* event times that were beyond belief, so far */
+	int part_count;
+	struct tide_event_part *parts;
+};
+
+/* Rows that one operator has dropped by their event time, so far. */
+struct tide_late_count {
+	char *name;
+	uint64_t late, untimed; /* untimed: they had none */
+	int64_t most_us;        /* the furthest behind the watermark */
+};
+
 /* The decision record of one epoch. Owns everything it points to. */
 struct tide_meta {
 	uint32_t format;
@@ -44,12 +69,14 @@ struct tide_meta {
 	char *job;            /* name */
 	char *plan;           /* fingerprint text, see run/plan.c */
 	char *cluster;        /* Kafka's cluster id */
-	int64_t watermark_us; /* INT64_MIN: unset */
+	int64_t watermark_us; /* the least of marks' next_us; INT64_MIN: unset */
 	uint64_t rows_in, rows_out, rows_filtered, rows_failed, rows_late,
 		rows_lost; /* ledger, running totals */
-	int position_count, sink_count;
+	int position_count, sink_count, mark_count, late_count;
 	struct tide_position *positions;
 	struct tide_sink_mark *sinks;
+	struct tide_event_mark *marks;
+	struct tide_late_count *lates;
 };
 
 void tide_meta_fini(struct tide_meta *meta);
@@ -63,6 +90,12 @@ struct tide_position *tide_meta_position_add(struct tide_meta *meta, const char 
 struct tide_sink_mark *tide_meta_sink(struct tide_meta *meta, const char *name); /* or NULL */
 struct tide_sink_mark *tide_meta_sink_add(struct tide_meta *meta, const char *name);
 void tide_meta_sink_remove(struct tide_meta *meta, struct tide_sink_mark *mark);
+/* These make what is not there; NULL without memory. */
+struct tide_event_mark *tide_meta_mark(struct tide_meta *meta, const char *name);
+struct tide_event_part *tide_meta_mark_part(struct tide_event_mark *mark, const char *topic,
+                                            int32_t partition);
+void tide_meta_forget_marks(struct tide_meta *meta);
+struct tide_late_count *tide_meta_late(struct tide_meta *meta, const char *name);
 
 struct tide_checkpoint_options {
 	/* Look, take no lock, change nothing. While a job runs this sees what was
@@ -111,13 +144,28 @@ int tide_checkpoint_history(struct tide_checkpoint *cp,
                             bool (*each)(const struct tide_meta *meta, void *arg), void *arg,
                             struct tide_error *err);
 
-/* Keys of state: op is the operator's number in this checkpoint. */
-void tide_state_key(struct tide_buf *out, uint16_t op, uint32_t shard, const char *key,
+/* An operator's number in this checkpoint, and how its states lie there. */
+struct tide_state_op {
+	uint16_t number;
+	bool windowed; /* in the order of the windows' ends, which lead the keys */
+};
+
+/* Keys of state. In windows the key's first part is their end, a timestamp. */
+void tide_state_key(struct tide_buf *out, struct tide_state_op op, uint32_t shard, const char *key,
                     size_t key_len);
+/* All states of an operator lie in [from, to). */
+void tide_state_range(struct tide_buf *from, struct tide_buf *to, struct tide_state_op op);
+/* Before all states of windows that end then; windows that end in [a, b) lie
+ * between the two. */
+void tide_state_end(struct tide_buf *out, struct tide_state_op op, int64_t end_us);
+/* What a stored key says: its shard, and the key's bytes appended to `key`.
+ * False when it is none of this operator. */
+bool tide_state_split(struct tide_slice stored, struct tide_state_op op, uint32_t *shard,
+                      struct tide_buf *key);
 /* Stable number of an operator name; a new name gets the next one, which the
  * next decide makes true. */
-int tide_checkpoint_op(struct tide_checkpoint *cp, const char *name, uint16_t *op,
-                       struct tide_error *err);
+int tide_checkpoint_op(struct tide_checkpoint *cp, const char *name, bool windowed,
+                       struct tide_state_op *op, struct tide_error *err);
 
 /* Reads every file and record; errors name what is damaged. */
 struct tide_verify_report {

@@ -161,7 +161,7 @@ static int format_check(const char *dir, bool *present, struct tide_error *err)
 			rc = tide_fail(err, TIDE_ERR_CHECKPOINT,
 			               "%s is damaged; it should read \"%s%d\"", path, format_start,
 			               TIDE_CHECKPOINT_FORMAT);
-		else if (format != TIDE_CHECKPOINT_FORMAT)
+		else if (format < 1 || format > TIDE_CHECKPOINT_FORMAT)
 			rc = tide_fail(err, TIDE_ERR_CHECKPOINT,
 			               "checkpoint %s has format %d; this program knows format "
 			               "%d: use the version that wrote it",

@@ -10,7 +10,7 @@
 /* An operator's number. A new one is true with the next decision. */
 struct tide_op {
 	char *name;
-	uint16_t number;
+	struct tide_state_op op;
 	bool decided;
 };
 

@@ -10,14 +10,33 @@
 
 enum { MAGIC = 0x4154454d /* "META" */ };
 
+void tide_meta_forget_marks(struct tide_meta *meta)
+{
+	for (int i = 0; i < meta->mark_count; i++) {
+		struct tide_event_mark *mark = &meta->marks[i];
+		for (int k = 0; k < mark->part_count; k++)
+			free(mark->parts[k].topic);
+		free(mark->parts);
+		free(mark->name);
+	}
+	free(meta->marks);
+	meta->marks = NULL;
+	meta->mark_count = 0;
+	meta->watermark_us = INT64_MIN;
+}
+
 void tide_meta_fini(struct tide_meta *meta)
 {
 	for (int i = 0; i < meta->position_count; i++)
 		free(meta->positions[i].topic);
 	for (int i = 0; i < meta->sink_count; i++)
 		free(meta->sinks[i].name);
+	for (int i = 0; i < meta->late_count; i++)
+		free(meta->lates[i].name);
+	tide_meta_forget_marks(meta);
 	free(meta->positions);
 	free(meta->sinks);
+	free(meta->lates);
 	free(meta->job);
 	free(meta->plan);
 	free(meta->cluster);
@@ -29,15 +48,48 @@ static char *text_copy(const char *s)
 	return strdup(s != NULL ? s : "");
 }
 
+/* What event time has done. */
+static bool copy_marks(struct tide_meta *to, const struct tide_meta *from)
+{
+	for (int i = 0; i < from->mark_count; i++) {
+		const struct tide_event_mark *old = &from->marks[i];
+		struct tide_event_mark *mark = tide_meta_mark(to, old->name);
+		if (mark == NULL)
+			return false;
+		mark->used_us = old->used_us;
+		mark->next_us = old->next_us;
+		mark->ahead = old->ahead;
+		for (int k = 0; k < old->part_count; k++) {
+			struct tide_event_part *part = tide_meta_mark_part(
+				mark, old->parts[k].topic, old->parts[k].partition);
+			if (part == NULL)
+				return false;
+			part->max_us = old->parts[k].max_us;
+			part->idle = old->parts[k].idle;
+		}
+	}
+	for (int i = 0; i < from->late_count; i++) {
+		struct tide_late_count *late = tide_meta_late(to, from->lates[i].name);
+		if (late == NULL)
+			return false;
+		late->late = from->lates[i].late;
+		late->untimed = from->lates[i].untimed;
+		late->most_us = from->lates[i].most_us;
+	}
+	return true;
+}
+
 bool tide_meta_copy(struct tide_meta *to, const struct tide_meta *from)
 {
 	*to = *from;
 	to->job = text_copy(from->job);
 	to->plan = text_copy(from->plan);
 	to->cluster = text_copy(from->cluster);
-	to->position_count = to->sink_count = 0;
+	to->position_count = to->sink_count = to->mark_count = to->late_count = 0;
 	to->positions = NULL;
 	to->sinks = NULL;
+	to->marks = NULL;
+	to->lates = NULL;
 	bool ok = to->job != NULL && to->plan != NULL && to->cluster != NULL;
 	for (int i = 0; ok && i < from->position_count; i++) {
 		const struct tide_position *old = &from->positions[i];
@@ -58,6 +110,7 @@ bool tide_meta_copy(struct tide_meta *to, const struct tide_meta *from)
 			mark->name = name;
 		}
 	}
+	ok = ok && copy_marks(to, from);
 	if (!ok)
 		tide_meta_fini(to);
 	return ok;
@@ -125,6 +178,92 @@ void tide_meta_sink_remove(struct tide_meta *meta, struct tide_sink_mark *mark)
 	meta->sink_count--;
 }
 
+struct tide_event_mark *tide_meta_mark(struct tide_meta *meta, const char *name)
+{
+	for (int i = 0; i < meta->mark_count; i++)
+		if (strcmp(meta->marks[i].name, name) == 0)
+			return &meta->marks[i];
+	struct tide_event_mark *grown =
+		realloc(meta->marks, ((size_t)meta->mark_count + 1) * sizeof *grown);
+	if (grown == NULL)
+		return NULL;
+	meta->marks = grown;
+	struct tide_event_mark *mark = &grown[meta->mark_count];
+	*mark = (struct tide_event_mark){ .name = strdup(name),
+		                          .used_us = INT64_MIN,
+		                          .next_us = INT64_MIN };
+	if (mark->name == NULL)
+		return NULL;
+	meta->mark_count++;
+	return mark;
+}
+
+struct tide_event_part *tide_meta_mark_part(struct tide_event_mark *mark, const char *topic,
+                                            int32_t partition)
+{
+	for (int i = 0; i < mark->part_count; i++)
+		if (mark->parts[i].partition == partition &&
+		    strcmp(mark->parts[i].topic, topic) == 0)
+			return &mark->parts[i];
+	struct tide_event_part *grown =
+		realloc(mark->parts, ((size_t)mark->part_count + 1) * sizeof *grown);
+	if (grown == NULL)
+		return NULL;
+	mark->parts = grown;
+	struct tide_event_part *part = &grown[mark->part_count];
+	*part = (struct tide_event_part){ .topic = strdup(topic),
+		                          .partition = partition,
+		                          .max_us = INT64_MIN };
+	if (part->topic == NULL)
+		return NULL;
+	mark->part_count++;
+	return part;
+}
+
+struct tide_late_count *tide_meta_late(struct tide_meta *meta, const char *name)
+{
+	for (int i = 0; i < meta->late_count; i++)
+		if (strcmp(meta->lates[i].name, name) == 0)
+			return &meta->lates[i];
+	struct tide_late_count *grown =
+		realloc(meta->lates, ((size_t)meta->late_count + 1) * sizeof *grown);
+	if (grown == NULL)
+		return NULL;
+	meta->lates = grown;
+	struct tide_late_count *late = &grown[meta->late_count];
+	*late = (struct tide_late_count){ .name = strdup(name) };
+	if (late->name == NULL)
+		return NULL;
+	meta->late_count++;
+	return late;
+}
+
+static void encode_marks(const struct tide_meta *meta, struct tide_buf *out)
+{
+	tide_buf_u32(out, (uint32_t)meta->mark_count);
+	for (int i = 0; i < meta->mark_count; i++) {
+		const struct tide_event_mark *mark = &meta->marks[i];
+		tide_buf_str(out, mark->name);
+		tide_buf_u64(out, (uint64_t)mark->used_us);
+		tide_buf_u64(out, (uint64_t)mark->next_us);
+		tide_buf_u64(out, mark->ahead);
+		tide_buf_u32(out, (uint32_t)mark->part_count);
+		for (int k = 0; k < mark->part_count; k++) {
+			tide_buf_str(out, mark->parts[k].topic);
+			tide_buf_u32(out, (uint32_t)mark->parts[k].partition);
+			tide_buf_u64(out, (uint64_t)mark->parts[k].max_us);
+			tide_buf_u8(out, mark->parts[k].idle);
+		}
+	}
+	tide_buf_u32(out, (uint32_t)meta->late_count);
+	for (int i = 0; i < meta->late_count; i++) {
+		tide_buf_str(out, meta->lates[i].name);
+		tide_buf_u64(out, meta->lates[i].late);
+		tide_buf_u64(out, meta->lates[i].untimed);
+		tide_buf_u64(out, (uint64_t)meta->lates[i].most_us);
+	}
+}
+
 void tide_meta_encode(const struct tide_meta *meta, struct tide_buf *out)
 {
 	size_t start = out->len;
@@ -165,6 +304,7 @@ void tide_meta_encode(const struct tide_meta *meta, struct tide_buf *out)
 		tide_buf_u64(out, (uint64_t)mark->due);
 		tide_buf_u64(out, (uint64_t)mark->acked);
 	}
+	encode_marks(meta, out);
 	if (!out->failed)
 		tide_buf_u64(out, tide_hash(out->p + start, out->len - start, MAGIC));
 }
@@ -215,6 +355,62 @@ static bool read_sinks(struct tide_reader *in, struct tide_meta *meta)
 	return true;
 }
 
+static bool read_mark_parts(struct tide_reader *in, struct tide_event_mark *mark)
+{
+	uint32_t count = tide_read_u32(in);
+	for (uint32_t i = 0; !in->failed && i < count; i++) {
+		char *topic;
+		if (!read_text(in, &topic))
+			return false;
+		struct tide_event_part *part =
+			tide_meta_mark_part(mark, topic, (int32_t)tide_read_u32(in));
+		free(topic);
+		if (part == NULL)
+			return false;
+		part->max_us = (int64_t)tide_read_u64(in);
+		part->idle = tide_read_u8(in) != 0;
+	}
+	return true;
+}
+
+static bool read_marks(struct tide_reader *in, struct tide_meta *meta)
+{
+	uint32_t count = tide_read_u32(in);
+	for (uint32_t i = 0; !in->failed && i < count; i++) {
+		char *name;
+		if (!read_text(in, &name))
+			return false;
+		struct tide_event_mark *mark = tide_meta_mark(meta, name);
+		free(name);
+		if (mark == NULL)
+			return false;
+		mark->used_us = (int64_t)tide_read_u64(in);
+		mark->next_us = (int64_t)tide_read_u64(in);
+		mark->ahead = tide_read_u64(in);
+		if (!read_mark_parts(in, mark))
+			return false;
+	}
+	return true;
+}
+
+static bool read_lates(struct tide_reader *in, struct tide_meta *meta)
+{
+	uint32_t count = tide_read_u32(in);
+	for (uint32_t i = 0; !in->failed && i < count; i++) {
+		char *name;
+		if (!read_text(in, &name))
+			return false;
+		struct tide_late_count *late = tide_meta_late(meta, name);
+		free(name);
+		if (late == NULL)
+			return false;
+		late->late = tide_read_u64(in);
+		late->untimed = tide_read_u64(in);
+		late->most_us = (int64_t)tide_read_u64(in);
+	}
+	return true;
+}
+
 /* False when out of memory; damage is in->failed. */
 static bool read_meta(struct tide_reader *in, struct tide_meta *meta)
 {
@@ -234,7 +430,10 @@ static bool read_meta(struct tide_reader *in, struct tide_meta *meta)
 	meta->rows_failed = tide_read_u64(in);
 	meta->rows_late = tide_read_u64(in);
 	meta->rows_lost = tide_read_u64(in);
-	return (read_positions(in, meta) && read_sinks(in, meta)) || in->failed;
+	bool ok = read_positions(in, meta) && read_sinks(in, meta);
+	if (ok && meta->format > 1)
+		ok = read_marks(in, meta) && read_lates(in, meta);
+	return ok || in->failed;
 }
 
 int tide_meta_decode(struct tide_slice bytes, struct tide_meta *out, struct tide_error *err)
@@ -246,10 +445,10 @@ int tide_meta_decode(struct tide_slice bytes, struct tide_meta *out, struct tide
 	if (in.failed || magic != MAGIC)
 		return tide_fail(err, TIDE_ERR_CHECKPOINT,
 		                 "a decision record is damaged (it does not begin as one)");
-	if (format != TIDE_CHECKPOINT_FORMAT)
+	if (format == 0 || format > TIDE_CHECKPOINT_FORMAT)
 		return tide_fail(err, TIDE_ERR_CHECKPOINT,
-		                 "a decision record has format %u; this program knows %d", format,
-		                 TIDE_CHECKPOINT_FORMAT);
+		                 "a decision record has format %u; this program knows 1 to %d",
+		                 format, TIDE_CHECKPOINT_FORMAT);
 	size_t body = bytes.len - sizeof(uint64_t);
 	struct tide_reader tail = tide_reader_of(bytes.p + body, sizeof(uint64_t));
 	if (bytes.len < 16 || tide_read_u64(&tail) != tide_hash(bytes.p, body, MAGIC))

@@ -8,17 +8,68 @@
 
 #include "state/keys.h"
 
-enum { OPS_MAX = 65535 }; /* the range of one ends where the next would begin */
+enum {
+	OPS_MAX = 65535, /* the range of one ends where the next would begin */
+	OP_SIZE = 3      /* of a state's key: what it is, and whose */
+};
 
 _Static_assert(TIDE_SHARDS <= 256, "a shard is one byte of a state's key");
 
-void tide_state_key(struct tide_buf *out, uint16_t op, uint32_t shard, const char *key,
+static void put_op(struct tide_buf *out, uint32_t number)
+{
+	const char head[] = { 's', (char)(number >> 8), (char)number };
+	tide_buf_put(out, head, sizeof head);
+}
+
+/* In the order of numbers: big-endian, the sign flipped. */
+static void put_end(struct tide_buf *out, int64_t end_us)
+{
+	uint64_t bits = __builtin_bswap64((uint64_t)end_us ^ (uint64_t)INT64_MIN);
+	tide_buf_put(out, &bits, sizeof bits);
+}
+
+void tide_state_range(struct tide_buf *from, struct tide_buf *to, struct tide_state_op op)
+{
+	put_op(from, op.number);
+	put_op(to, op.number + 1u);
+}
+
+void tide_state_end(struct tide_buf *out, struct tide_state_op op, int64_t end_us)
+{
+	assert(op.windowed);
+	put_op(out, op.number);
+	put_end(out, end_us);
+}
+
+void tide_state_key(struct tide_buf *out, struct tide_state_op op, uint32_t shard, const char *key,
                     size_t key_len)
 {
 	assert(shard < TIDE_SHARDS);
-	const char head[] = { 's', (char)(op >> 8), (char)op, (char)shard };
-	tide_buf_put(out, head, sizeof head);
+	put_op(out, op.number);
+	if (op.windowed) {
+		assert(key_len >= TIDE_KEY_TIME_SIZE);
+		put_end(out, tide_key_time(key));
+		key += TIDE_KEY_TIME_SIZE;
+		key_len -= TIDE_KEY_TIME_SIZE;
+	}
+	tide_buf_u8(out, (uint8_t)shard);
 	tide_buf_put(out, key, key_len);
+}
+
+bool tide_state_split(struct tide_slice stored, struct tide_state_op op, uint32_t *shard,
+                      struct tide_buf *key)
+{
+	size_t head = OP_SIZE + (op.windowed ? sizeof(uint64_t) : 0);
+	if (stored.len < head + 1)
+		return false;
+	if (op.windowed) {
+		uint64_t bits;
+		memcpy(&bits, stored.p + OP_SIZE, sizeof bits);
+		tide_key_put_time(key, (int64_t)(__builtin_bswap64(bits) ^ (uint64_t)INT64_MIN));
+	}
+	*shard = (uint8_t)stored.p[head];
+	tide_buf_put(key, stored.p + head + 1, stored.len - head - 1);
+	return *shard < TIDE_SHARDS;
 }
 
 static struct tide_op *op_add(struct tide_checkpoint *cp, const char *name, size_t len)
@@ -44,6 +95,8 @@ int tide_ops_load(struct tide_checkpoint *cp, struct tide_error *err)
 	while (rc == TIDE_OK && it != NULL && tide_rocks_iter_next(it, &key, &value)) {
 		struct tide_reader in = tide_reader_of(value.p, value.len);
 		uint32_t number = tide_read_u32(&in);
+		/* Before there were windows, there was nothing behind the number. */
+		bool windowed = in.p < in.end && tide_read_u8(&in) != 0;
 		struct tide_op *op = op_add(cp, key.p + 1, key.len - 1);
 		if (op == NULL)
 			rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for operators");
@@ -52,7 +105,7 @@ int tide_ops_load(struct tide_checkpoint *cp, struct tide_error *err)
 			               "checkpoint %s/db: the number of operator %s is damaged",
 			               cp->dir, op->name);
 		if (rc == TIDE_OK) {
-			op->number = (uint16_t)number;
+			op->op = (struct tide_state_op){ (uint16_t)number, windowed };
 			op->decided = true;
 		}
 	}
@@ -70,7 +123,8 @@ bool tide_ops_write(const struct tide_checkpoint *cp, struct tide_writes *writes
 			continue;
 		tide_buf_u8(&key, 'n');
 		tide_buf_put(&key, op->name, strlen(op->name));
-		tide_buf_u32(&value, op->number);
+		tide_buf_u32(&value, op->op.number);
+		tide_buf_u8(&value, op->op.windowed);
 		ok = !key.failed && !value.failed &&
 		     tide_writes_put(writes, (struct tide_slice){ key.p, key.len },
 		                     (struct tide_slice){ value.p, value.len });
@@ -86,26 +140,32 @@ void tide_ops_decided(struct tide_checkpoint *cp)
 		cp->ops[i].decided = true;
 }
 
-int tide_checkpoint_op(struct tide_checkpoint *cp, const char *name, uint16_t *number,
-                       struct tide_error *err)
+int tide_checkpoint_op(struct tide_checkpoint *cp, const char *name, bool windowed,
+                       struct tide_state_op *op, struct tide_error *err)
 {
 	int next = 0;
 	assert(name[0] != '\0');
 	for (int i = 0; i < cp->op_count; i++) {
 		if (strcmp(cp->ops[i].name, name) == 0) {
-			*number = cp->ops[i].number;
-			return TIDE_OK;
+			*op = cp->ops[i].op;
+			if (op->windowed == windowed)
+				return TIDE_OK;
+			return tide_fail(err, TIDE_ERR_CHECKPOINT,
+			                 "checkpoint %s has state \"%s\" %s windows, and the job "
+			                 "has it %s; give the new one another name",
+			                 cp->dir, name, windowed ? "without" : "in",
+			                 windowed ? "in windows" : "without");
 		}
-		if (cp->ops[i].number >= next)
-			next = cp->ops[i].number + 1;
+		if (cp->ops[i].op.number >= next)
+			next = cp->ops[i].op.number + 1;
 	}
 	if (next >= OPS_MAX)
 		return tide_fail(err, TIDE_ERR_CHECKPOINT,
 		                 "checkpoint %s has had %d operators and takes no more", cp->dir,
 		                 OPS_MAX);
-	struct tide_op *op = op_add(cp, name, strlen(name));
-	if (op == NULL)
+	struct tide_op *added = op_add(cp, name, strlen(name));
+	if (added == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for operators");
-	op->number = *number = (uint16_t)next;
+	added->op = *op = (struct tide_state_op){ (uint16_t)next, windowed };
 	return TIDE_OK;
 }

@@ -30,16 +30,26 @@ static int fail_key(const struct tide_checkpoint *cp, const char *what, struct t
 static int check_state(const struct tide_checkpoint *cp, struct tide_slice key,
                        struct tide_error *err)
 {
+	const struct tide_op *op = NULL;
+	struct tide_buf bytes = { 0 };
+	uint32_t shard;
+	int rc = TIDE_OK;
 	if (key.len < 5)
 		return fail_key(cp, "a state's key is too short", key, err);
 	int number = (uint8_t)key.p[1] << 8 | (uint8_t)key.p[2];
-	uint8_t shard = (uint8_t)key.p[3];
-	if (shard != tide_key_shard(key.p + 4, key.len - 4))
-		return fail_key(cp, "a state is in a shard that is not its key's", key, err);
 	for (int i = 0; i < cp->op_count; i++)
-		if (cp->ops[i].number == number)
-			return TIDE_OK;
-	return fail_key(cp, "a state belongs to no operator", key, err);
+		if (cp->ops[i].op.number == number)
+			op = &cp->ops[i];
+	if (op == NULL)
+		return fail_key(cp, "a state belongs to no operator", key, err);
+	if (!tide_state_split(key, op->op, &shard, &bytes))
+		rc = fail_key(cp, "a state's key is too short", key, err);
+	else if (bytes.failed)
+		rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory to verify");
+	else if (shard != tide_key_shard(bytes.p, bytes.len))
+		rc = fail_key(cp, "a state is in a shard that is not its key's", key, err);
+	tide_buf_fini(&bytes);
+	return rc;
 }
 
 static int check_epoch(const struct tide_checkpoint *cp, struct tide_slice key,

@@ -49,6 +49,8 @@ struct tide_ctx {
 	struct tide_batch *batch; /* NULL while none runs */
 	struct tide_arena *arena; /* where new text goes */
 	struct tide_queue **queues;
+	struct tide_timed **timed; /* of the keyed operators that look at event time */
+	struct tide_mark *events;  /* one for each watermark of the plan */
 	struct tide_rows **rows;
 	struct tide_ring *ring;
 	bool (*bad_row)(void *arg, const struct tide_batch *batch, uint32_t row,

@@ -99,10 +99,18 @@ void tide_ffi_plan_hash(struct tide_plan *plan, const char *source, size_t len);
 bool tide_ffi_plan_setting(struct tide_plan *plan, const char *key, const char *value);
 int tide_ffi_plan_input(struct tide_plan *plan, const char *kind, int line);
 bool tide_ffi_plan_input_option(struct tide_plan *plan, const char *key, const char *value);
+int tide_ffi_plan_mark(struct tide_plan *plan, const char *name, int input, int line);
+/* The newest watermark. Spans are milliseconds; ahead_ms < 0: no limit. */
+void tide_ffi_plan_mark_options(struct tide_plan *plan, double delay_ms, bool per_partition,
+                                double idle_ms, double ahead_ms);
 int tide_ffi_plan_keyed(struct tide_plan *plan, const char *name, int input, const char *layout,
                         int line);
 /* The newest keyed operator: first its sizes, then the columns of its row. */
 bool tide_ffi_plan_keyed_sizes(struct tide_plan *plan, int row, int keys, int args, int state_size);
+/* Its event time: the number of the watermark, what is late (enum tide_late), and
+ * its windows in milliseconds, or zeroes. */
+void tide_ffi_plan_keyed_time(struct tide_plan *plan, int mark, int late, double size_ms,
+                              double slide_ms, double offset_ms);
 void tide_ffi_plan_keyed_arg(struct tide_plan *plan, int i, int column);
 void tide_ffi_plan_keyed_row(struct tide_plan *plan, int i, const char *name, int type,
                              bool nullable);

@@ -46,6 +46,33 @@ bool tide_ffi_plan_input_option(struct tide_plan *plan, const char *key, const c
 	return tide_option_set(&plan->inputs[plan->input_count - 1].options, key, value);
 }
 
+int tide_ffi_plan_mark(struct tide_plan *plan, const char *name, int input, int line)
+{
+	assert(input >= 0 && input < plan->input_count);
+	int i = tide_plan_add_mark(plan);
+	if (i < 0 || !text_set(&plan->marks[i].name, name))
+		return -1;
+	plan->marks[i].input = input;
+	plan->marks[i].line = line;
+	return i;
+}
+
+static int64_t us_of(double ms)
+{
+	return (int64_t)(ms * 1000);
+}
+
+void tide_ffi_plan_mark_options(struct tide_plan *plan, double delay_ms, bool per_partition,
+                                double idle_ms, double ahead_ms)
+{
+	assert(plan->mark_count > 0);
+	struct tide_plan_mark *mark = &plan->marks[plan->mark_count - 1];
+	mark->delay_us = us_of(delay_ms);
+	mark->per_partition = per_partition;
+	mark->idle_us = us_of(idle_ms);
+	mark->ahead_us = ahead_ms < 0 ? INT64_MAX : us_of(ahead_ms);
+}
+
 int tide_ffi_plan_keyed(struct tide_plan *plan, const char *name, int input, const char *layout,
                         int line)
 {
@@ -56,6 +83,7 @@ int tide_ffi_plan_keyed(struct tide_plan *plan, const char *name, int input, con
 	struct tide_plan_keyed *keyed = &plan->keyed[i];
 	keyed->input = input;
 	keyed->line = line;
+	keyed->mark = -1;
 	return text_set(&keyed->name, name) && text_set(&keyed->layout, layout) ? i : -1;
 }
 
@@ -77,6 +105,18 @@ bool tide_ffi_plan_keyed_sizes(struct tide_plan *plan, int row, int keys, int ar
 	keyed->arg_count = args;
 	keyed->state_size = state_size;
 	return true;
+}
+
+void tide_ffi_plan_keyed_time(struct tide_plan *plan, int mark, int late, double size_ms,
+                              double slide_ms, double offset_ms)
+{
+	struct tide_plan_keyed *keyed = keyed_last(plan);
+	assert(mark >= 0 && mark < plan->mark_count);
+	keyed->mark = mark;
+	keyed->late = (enum tide_late)late;
+	keyed->size_us = us_of(size_ms);
+	keyed->slide_us = us_of(slide_ms);
+	keyed->offset_us = us_of(offset_ms);
 }
 
 static void column_set(struct tide_schema *schema, int i, const char *name, int type, bool nullable)

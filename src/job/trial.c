@@ -13,6 +13,8 @@ struct tide_trial {
 	struct tide_ring *ring;
 	struct tide_queue queue; /* of every keyed operator: it never holds a key */
 	struct tide_queue **queues;
+	struct tide_timed **timed;
+	struct tide_mark *marks;
 	struct tide_rows **rows;
 	int row_count;
 };
@@ -35,7 +37,18 @@ static bool resolve(struct tide_queue *queue, uint32_t *count)
 	return true;
 }
 
-_Static_assert(sizeof(struct tide_state_ops) == 3 * sizeof(void (*)(void)),
+static bool push_timed(struct tide_timed *timed, struct tide_cell *row, uint32_t number)
+{
+	(void)timed, (void)row, (void)number;
+	return true;
+}
+
+static void drop_timed(struct tide_timed *timed, uint32_t number)
+{
+	(void)timed, (void)number;
+}
+
+_Static_assert(sizeof(struct tide_state_ops) == 5 * sizeof(void (*)(void)),
                "a new operation needs one that does nothing, above");
 
 static bool pass_over(void *arg, const struct tide_batch *batch, uint32_t row, const char *message,
@@ -52,8 +65,11 @@ struct tide_trial *tide_trial_new(const struct tide_plan *plan)
 		return NULL;
 	trial->ring = tide_ring_new();
 	trial->queues = calloc((size_t)plan->keyed_count + 1, sizeof(struct tide_queue *));
+	trial->timed = calloc((size_t)plan->keyed_count + 1, sizeof(struct tide_timed *));
+	trial->marks = calloc((size_t)plan->mark_count + 1, sizeof *trial->marks);
 	trial->rows = calloc((size_t)plan->output_count + 1, sizeof(struct tide_rows *));
-	bool ok = trial->ring != NULL && trial->queues != NULL && trial->rows != NULL;
+	bool ok = trial->ring != NULL && trial->queues != NULL && trial->rows != NULL &&
+	          trial->timed != NULL && trial->marks != NULL;
 	for (int k = 0; ok && k < plan->keyed_count; k++)
 		trial->queues[k] = &trial->queue;
 	for (int o = 0; ok && o < plan->output_count; o++) {
@@ -75,16 +91,21 @@ void tide_trial_free(struct tide_trial *trial)
 		tide_rows_free(trial->rows[o]);
 	tide_ring_free(trial->ring);
 	free(trial->queues);
+	free(trial->timed);
+	free(trial->marks);
 	free(trial->rows);
 	free(trial);
 }
 
 struct tide_vm_bind tide_trial_bind(struct tide_trial *trial)
 {
-	static const struct tide_state_ops nowhere = { push, drop, resolve };
+	static const struct tide_state_ops nowhere = { push, drop, resolve, push_timed,
+		                                       drop_timed };
 	return (struct tide_vm_bind){
 		.state_ops = &nowhere,
 		.queues = trial->queues,
+		.timed = trial->timed,
+		.marks = trial->marks,
 		.rows = trial->rows,
 		.ring = trial->ring,
 		.bad_row = pass_over,

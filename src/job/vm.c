@@ -240,6 +240,8 @@ int tide_vm_bind(struct tide_vm *vm, const struct tide_vm_bind *bind, struct tid
 	if (bind->state_ops != NULL)
 		ctx->ops = *bind->state_ops;
 	ctx->queues = bind->queues;
+	ctx->timed = bind->timed;
+	ctx->events = bind->marks;
 	ctx->rows = bind->rows;
 	ctx->ring = bind->ring;
 	ctx->bad_row = bind->bad_row;

@@ -48,6 +48,8 @@ typedef bool tide_vm_bad_row(void *arg, const struct tide_batch *batch, uint32_t
 struct tide_vm_bind {
 	const struct tide_state_ops *state_ops;
 	struct tide_queue **queues;
+	struct tide_timed **timed; /* timed[k]: NULL where event time says nothing */
+	struct tide_mark *marks;   /* per watermark of the plan */
 	struct tide_rows **rows;
 	struct tide_ring *ring;
 	tide_vm_bad_row *bad_row;

@@ -60,10 +60,20 @@ SIZE_IS(tide_pair, 16);
 AT(tide_pair, into, 0);
 AT(tide_pair, from, 8);
 
-SIZE_IS(tide_state_ops, 24);
+SIZE_IS(tide_mark, 48);
+AT(tide_mark, time_us, 0);
+AT(tide_mark, untimed, 8);
+AT(tide_mark, max_us, 16);
+AT(tide_mark, limit_us, 24);
+AT(tide_mark, watermark_us, 32);
+AT(tide_mark, ahead, 40);
+
+SIZE_IS(tide_state_ops, 40);
 AT(tide_state_ops, push, 0);
 AT(tide_state_ops, drop, 8);
 AT(tide_state_ops, resolve, 16);
+AT(tide_state_ops, push_timed, 24);
+AT(tide_state_ops, drop_timed, 32);
 SIZE_IS(tide_queue, 32);
 AT(tide_queue, states, 8);
 AT(tide_queue, args, 16);

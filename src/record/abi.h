@@ -114,6 +114,8 @@ struct tide_pair {
 	uint64_t from;
 };
 
+struct tide_timed;
+
 /* Keys that wait for their states; what of it Lua reads. */
 struct tide_queue {
 	uint32_t count; /* that wait */
@@ -121,6 +123,16 @@ struct tide_queue {
 	uint64_t *states;       /* after resolve: the address of each one's state, … */
 	struct tide_cell *args; /* … its arguments, … */
 	uint32_t *rows;         /* … and the row of the batch it came from */
+};
+
+/* Event time of one stream, as its loops see it. INT64_MIN: none yet. */
+struct tide_mark {
+	int64_t time_us;      /* of the running row, unless … */
+	int64_t untimed;      /* … it has none: not zero */
+	int64_t max_us;       /* the greatest of the batch */
+	int64_t limit_us;     /* what lies beyond is not believed, but counted */
+	int64_t watermark_us; /* in force for the epoch */
+	int64_t ahead;        /* event times beyond the limit */
 };
 
 /* How Lua reaches state without knowing whose it is; run/ fills it in. */
@@ -131,6 +143,11 @@ struct tide_state_ops {
 	void (*drop)(struct tide_queue *queue, uint32_t count);
 	/* Find or make the states of all that wait. False without memory. */
 	bool (*resolve)(struct tide_queue *queue, uint32_t *count);
+	/* Where event time decides, instead of push: the row's key in each of its
+	 * open windows, or nothing when it is late. */
+	bool (*push_timed)(struct tide_timed *timed, struct tide_cell *row, uint32_t number);
+	/* That row failed: it was not late. */
+	void (*drop_timed)(struct tide_timed *timed, uint32_t number);
 };
 
 /* What one stage's loop reports back for one batch. */

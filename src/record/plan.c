@@ -98,6 +98,8 @@ void tide_plan_free(struct tide_plan *plan)
 		free(plan->inputs[i].kind);
 		tide_options_fini(&plan->inputs[i].options);
 	}
+	for (int i = 0; i < plan->mark_count; i++)
+		free(plan->marks[i].name);
 	for (int i = 0; i < plan->keyed_count; i++)
 		keyed_fini(&plan->keyed[i]);
 	for (int i = 0; i < plan->output_count; i++)
@@ -113,6 +115,7 @@ void tide_plan_free(struct tide_plan *plan)
 	}
 	tide_options_fini(&plan->settings);
 	free(plan->inputs);
+	free(plan->marks);
 	free(plan->keyed);
 	free(plan->outputs);
 	free(plan->steps);
@@ -128,6 +131,14 @@ int tide_plan_add_input(struct tide_plan *plan)
 	void *items = plan->inputs;
 	int i = list_add(&items, &plan->input_count, sizeof *plan->inputs);
 	plan->inputs = items;
+	return i;
+}
+
+int tide_plan_add_mark(struct tide_plan *plan)
+{
+	void *items = plan->marks;
+	int i = list_add(&items, &plan->mark_count, sizeof *plan->marks);
+	plan->marks = items;
 	return i;
 }
 

@@ -35,7 +35,26 @@ struct tide_plan_input {
 	int line; /* in the job file */
 };
 
-/* group_by + aggregates: rows of `input` in, one state per key. */
+/* A watermark step: how long rows of `input` may be late by a column. */
+struct tide_plan_mark {
+	char *name; /* stable: the checkpoint knows it by this */
+	int input;
+	int64_t delay_us;
+	bool per_partition; /* the least of the partitions, and not the greatest */
+	int64_t idle_us;    /* after that long a quiet partition does not count */
+	int64_t ahead_us;   /* beyond the wall clock, what is not believed */
+	int line;
+};
+
+/* Which rows a keyed operator drops by their event time. */
+enum tide_late {
+	TIDE_LATE_NEVER = 0,  /* none: complete mode, or no event time at all */
+	TIDE_LATE_CLOSED = 1, /* those whose windows have all closed */
+	TIDE_LATE_STRICT = 2  /* those before the watermark */
+};
+
+/* group_by + aggregates: rows of `input` in, one state per key. In windows the
+ * first part of the key is the window's end, a column behind those of the row. */
 struct tide_plan_keyed {
 	char *name; /* stable: the checkpoint is keyed by it */
 	int input;
@@ -46,8 +65,17 @@ struct tide_plan_keyed {
 	int *args;      /* columns of `row` that the aggregates add, in their order */
 	int state_size; /* bytes of a key's state, a multiple of 8 */
 	char *layout;   /* text that changes when the meaning of the state does */
+	int mark;       /* whose event time it looks at, or -1 */
+	enum tide_late late;
+	int64_t size_us, slide_us, offset_us; /* of its windows; 0: it has none */
 	int line;
 };
+
+/* Windows that end when the watermark has passed them. */
+static inline bool tide_plan_closes(const struct tide_plan_keyed *keyed)
+{
+	return keyed->size_us > 0 && keyed->late != TIDE_LATE_NEVER;
+}
 
 /* A row stream that ends in a sink. */
 struct tide_plan_output {
@@ -81,8 +109,9 @@ struct tide_plan {
 	char *path;                   /* of the job file */
 	uint64_t hash;                /* of the source of the job file and what it requires */
 	struct tide_options settings; /* of tide.job: trigger, workers, on_error, … */
-	int input_count, keyed_count, output_count, step_count, warning_count;
+	int input_count, mark_count, keyed_count, output_count, step_count, warning_count;
 	struct tide_plan_input *inputs;
+	struct tide_plan_mark *marks;
 	struct tide_plan_keyed *keyed;
 	struct tide_plan_output *outputs;
 	struct tide_plan_step *steps;
@@ -94,6 +123,7 @@ void tide_plan_free(struct tide_plan *plan);
 /* Each adds one zeroed item and returns its index, or -1 without memory. The
  * list may move: take the address of an item after the call, not around it. */
 int tide_plan_add_input(struct tide_plan *plan);
+int tide_plan_add_mark(struct tide_plan *plan);
 int tide_plan_add_keyed(struct tide_plan *plan);
 int tide_plan_add_output(struct tide_plan *plan);
 int tide_plan_add_step(struct tide_plan *plan);

@@ -73,11 +73,11 @@ static int clear_state(struct tide_checkpoint *cp, const struct tide_plan *plan,
 {
 	int rc = TIDE_OK;
 	for (int k = 0; rc == TIDE_OK && k < plan->keyed_count; k++) {
-		uint16_t op = 0;
+		struct tide_state_op op = { 0 };
 		struct tide_buf from = { 0 }, to = { 0 };
-		rc = tide_checkpoint_op(cp, plan->keyed[k].name, &op, err);
-		tide_state_key(&from, op, 0, "", 0);
-		tide_state_key(&to, (uint16_t)(op + 1), 0, "", 0);
+		rc = tide_checkpoint_op(cp, plan->keyed[k].name, plan->keyed[k].size_us > 0, &op,
+		                        err);
+		tide_state_range(&from, &to, op);
 		if (rc == TIDE_OK &&
 		    !tide_writes_delete_range(writes, (struct tide_slice){ from.p, from.len },
 		                              (struct tide_slice){ to.p, to.len }))
@@ -97,6 +97,8 @@ static int decide(struct tide_checkpoint *cp, struct tide_setup *setup, struct t
 	if (writes == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to reset");
 	int rc = clear ? clear_state(cp, setup->plan, writes, err) : TIDE_OK;
+	if (clear) /* What will be read again is not late. */
+		tide_meta_forget_marks(meta);
 	meta->epoch++;
 	meta->decided_us = meta->now_us = tide_clock_us();
 	for (int i = 0; i < meta->position_count; i++) {

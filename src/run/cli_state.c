@@ -16,7 +16,7 @@ struct view {
 	struct tide_setup setup;
 	struct tide_checkpoint *cp;
 	struct tide_keyspec *specs;
-	uint16_t *ops;
+	struct tide_state_op *ops;
 	struct tide_result *result;
 	int output; /* the first that shows a keyed operator */
 };
@@ -46,10 +46,17 @@ static int open_view(struct view *view, struct tide_cli *cli, struct tide_error 
 		rc = tide_plan_compare(meta->plan, plan, view->setup.checkpoint_dir, err);
 	for (int k = 0; rc == TIDE_OK && k < plan->keyed_count; k++) {
 		tide_plan_keyspec(&plan->keyed[k], &view->specs[k]);
-		rc = tide_checkpoint_op(view->cp, plan->keyed[k].name, &view->ops[k], err);
+		rc = tide_checkpoint_op(view->cp, plan->keyed[k].name, plan->keyed[k].size_us > 0,
+		                        &view->ops[k], err);
 	}
-	struct tide_result_options result = { plan, view->specs, view->ops,
-		                              tide_checkpoint_rocks(view->cp), view->setup.vm };
+	struct tide_result_options result = {
+		.plan = plan,
+		.specs = view->specs,
+		.ops = view->ops,
+		.meta = meta,
+		.rocks = tide_checkpoint_rocks(view->cp),
+		.vm = view->setup.vm,
+	};
 	if (rc == TIDE_OK)
 		rc = tide_result_new(&result, &view->result, err);
 	return rc;

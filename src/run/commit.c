@@ -407,9 +407,14 @@ int tide_commit_start(const struct tide_commit_options *options, struct tide_com
 	commit->options = *options;
 	pthread_mutex_init(&commit->lock, NULL);
 	pthread_cond_init(&commit->changed, NULL);
-	struct tide_result_options result = { options->plan, options->specs, options->ops,
-		                              tide_checkpoint_rocks(options->checkpoint),
-		                              options->vm };
+	struct tide_result_options result = {
+		.plan = options->plan,
+		.specs = options->specs,
+		.ops = options->ops,
+		.meta = tide_checkpoint_meta(options->checkpoint),
+		.rocks = tide_checkpoint_rocks(options->checkpoint),
+		.vm = options->vm,
+	};
 	int rc = tide_result_new(&result, &commit->result, err);
 	if (rc == TIDE_OK && !client_options(&commit->client, options->settings))
 		rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for sinks");

@@ -20,7 +20,7 @@ struct tide_commit_options {
 	const struct tide_plan *plan;
 	const struct tide_settings *settings;
 	const struct tide_keyspec *specs;
-	const uint16_t *ops;
+	const struct tide_state_op *ops;
 	struct tide_vm *vm;       /* finishes whole states in complete mode; this thread's */
 	struct tide_board *board; /* is told of every published epoch */
 	int result_fd;

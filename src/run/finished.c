@@ -38,18 +38,62 @@ void tide_finished_free(struct tide_finished *finished)
 	free(finished);
 }
 
-static bool move_rows(struct tide_rows **to, const struct tide_rows *from,
-                      const struct tide_schema *schema)
+static bool move_rows(struct tide_rows **to, const struct tide_rows *from, uint32_t first,
+                      uint32_t count, const struct tide_schema *schema)
 {
-	if (from == NULL || tide_rows_count(from) == 0)
+	if (from == NULL || count == 0)
 		return true;
 	if (*to == NULL)
 		*to = tide_rows_new(schema);
-	return *to != NULL && tide_rows_extend(*to, from);
+	return *to != NULL && tide_rows_extend_range(*to, from, first, count);
+}
+
+/* How far the rows of each worker have been taken. */
+struct cursor {
+	size_t segment;
+	uint32_t row;
+};
+
+static int64_t first_end(struct tide_crew *crew, int workers, int output,
+                         const struct cursor *cursors)
+{
+	int64_t least_us = INT64_MAX;
+	for (int w = 0; w < workers; w++) {
+		const struct tide_segments *segments =
+			tide_shards_segments(tide_crew_worker(crew, w)->shards, output);
+		size_t at = cursors[w].segment;
+		if (at < segments->count && segments->items[at].end_us < least_us)
+			least_us = segments->items[at].end_us;
+	}
+	return least_us;
+}
+
+/* Rows of windows that end first come first, whoever owns them. */
+static bool merge_windows(struct tide_crew *crew, int workers, int output, struct tide_rows **to,
+                          const struct tide_schema *schema)
+{
+	struct cursor *cursors = calloc((size_t)workers, sizeof *cursors);
+	bool ok = cursors != NULL;
+	int64_t end_us;
+	while (ok && (end_us = first_end(crew, workers, output, cursors)) != INT64_MAX) {
+		for (int w = 0; ok && w < workers; w++) {
+			const struct tide_worker *worker = tide_crew_worker(crew, w);
+			const struct tide_segments *segments =
+				tide_shards_segments(worker->shards, output);
+			struct cursor *at = &cursors[w];
+			uint32_t from = at->row;
+			while (at->segment < segments->count &&
+			       segments->items[at->segment].end_us == end_us)
+				at->row = segments->items[at->segment++].rows;
+			ok = move_rows(to, worker->rows[output], from, at->row - from, schema);
+		}
+	}
+	free(cursors);
+	return ok;
 }
 
 /* Rows in an order that no worker count changes: rows that are not aggregated
- * by partition, results by shard. */
+ * by partition, windows by their end, results by shard. */
 static int collect_rows(struct tide_finished *finished, const struct tide_gather *from,
                         struct tide_error *err)
 {
@@ -59,13 +103,21 @@ static int collect_rows(struct tide_finished *finished, const struct tide_gather
 		const struct tide_schema *schema = plan->outputs[o].row;
 		for (int i = 0; ok && i < from->partitions->count; i++) {
 			struct tide_rows *rows = from->partitions->shares[i]->rows[o];
-			ok = move_rows(&finished->rows[o], rows, schema);
-			if (rows != NULL)
-				tide_rows_clear(rows);
+			if (rows == NULL)
+				continue;
+			ok = move_rows(&finished->rows[o], rows, 0, tide_rows_count(rows), schema);
+			tide_rows_clear(rows);
 		}
-		for (int w = 0; ok && w < finished->write_count; w++)
-			ok = move_rows(&finished->rows[o], tide_crew_worker(from->crew, w)->rows[o],
-			               schema);
+		int keyed = plan->outputs[o].keyed;
+		if (ok && keyed >= 0 && plan->keyed[keyed].size_us > 0) {
+			ok = merge_windows(from->crew, finished->write_count, o, &finished->rows[o],
+			                   schema);
+			continue;
+		}
+		for (int w = 0; ok && w < finished->write_count; w++) {
+			const struct tide_rows *rows = tide_crew_worker(from->crew, w)->rows[o];
+			ok = move_rows(&finished->rows[o], rows, 0, tide_rows_count(rows), schema);
+		}
 	}
 	return ok ? TIDE_OK : tide_fail(err, TIDE_ERR_NOMEM, "no memory for rows");
 }
@@ -129,6 +181,11 @@ int tide_finished_gather(struct tide_finished *finished, const struct tide_gathe
 	meta->epoch = from->work->epoch;
 	meta->now_us = from->work->now_us;
 	int rc = tide_partitions_note(from->partitions, meta, err);
+	if (rc == TIDE_OK)
+		rc = tide_events_note(from->events, from->crew, finished->write_count, meta, err);
+	if (rc == TIDE_OK)
+		rc = tide_events_closed(from->events, from->crew, finished->write_count,
+		                        from->work->ops, finished->writes[0], err);
 	if (rc == TIDE_OK)
 		rc = collect_rows(finished, from, err);
 	if (rc != TIDE_OK)

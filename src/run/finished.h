@@ -8,6 +8,7 @@
 #include "record/plan.h"
 #include "run/board.h"
 #include "run/crew.h"
+#include "run/events.h"
 #include "run/partitions.h"
 
 /* An epoch that has run and folded, but is not decided. Owns all it holds. */
@@ -31,6 +32,7 @@ struct tide_gather {
 	struct tide_partitions *partitions;
 	struct tide_crew *crew;
 	const struct tide_work *work;
+	struct tide_events *events;
 	int64_t began_us; /* the epoch; monotonic */
 };
 

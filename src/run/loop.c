@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "run/commit.h"
 #include "run/crew.h"
+#include "run/events.h"
 #include "run/finished.h"
 #include "run/partitions.h"
 #include "run/plan.h"
@@ -37,11 +38,12 @@ struct loop {
 	const struct tide_settings *settings;
 	const struct tide_plan *plan;
 	struct tide_keyspec *specs;
-	uint16_t *ops;
-	bool *update_outputs;
+	struct tide_state_op *ops;
+	bool *update_outputs, *append_outputs;
 	struct tide_checkpoint *checkpoint;
 	struct tide_commit *commit;
 	struct tide_partitions partitions;
+	struct tide_events events;
 	struct tide_exchange *exchange;
 	struct tide_crew *crew;
 	struct tide_work work;
@@ -62,7 +64,8 @@ static bool stopping(const struct loop *loop)
 /* Of a bounded run. */
 static bool reached_end(const struct loop *loop)
 {
-	return loop->settings->until_end && !tide_partitions_behind(&loop->partitions);
+	return loop->settings->until_end && !tide_partitions_behind(&loop->partitions) &&
+	       !tide_events_due(&loop->events);
 }
 
 static void tick(void *arg)
@@ -94,7 +97,11 @@ static int adopt_checkpoint(struct loop *loop, struct tide_error *err)
 	loop->meta.job_hash = plan->hash;
 	rc = tide_commit_adopt(&loop->meta, plan, err);
 	for (int k = 0; rc == TIDE_OK && k < plan->keyed_count; k++)
-		rc = tide_checkpoint_op(loop->checkpoint, plan->keyed[k].name, &loop->ops[k], err);
+		rc = tide_checkpoint_op(loop->checkpoint, plan->keyed[k].name,
+		                        plan->keyed[k].size_us > 0, &loop->ops[k], err);
+	if (rc == TIDE_OK)
+		rc = tide_events_init(&loop->events, plan, loop->settings->until_end, &loop->meta,
+		                      err);
 	return rc;
 }
 
@@ -118,14 +125,18 @@ static int open_checkpoint(struct loop *loop, struct tide_error *err)
 	loop->specs = calloc((size_t)plan->keyed_count + 1, sizeof *loop->specs);
 	loop->ops = calloc((size_t)plan->keyed_count + 1, sizeof *loop->ops);
 	loop->update_outputs = calloc((size_t)plan->output_count + 1, sizeof *loop->update_outputs);
-	if (loop->specs == NULL || loop->ops == NULL || loop->update_outputs == NULL)
+	loop->append_outputs = calloc((size_t)plan->output_count + 1, sizeof *loop->append_outputs);
+	if (loop->specs == NULL || loop->ops == NULL || loop->update_outputs == NULL ||
+	    loop->append_outputs == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for the plan");
 	for (int k = 0; k < plan->keyed_count; k++)
 		tide_plan_keyspec(&plan->keyed[k], &loop->specs[k]);
 	for (int o = 0; o < plan->output_count; o++) {
 		const char *mode = tide_option_get(&plan->outputs[o].options, "mode");
 		bool muted = loop->settings->muted && strcmp(plan->outputs[o].sink, "console") == 0;
-		loop->update_outputs[o] = mode != NULL && strcmp(mode, "update") == 0 && !muted;
+		bool keyed = plan->outputs[o].keyed >= 0 && mode != NULL && !muted;
+		loop->update_outputs[o] = keyed && strcmp(mode, "update") == 0;
+		loop->append_outputs[o] = keyed && strcmp(mode, "append") == 0;
 	}
 	struct tide_checkpoint_options options = {
 		.memory_max = (size_t)loop->settings->memory_bytes / 4,
@@ -165,6 +176,10 @@ static int open_crew(struct loop *loop, struct tide_error *err)
 	loop->work.specs = loop->specs;
 	loop->work.ops = loop->ops;
 	loop->work.update_outputs = loop->update_outputs;
+	loop->work.append_outputs = loop->append_outputs;
+	loop->work.watermarks_us = loop->events.used_us;
+	loop->work.limits_us = loop->events.limits_us;
+	loop->work.closed_us = loop->events.used_us;
 	loop->work.rocks = tide_checkpoint_rocks(loop->checkpoint);
 	loop->work.exchange = loop->exchange;
 	loop->work.fresh = loop->meta.epoch < 0;
@@ -175,7 +190,11 @@ static int open_crew(struct loop *loop, struct tide_error *err)
 	loop->work.stop = loop->options.stop;
 	loop->work.tick = tick;
 	loop->work.tick_arg = loop;
-	return tide_crew_start(&loop->work, &loop->crew, err);
+	int rc = tide_crew_start(&loop->work, &loop->crew, err);
+	if (rc == TIDE_OK) /* What is open since the last run. */
+		rc = tide_events_closed(&loop->events, loop->crew, loop->settings->workers,
+		                        loop->ops, NULL, err);
+	return rc;
 }
 
 /* A new job's first positions go on record before anything is read: killed
@@ -210,6 +229,9 @@ static int discover(struct loop *loop, bool running, struct tide_error *err)
 	if (rc == TIDE_OK)
 		rc = note_start(loop, err);
 	if (rc == TIDE_OK)
+		rc = tide_events_adopt(&loop->events, loop->partitions.shares,
+		                       loop->partitions.count, err);
+	if (rc == TIDE_OK)
 		rc = tide_crew_assign(loop->crew, loop->partitions.shares, loop->partitions.count,
 		                      err);
 	if (rc != TIDE_OK)
@@ -238,6 +260,7 @@ static int finish_epoch(struct loop *loop, int64_t began_us, struct tide_finishe
 		.partitions = &loop->partitions,
 		.crew = loop->crew,
 		.work = &loop->work,
+		.events = &loop->events,
 		.began_us = began_us,
 	};
 	struct tide_finished *finished =
@@ -277,12 +300,14 @@ static int pass(const char *place, struct tide_error *err)
 	               : tide_fail(err, TIDE_ERR_IO, "made to fail at %s", place);
 }
 
-static int run_epoch(struct loop *loop, struct tide_error *err)
+/* `due`: also when there turns out to be no record. */
+static int run_epoch(struct loop *loop, bool due, struct tide_error *err)
 {
 	int64_t began = tide_clock_mono_us();
 	loop->work.now_us = tide_clock_us();
 	loop->work.epoch = loop->meta.epoch + 1;
 	atomic_store(&loop->work.cut, false);
+	tide_events_begin(&loop->events, loop->work.now_us);
 	int rc = pass("run", err);
 	if (rc == TIDE_OK)
 		rc = tide_crew_run(loop->crew, err);
@@ -290,8 +315,9 @@ static int run_epoch(struct loop *loop, struct tide_error *err)
 		rc = tide_commit_wait(loop->commit, err);
 	if (rc != TIDE_OK)
 		return rc;
-	if (!tide_partitions_moved(&loop->partitions))
+	if (!tide_partitions_moved(&loop->partitions) && !due)
 		return mend_lost(loop, err);
+	tide_events_end(&loop->events, loop->partitions.shares, loop->partitions.count);
 	rc = pass("barrier", err);
 	if (rc == TIDE_OK)
 		rc = tide_crew_fold(loop->crew, err);
@@ -354,6 +380,15 @@ static int rest(struct loop *loop, bool waiting_for_trigger, struct tide_error *
 	return rc;
 }
 
+/* Ranges for the next epoch; false when it would have nothing to do. */
+static bool look_and_plan(struct loop *loop, bool *due)
+{
+	tide_events_look(&loop->events, loop->partitions.shares, loop->partitions.count,
+	                 tide_clock_us());
+	*due = tide_events_due(&loop->events);
+	return tide_partitions_ranges(&loop->partitions, &loop->events, &loop->rate) > 0 || *due;
+}
+
 /* One turn: an epoch if there is something to do, else a short rest. */
 static int turn(struct loop *loop, struct tide_error *err)
 {
@@ -365,17 +400,21 @@ static int turn(struct loop *loop, struct tide_error *err)
 		rc = discover(loop, true, err);
 	if (rc != TIDE_OK)
 		return rc;
-	if (loop->settings->trigger_ms > 0 && now < loop->trigger_us)
+	bool due = tide_events_due(&loop->events);
+	bool early = loop->settings->trigger_ms > 0 && now < loop->trigger_us;
+	if (early && !due)
 		return rest(loop, true, err);
 	rc = tide_partitions_ends(&loop->partitions, err);
 	if (rc != TIDE_OK)
 		return rc;
-	if (tide_partitions_ranges(&loop->partitions, &loop->rate) == 0)
+	if (early)
+		tide_partitions_rest(&loop->partitions);
+	else if (!look_and_plan(loop, &due))
 		return rest(loop, false, err);
-	if (loop->settings->trigger_ms > 0)
+	if (loop->settings->trigger_ms > 0 && !early)
 		loop->trigger_us = now + loop->settings->trigger_ms * 1000;
 	tide_board_say(loop->options.board, "running", "");
-	rc = run_epoch(loop, err);
+	rc = run_epoch(loop, due, err);
 	tide_partitions_mirror(&loop->partitions);
 	tick(loop);
 	return rc;
@@ -401,12 +440,14 @@ static void close_all(struct loop *loop)
 	tide_crew_stop(loop->crew);
 	tide_commit_stop(loop->commit);
 	tide_partitions_close(&loop->partitions);
+	tide_events_fini(&loop->events);
 	tide_exchange_free(loop->exchange);
 	tide_checkpoint_close(loop->checkpoint);
 	tide_meta_fini(&loop->meta);
 	free(loop->specs);
 	free(loop->ops);
 	free(loop->update_outputs);
+	free(loop->append_outputs);
 }
 
 static void loop_init(struct loop *loop, const struct tide_loop_options *options)
@@ -464,11 +505,12 @@ int tide_loop_step(struct tide_loop *steps, bool *ran, struct tide_error *err)
 {
 	struct loop *loop = &steps->loop;
 	int64_t before = loop->meta.epoch;
+	bool due = false;
 	int rc = discover(loop, true, err);
 	if (rc == TIDE_OK)
 		rc = tide_partitions_ends(&loop->partitions, err);
-	if (rc == TIDE_OK && tide_partitions_ranges(&loop->partitions, &loop->rate) > 0)
-		rc = run_epoch(loop, err);
+	if (rc == TIDE_OK && look_and_plan(loop, &due))
+		rc = run_epoch(loop, due, err);
 	if (rc == TIDE_OK)
 		rc = tide_commit_wait(loop->commit, err);
 	*ran = rc == TIDE_OK && loop->meta.epoch != before;

@@ -69,6 +69,7 @@ static void share_free(struct tide_share *share, int output_count)
 	for (int o = 0; share->rows != NULL && o < output_count; o++)
 		tide_rows_free(share->rows[o]);
 	free(share->rows);
+	free(share->max_us);
 	free(share);
 }
 
@@ -111,17 +112,23 @@ static int add_share(struct tide_partitions *partitions, int input, struct tide_
 		realloc(partitions->shares, sizeof *shares * ((size_t)partitions->count + 1));
 	if (shares != NULL)
 		partitions->shares = shares;
-	if (share != NULL)
+	if (share != NULL) {
 		share->rows =
 			calloc((size_t)partitions->plan->output_count + 1, sizeof *share->rows);
-	if (share == NULL || shares == NULL || share->rows == NULL) {
-		free(share);
+		share->max_us =
+			calloc((size_t)partitions->plan->mark_count + 1, sizeof *share->max_us);
+	}
+	if (share == NULL || shares == NULL || share->rows == NULL || share->max_us == NULL) {
+		if (share != NULL)
+			share_free(share, 0);
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for partition %s-%d", part->topic,
 		                 part->partition);
 	}
 	share->source = partitions->sources[input];
 	share->part = part;
 	share->input = input;
+	for (int m = 0; m < partitions->plan->mark_count; m++)
+		share->max_us[m] = INT64_MIN;
 	shares[partitions->count++] = share;
 	return TIDE_OK;
 }
@@ -276,15 +283,18 @@ static int64_t backlog_of(const struct tide_share *share)
 	return end > share->part->next ? end - share->part->next : 0;
 }
 
-int64_t tide_partitions_ranges(struct tide_partitions *partitions, struct tide_rate *rate)
+int64_t tide_partitions_ranges(struct tide_partitions *partitions, const struct tide_events *events,
+                               struct tide_rate *rate)
 {
 	int count = partitions->count;
 	int64_t *backlog = calloc((size_t)count * 2 + 1, sizeof *backlog);
 	int64_t *take = backlog == NULL ? NULL : backlog + count, total = 0;
-	for (int i = 0; take != NULL && i < count; i++) {
+	for (int i = 0; take != NULL && i < count; i++)
 		backlog[i] = backlog_of(partitions->shares[i]);
+	if (take != NULL)
+		tide_events_hold(events, partitions->shares, count, backlog);
+	for (int i = 0; take != NULL && i < count; i++)
 		total += backlog[i];
-	}
 	if (total > partitions->settings->batch_records_max)
 		total = partitions->settings->batch_records_max;
 	total = tide_rate_allow(rate, total, tide_clock_mono_us());
@@ -297,6 +307,14 @@ int64_t tide_partitions_ranges(struct tide_partitions *partitions, struct tide_r
 	}
 	free(backlog);
 	return total;
+}
+
+void tide_partitions_rest(struct tide_partitions *partitions)
+{
+	for (int i = 0; i < partitions->count; i++) {
+		struct tide_share *share = partitions->shares[i];
+		share->from = share->to = share->part->next;
+	}
 }
 
 bool tide_partitions_behind(const struct tide_partitions *partitions)

@@ -6,6 +6,7 @@
 #include "checkpoint/checkpoint.h"
 #include "record/plan.h"
 #include "run/epoch.h"
+#include "run/events.h"
 #include "run/settings.h"
 #include "run/worker.h"
 #include "source/source.h"
@@ -38,7 +39,10 @@ int tide_partitions_ends(struct tide_partitions *partitions, struct tide_error *
 
 /* Ranges of the next epoch, from..to of every share; returns how many records
  * they span. */
-int64_t tide_partitions_ranges(struct tide_partitions *partitions, struct tide_rate *rate);
+int64_t tide_partitions_ranges(struct tide_partitions *partitions, const struct tide_events *events,
+                               struct tide_rate *rate);
+/* The next epoch reads nothing. */
+void tide_partitions_rest(struct tide_partitions *partitions);
 /* Is anything left to read, as far as is known? */
 bool tide_partitions_behind(const struct tide_partitions *partitions);
 /* Has the running epoch read anything? */

@@ -24,13 +24,21 @@ void tide_plan_keyspec(const struct tide_plan_keyed *keyed, struct tide_keyspec 
 
 /* One line an operator. The key's column names are in it: a renamed key is
  * another key as far as anyone can tell. */
-static void keyed_line(const struct tide_plan_keyed *keyed, struct tide_buf *out)
+static void keyed_line(const struct tide_plan *plan, const struct tide_plan_keyed *keyed,
+                       struct tide_buf *out)
 {
+	const char *mark = keyed->mark >= 0 ? plan->marks[keyed->mark].name : "";
 	tide_buf_printf(out, "state %s key", keyed->name);
-	for (int i = 0; i < keyed->key_count; i++)
+	for (int i = keyed->size_us > 0; i < keyed->key_count; i++)
 		tide_buf_printf(out, " %s:%s", keyed->row->columns[keyed->keys[i]].name,
 		                tide_type_name(tide_plan_key_type(keyed, i)));
-	tide_buf_printf(out, " layout %s\n", keyed->layout);
+	tide_buf_printf(out, " layout %s", keyed->layout);
+	if (keyed->size_us > 0)
+		tide_buf_printf(out, " window %lld ms every %lld ms from %lld ms by %s%s",
+		                (long long)keyed->size_us / 1000, (long long)keyed->slide_us / 1000,
+		                (long long)keyed->offset_us / 1000, mark,
+		                keyed->late == TIDE_LATE_STRICT ? " strict" : "");
+	tide_buf_printf(out, "\n");
 }
 
 static void output_line(const struct tide_plan_output *output, struct tide_buf *out)
@@ -46,7 +54,7 @@ static void output_line(const struct tide_plan_output *output, struct tide_buf *
 void tide_plan_fingerprint(const struct tide_plan *plan, struct tide_buf *out)
 {
 	for (int k = 0; k < plan->keyed_count; k++)
-		keyed_line(&plan->keyed[k], out);
+		keyed_line(plan, &plan->keyed[k], out);
 	for (int o = 0; o < plan->output_count; o++)
 		output_line(&plan->outputs[o], out);
 	tide_buf_u8(out, 0); /* so that it reads as a string */

@@ -73,7 +73,21 @@ static int begin(struct tide_result *result, int output, struct tide_error *err)
 	return tide_vm_bind(result->options.vm, &bind, err);
 }
 
-/* Take one stored state into the chunk. */
+/* Closed windows stay in RocksDB for a moment, or after a crash longer. */
+static bool has_closed(const struct tide_result *result, int keyed, const char *key)
+{
+	const struct tide_plan *plan = result->options.plan;
+	const struct tide_meta *meta = result->options.meta;
+	if (!tide_plan_closes(&plan->keyed[keyed]))
+		return false;
+	const char *name = plan->marks[plan->keyed[keyed].mark].name;
+	for (int i = 0; i < meta->mark_count; i++)
+		if (strcmp(meta->marks[i].name, name) == 0)
+			return tide_key_time(key) <= meta->marks[i].used_us;
+	return false;
+}
+
+/* Take one stored state into the chunk, of which it becomes number i. */
 static int collect(struct tide_result *result, int keyed, size_t i, struct tide_slice key,
                    struct tide_slice value, struct tide_error *err)
 {
@@ -90,6 +104,13 @@ static int collect(struct tide_result *result, int keyed, size_t i, struct tide_
 	return TIDE_OK;
 }
 
+static int fail_key(const struct tide_result *result, int keyed, struct tide_error *err)
+{
+	return tide_fail(err, TIDE_ERR_CHECKPOINT,
+	                 "a key of %s is damaged; run `tidemark checkpoint verify`",
+	                 result->options.plan->keyed[keyed].name);
+}
+
 static int flush(struct tide_result *result, int keyed, int output, size_t count,
                  struct tide_error *err)
 {
@@ -100,9 +121,7 @@ static int flush(struct tide_result *result, int keyed, int output, size_t count
 		const char *key = result->keys.p + result->key_at[i];
 		size_t len = result->key_at[i + 1] - result->key_at[i];
 		if (!tide_key_decode(spec, key, len, result->cells + i * (size_t)spec->count))
-			return tide_fail(err, TIDE_ERR_CHECKPOINT,
-			                 "a key of %s is damaged; run `tidemark checkpoint verify`",
-			                 result->options.plan->keyed[keyed].name);
+			return fail_key(result, keyed, err);
 	}
 	tide_buf_clear(&result->keys);
 	return tide_vm_finish(result->options.vm, keyed, output, result->cells, spec->count,
@@ -113,22 +132,27 @@ int tide_result_all(struct tide_result *result, int output, const struct tide_ro
                     struct tide_error *err)
 {
 	int keyed = result->options.plan->outputs[output].keyed;
-	uint16_t op = result->options.ops[keyed];
-	struct tide_buf from = { 0 }, to = { 0 };
+	struct tide_state_op op = result->options.ops[keyed];
+	struct tide_buf from = { 0 }, to = { 0 }, bytes = { 0 };
 	struct tide_slice key, value;
-	size_t count = 0, prefix;
+	uint32_t shard;
+	size_t count = 0;
 	int rc = begin(result, output, err);
 	if (rc != TIDE_OK)
 		return rc;
-	tide_state_key(&from, op, 0, "", 0);
-	tide_state_key(&to, (uint16_t)(op + 1), 0, "", 0);
-	prefix = from.len;
+	tide_state_range(&from, &to, op);
 	struct tide_rocks_iter *it =
 		tide_rocks_iter_new(result->options.rocks, (struct tide_slice){ from.p, from.len },
 	                            (struct tide_slice){ to.p, to.len });
 	while (rc == TIDE_OK && it != NULL && tide_rocks_iter_next(it, &key, &value)) {
-		key = (struct tide_slice){ key.p + prefix, key.len - prefix };
-		rc = collect(result, keyed, count, key, value, err);
+		tide_buf_clear(&bytes);
+		if (!tide_state_split(key, op, &shard, &bytes))
+			rc = fail_key(result, keyed, err);
+		else if (has_closed(result, keyed, bytes.p))
+			continue;
+		key = (struct tide_slice){ bytes.p, bytes.len };
+		if (rc == TIDE_OK)
+			rc = collect(result, keyed, count, key, value, err);
 		if (rc == TIDE_OK && ++count == result->chunk) {
 			rc = flush(result, keyed, output, count, err);
 			count = 0;
@@ -145,6 +169,7 @@ int tide_result_all(struct tide_result *result, int output, const struct tide_ro
 	tide_buf_clear(&result->keys);
 	tide_buf_fini(&from);
 	tide_buf_fini(&to);
+	tide_buf_fini(&bytes);
 	*rows = result->rows[output];
 	return rc;
 }
@@ -161,6 +186,8 @@ int tide_result_key(struct tide_result *result, int output, struct tide_slice ke
 	if (rc == TIDE_OK)
 		rc = tide_rocks_get(result->options.rocks, (struct tide_slice){ at.p, at.len },
 		                    &value, &found, err);
+	if (rc == TIDE_OK && found && has_closed(result, keyed, key.p))
+		found = false;
 	if (rc == TIDE_OK && found)
 		rc = collect(result, keyed, 0, key, (struct tide_slice){ value.p, value.len }, err);
 	if (rc == TIDE_OK && found)

@@ -5,6 +5,7 @@
 #define TIDE_RUN_RESULT_H
 
 #include "base/error.h"
+#include "checkpoint/checkpoint.h"
 #include "job/vm.h"
 #include "record/plan.h"
 #include "state/keys.h"
@@ -13,7 +14,8 @@
 struct tide_result_options {
 	const struct tide_plan *plan;
 	const struct tide_keyspec *specs;
-	const uint16_t *ops;
+	const struct tide_state_op *ops;
+	const struct tide_meta *meta; /* says which windows have closed */
 	struct tide_rocks *rocks;
 	struct tide_vm *vm;
 };

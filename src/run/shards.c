@@ -6,69 +6,78 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "run/shards_inside.h"
 #include "state/value.h"
 
-enum { CHUNK = 1024 };
+enum { CHUNK = TIDE_SHARDS_CHUNK, DEAD_BYTES_MIN = 256 << 10 };
 
-/* The state of one keyed operator. */
-struct slice {
-	struct tide_table *table;
-	size_t value_size;
-	struct tide_entry **dirty;
-	size_t dirty_count, dirty_capacity;
-	bool complete; /* memory holds every key: a miss needs no look at RocksDB */
-};
+static int slice_init(struct tide_shards *shards, int k, struct tide_error *err)
+{
+	const struct tide_shards_options *options = &shards->options;
+	const struct tide_plan_keyed *keyed = &options->plan->keyed[k];
+	struct tide_slice_of *slice = &shards->slices[k];
+	bool closes = tide_plan_closes(keyed);
+	slice->value_size = (size_t)keyed->state_size;
+	slice->table = tide_table_new(&options->specs[k],
+	                              slice->value_size + (closes ? TIDE_ENDS_LINK : 0));
+	slice->complete = options->fresh;
+	if (closes)
+		slice->ends = tide_ends_new(slice->value_size);
+	if (slice->table == NULL || (closes && slice->ends == NULL))
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for state");
+	slice->stored_us = INT64_MAX;
+	if (!closes)
+		return TIDE_OK;
+	slice->closed_us = options->closed_us[keyed->mark];
+	if (slice->complete)
+		return TIDE_OK;
+	return tide_closing_stored(shards, k, slice->closed_us + 1, &slice->stored_us, err);
+}
 
-struct tide_shards {
-	struct tide_shards_options options;
-	struct slice *slices;
-	struct tide_pair pairs[CHUNK];
-	struct tide_slice keys[CHUNK], values[CHUNK];
-	uint32_t missing[CHUNK];
-	struct tide_buf key_bytes;
-	struct tide_cell *cells; /* CHUNK keys of the widest operator */
-	uint64_t states[CHUNK];
-};
-
-struct tide_shards *tide_shards_new(const struct tide_shards_options *options)
+int tide_shards_new(const struct tide_shards_options *options, struct tide_shards **out,
+                    struct tide_error *err)
 {
 	struct tide_shards *shards = calloc(1, sizeof *shards);
+	const struct tide_plan *plan = options->plan;
 	if (shards == NULL)
-		return NULL;
-	int keyed_count = options->plan->keyed_count;
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for state");
 	shards->options = *options;
-	shards->slices = calloc((size_t)keyed_count + 1, sizeof *shards->slices);
+	shards->slices = calloc((size_t)plan->keyed_count + 1, sizeof *shards->slices);
+	shards->segments = calloc((size_t)plan->output_count + 1, sizeof *shards->segments);
 	shards->cells = malloc(sizeof(struct tide_cell) * CHUNK * TIDE_KEY_PARTS_MAX);
-	bool ok = shards->slices != NULL && shards->cells != NULL;
-	for (int k = 0; ok && k < keyed_count; k++) {
-		struct slice *slice = &shards->slices[k];
-		slice->value_size = (size_t)options->plan->keyed[k].state_size;
-		slice->table = tide_table_new(&options->specs[k], slice->value_size);
-		slice->complete = options->fresh;
-		ok = slice->table != NULL;
-	}
-	if (!ok) {
+	int rc = TIDE_OK;
+	if (shards->slices == NULL || shards->segments == NULL || shards->cells == NULL)
+		rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for state");
+	for (int k = 0; rc == TIDE_OK && k < plan->keyed_count; k++)
+		rc = slice_init(shards, k, err);
+	if (rc != TIDE_OK) {
 		tide_shards_free(shards);
-		return NULL;
+		return rc;
 	}
-	return shards;
+	*out = shards;
+	return TIDE_OK;
 }
 
 void tide_shards_free(struct tide_shards *shards)
 {
 	if (shards == NULL)
 		return;
-	for (int k = 0; shards->slices != NULL && k < shards->options.plan->keyed_count; k++) {
+	const struct tide_plan *plan = shards->options.plan;
+	for (int k = 0; shards->slices != NULL && k < plan->keyed_count; k++) {
 		tide_table_free(shards->slices[k].table);
+		tide_ends_free(shards->slices[k].ends);
 		free(shards->slices[k].dirty);
 	}
+	for (int o = 0; shards->segments != NULL && o < plan->output_count; o++)
+		free(shards->segments[o].items);
 	free(shards->slices);
+	free(shards->segments);
 	free(shards->cells);
 	tide_buf_fini(&shards->key_bytes);
 	free(shards);
 }
 
-static bool dirty_add(struct slice *slice, struct tide_entry *entry)
+static bool dirty_add(struct tide_slice_of *slice, struct tide_entry *entry)
 {
 	if (entry->flags & TIDE_ENTRY_DIRTY)
 		return true;
@@ -110,7 +119,7 @@ static int place_missing(struct tide_shards *shards, int keyed, struct tide_tabl
                          struct tide_entry **entries, size_t missing_count, bool loaded,
                          struct tide_error *err)
 {
-	struct slice *slice = &shards->slices[keyed];
+	struct tide_slice_of *slice = &shards->slices[keyed];
 	int rc = TIDE_OK;
 	for (size_t i = 0; i < missing_count; i++) {
 		uint32_t at = shards->missing[i];
@@ -134,6 +143,8 @@ static int place_missing(struct tide_shards *shards, int keyed, struct tide_tabl
 			shards->pairs[at].into = (uint64_t)(uintptr_t)tide_entry_state(entry);
 			if (!dirty_add(slice, entry))
 				rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for state");
+			else if (slice->ends != NULL)
+				rc = tide_closing_add(slice, entry, err);
 		}
 		free((void *)(uintptr_t)value.p);
 	}
@@ -143,7 +154,7 @@ static int place_missing(struct tide_shards *shards, int keyed, struct tide_tabl
 static int merge_chunk(struct tide_shards *shards, int keyed, struct tide_table *delta,
                        struct tide_entry **entries, size_t count, struct tide_error *err)
 {
-	struct slice *slice = &shards->slices[keyed];
+	struct tide_slice_of *slice = &shards->slices[keyed];
 	struct tide_entry *found[CHUNK];
 	size_t missing_count = 0;
 	tide_table_find_all(slice->table, delta, entries, count, found);
@@ -196,13 +207,9 @@ static uint64_t head_of(const struct tide_table *table, const struct tide_entry 
 	return __builtin_bswap64(head);
 }
 
-static int by_shard_and_key(const void *a, const void *b, void *arg)
+static int by_key(const struct tide_table *table, const struct tide_entry *x,
+                  const struct tide_entry *y)
 {
-	const struct tide_table *table = arg;
-	const struct place *p = a, *q = b;
-	const struct tide_entry *x = p->entry, *y = q->entry;
-	if (p->head != q->head)
-		return p->head < q->head ? -1 : 1;
 	uint32_t common = x->key_len < y->key_len ? x->key_len : y->key_len;
 	int order = memcmp(tide_entry_key(table, x), tide_entry_key(table, y), common);
 	if (order != 0)
@@ -210,26 +217,57 @@ static int by_shard_and_key(const void *a, const void *b, void *arg)
 	return x->key_len < y->key_len ? -1 : x->key_len > y->key_len;
 }
 
-static bool sort_dirty(struct slice *slice)
+static int by_shard_and_key(const void *a, const void *b, void *arg)
 {
-	struct place *places = malloc((slice->dirty_count + 1) * sizeof *places);
+	const struct place *p = a, *q = b;
+	if (p->head != q->head)
+		return p->head < q->head ? -1 : 1;
+	return by_key(arg, p->entry, q->entry);
+}
+
+/* Here the head is the window's end. */
+static int by_end_shard_and_key(const void *a, const void *b, void *arg)
+{
+	const struct place *p = a, *q = b;
+	if (p->head != q->head)
+		return p->head < q->head ? -1 : 1;
+	if (p->entry->shard != q->entry->shard)
+		return p->entry->shard < q->entry->shard ? -1 : 1;
+	return by_key(arg, p->entry, q->entry);
+}
+
+static int64_t end_of(const struct tide_table *table, const struct tide_entry *entry)
+{
+	return tide_key_time(tide_entry_key(table, entry));
+}
+
+bool tide_shards_sort(const struct tide_shards *shards, int keyed, struct tide_entry **entries,
+                      size_t count)
+{
+	struct tide_table *table = shards->slices[keyed].table;
+	bool windowed = shards->options.ops[keyed].windowed;
+	struct place *places = malloc((count + 1) * sizeof *places);
 	if (places == NULL)
 		return false;
-	for (size_t i = 0; i < slice->dirty_count; i++)
-		places[i] =
-			(struct place){ head_of(slice->table, slice->dirty[i]), slice->dirty[i] };
-	qsort_r(places, slice->dirty_count, sizeof *places, by_shard_and_key, slice->table);
-	for (size_t i = 0; i < slice->dirty_count; i++)
-		slice->dirty[i] = places[i].entry;
+	for (size_t i = 0; i < count; i++)
+		places[i] = (struct place){
+			windowed ? (uint64_t)end_of(table, entries[i]) ^ (uint64_t)INT64_MIN
+				 : head_of(table, entries[i]),
+			entries[i],
+		};
+	qsort_r(places, count, sizeof *places, windowed ? by_end_shard_and_key : by_shard_and_key,
+	        table);
+	for (size_t i = 0; i < count; i++)
+		entries[i] = places[i].entry;
 	free(places);
 	return true;
 }
 
-/* Result rows of `count` changed keys for one output. */
+/* Result rows of at most a chunk of keys for one output. */
 static int emit_chunk(struct tide_shards *shards, int keyed, int output,
                       struct tide_entry **entries, size_t count, struct tide_error *err)
 {
-	struct slice *slice = &shards->slices[keyed];
+	struct tide_slice_of *slice = &shards->slices[keyed];
 	const struct tide_keyspec *spec = &shards->options.specs[keyed];
 	for (size_t i = 0; i < count; i++) {
 		bool ok = tide_key_decode(spec, tide_entry_key(slice->table, entries[i]),
@@ -243,12 +281,65 @@ static int emit_chunk(struct tide_shards *shards, int keyed, int output,
 	                      shards->states, count, err);
 }
 
+int tide_shards_segment(struct tide_shards *shards, int output, int64_t end_us,
+                        struct tide_error *err)
+{
+	struct tide_segments *segments = &shards->segments[output];
+	if (segments->count == segments->capacity) {
+		size_t capacity = segments->capacity * 2 + 64;
+		void *grown = realloc(segments->items, capacity * sizeof *segments->items);
+		if (grown == NULL)
+			return tide_fail(err, TIDE_ERR_NOMEM, "no memory for rows of windows");
+		segments->items = grown;
+		segments->capacity = capacity;
+	}
+	segments->items[segments->count++] =
+		(struct tide_segment){ end_us, tide_rows_count(shards->options.rows[output]) };
+	return TIDE_OK;
+}
+
+/* How many of the entries go together: those of one window, else a chunk. */
+static size_t emit_count(const struct tide_shards *shards, int keyed, struct tide_entry **entries,
+                         size_t count)
+{
+	const struct tide_table *table = shards->slices[keyed].table;
+	size_t some = 1;
+	if (count > CHUNK)
+		count = CHUNK;
+	if (!shards->options.ops[keyed].windowed)
+		return count;
+	for (int64_t end = end_of(table, entries[0]); some < count; some++)
+		if (end_of(table, entries[some]) != end)
+			break;
+	return some;
+}
+
+int tide_shards_emit(struct tide_shards *shards, int keyed, int output, struct tide_entry **entries,
+                     size_t count, struct tide_error *err)
+{
+	int rc = TIDE_OK;
+	for (size_t at = 0, some; rc == TIDE_OK && at < count; at += some) {
+		some = emit_count(shards, keyed, entries + at, count - at);
+		rc = emit_chunk(shards, keyed, output, entries + at, some, err);
+		if (rc == TIDE_OK && shards->options.ops[keyed].windowed)
+			rc = tide_shards_segment(shards, output,
+			                         end_of(shards->slices[keyed].table, entries[at]),
+			                         err);
+	}
+	return rc;
+}
+
+const struct tide_segments *tide_shards_segments(const struct tide_shards *shards, int output)
+{
+	return &shards->segments[output];
+}
+
 static int finish_slice(struct tide_shards *shards, int keyed, const bool *update_outputs,
                         struct tide_writes *writes, struct tide_error *err)
 {
-	struct slice *slice = &shards->slices[keyed];
+	struct tide_slice_of *slice = &shards->slices[keyed];
 	const struct tide_plan *plan = shards->options.plan;
-	bool ok = sort_dirty(slice);
+	bool ok = tide_shards_sort(shards, keyed, slice->dirty, slice->dirty_count);
 	for (size_t i = 0; ok && i < slice->dirty_count; i++) {
 		struct tide_entry *entry = slice->dirty[i];
 		tide_buf_clear(&shards->key_bytes);
@@ -266,15 +357,10 @@ static int finish_slice(struct tide_shards *shards, int keyed, const bool *updat
 	if (!ok)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to write state");
 	int rc = TIDE_OK;
-	for (int o = 0; rc == TIDE_OK && o < plan->output_count; o++) {
-		if (plan->outputs[o].keyed != keyed || !update_outputs[o])
-			continue;
-		for (size_t at = 0; rc == TIDE_OK && at < slice->dirty_count; at += CHUNK) {
-			size_t some = slice->dirty_count - at;
-			rc = emit_chunk(shards, keyed, o, slice->dirty + at,
-			                some < CHUNK ? some : CHUNK, err);
-		}
-	}
+	for (int o = 0; rc == TIDE_OK && o < plan->output_count; o++)
+		if (plan->outputs[o].keyed == keyed && update_outputs[o])
+			rc = tide_shards_emit(shards, keyed, o, slice->dirty, slice->dirty_count,
+			                      err);
 	slice->dirty_count = 0;
 	return rc;
 }
@@ -288,18 +374,29 @@ int tide_shards_finish(struct tide_shards *shards, const bool *update_outputs,
 	return rc;
 }
 
-void tide_shards_evict(struct tide_shards *shards)
+/* Down to three quarters, so that it is not done every epoch; and what has been
+ * removed goes when it is more than what is left. */
+static int evict_slice(struct tide_slice_of *slice, size_t share, struct tide_error *err)
 {
-	int keyed_count = shards->options.plan->keyed_count;
-	for (int k = 0; k < keyed_count; k++) {
-		struct slice *slice = &shards->slices[k];
-		size_t share = shards->options.memory_max / (size_t)keyed_count;
-		if (tide_table_bytes(slice->table) <= share)
-			continue;
-		/* Down to three quarters, so that it is not called every epoch. */
-		if (tide_table_evict(slice->table, share / 4 * 3) > 0)
-			slice->complete = false;
+	size_t used = tide_table_bytes(slice->table), dead = tide_table_dead_bytes(slice->table);
+	if (used <= share && (dead <= used / 2 || dead < DEAD_BYTES_MIN))
+		return TIDE_OK;
+	int64_t first_us = slice->ends != NULL ? tide_ends_first(slice->ends) : INT64_MAX;
+	if (tide_table_evict(slice->table, used > share ? share / 4 * 3 : share) > 0) {
+		slice->complete = false;
+		if (first_us < slice->stored_us)
+			slice->stored_us = first_us;
 	}
+	return slice->ends != NULL ? tide_closing_moved(slice, err) : TIDE_OK;
+}
+
+int tide_shards_evict(struct tide_shards *shards, struct tide_error *err)
+{
+	int keyed_count = shards->options.plan->keyed_count, rc = TIDE_OK;
+	for (int k = 0; rc == TIDE_OK && k < keyed_count; k++)
+		rc = evict_slice(&shards->slices[k],
+		                 shards->options.memory_max / (size_t)keyed_count, err);
+	return rc;
 }
 
 size_t tide_shards_bytes(const struct tide_shards *shards)

@@ -17,15 +17,42 @@ struct tide_shards;
 struct tide_shards_options {
 	const struct tide_plan *plan;
 	const struct tide_keyspec *specs; /* per keyed operator */
-	const uint16_t *ops;              /* likewise: numbers in the checkpoint */
+	const struct tide_state_op *ops;  /* likewise: as the checkpoint knows it */
+	struct tide_rows **rows;          /* per output: where the loops write */
+	const int64_t *closed_us;         /* per watermark: windows up to it have closed */
+	int index, workers;               /* whose shards */
 	struct tide_rocks *rocks;
 	struct tide_vm *vm; /* of the owner */
 	size_t memory_max;  /* for clean entries, all operators */
 	bool fresh;         /* the checkpoint holds no state yet */
 };
 
-struct tide_shards *tide_shards_new(const struct tide_shards_options *options);
+/* Rows of windows leave in the order of the windows' ends, over all workers: up
+ * to `rows` of an output are of windows that end by then. */
+struct tide_segment {
+	int64_t end_us;
+	uint32_t rows;
+};
+
+struct tide_segments {
+	struct tide_segment *items;
+	size_t count, capacity;
+};
+
+int tide_shards_new(const struct tide_shards_options *options, struct tide_shards **out,
+                    struct tide_error *err);
 void tide_shards_free(struct tide_shards *shards);
+
+/* Before the rest of an epoch: close the windows that the watermarks in force have
+ * passed. Their rows are for the outputs in append mode. */
+int tide_shards_close(struct tide_shards *shards, const int64_t *watermarks_us,
+                      const bool *append_outputs, struct tide_error *err);
+/* Whether that closed any window of an operator. */
+bool tide_shards_closed(const struct tide_shards *shards, int keyed);
+/* The first open window of an operator that closes them; INT64_MAX: there is none. */
+int64_t tide_shards_first_end(const struct tide_shards *shards, int keyed);
+/* Of the epoch, for an output of windows. */
+const struct tide_segments *tide_shards_segments(const struct tide_shards *shards, int output);
 
 /* Fold `count` entries of `delta` in. Their shards are all of this owner. */
 int tide_shards_merge(struct tide_shards *shards, int keyed, struct tide_table *delta,
@@ -35,7 +62,7 @@ int tide_shards_merge(struct tide_shards *shards, int keyed, struct tide_table *
 int tide_shards_finish(struct tide_shards *shards, const bool *update_outputs,
                        struct tide_writes *writes, struct tide_error *err);
 /* Only between a decision and the next merge: make room. */
-void tide_shards_evict(struct tide_shards *shards);
+int tide_shards_evict(struct tide_shards *shards, struct tide_error *err);
 
 size_t tide_shards_bytes(const struct tide_shards *shards);
 uint64_t tide_shards_rows(const struct tide_shards *shards); /* in memory */

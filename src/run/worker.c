@@ -41,6 +41,27 @@ static struct tide_queue *queue_new(struct tide_table *delta, const struct tide_
 	return tide_queue_new(delta, spec, keyed->args, is_text, keyed->arg_count);
 }
 
+/* What looks at event time, once the queues are there. */
+static bool worker_time(struct tide_worker *worker)
+{
+	const struct tide_plan *plan = worker->work->plan;
+	worker->marks = calloc((size_t)plan->mark_count + 1, sizeof *worker->marks);
+	worker->timed = calloc((size_t)plan->keyed_count + 1, sizeof(struct tide_timed *));
+	if (worker->marks == NULL || worker->timed == NULL)
+		return false;
+	for (int k = 0; k < plan->keyed_count; k++) {
+		const struct tide_plan_keyed *keyed = &plan->keyed[k];
+		if (keyed->mark < 0)
+			continue;
+		worker->timed[k] = malloc(sizeof *worker->timed[k]);
+		if (worker->timed[k] == NULL)
+			return false;
+		tide_timed_init(worker->timed[k], keyed, worker->queues[k],
+		                &worker->marks[keyed->mark]);
+	}
+	return true;
+}
+
 static int worker_tables(struct tide_worker *worker, struct tide_error *err)
 {
 	const struct tide_work *work = worker->work;
@@ -65,6 +86,7 @@ static int worker_tables(struct tide_worker *worker, struct tide_error *err)
 		worker->rows[o] = tide_rows_new(plan->outputs[o].row);
 		ok = worker->rows[o] != NULL;
 	}
+	ok = ok && worker_time(worker);
 	return ok ? TIDE_OK
 	          : tide_fail(err, TIDE_ERR_NOMEM, "no memory for worker %d", worker->index);
 }
@@ -92,13 +114,15 @@ int tide_worker_init(struct tide_worker *worker, struct tide_work *work, int ind
 		.specs = work->specs,
 		.ops = work->ops,
 		.rocks = work->rocks,
+		.rows = worker->rows,
+		.closed_us = work->closed_us,
+		.index = index,
+		.workers = settings->workers,
 		.vm = worker->vm,
 		.fresh = work->fresh,
 		.memory_max = (size_t)settings->memory_bytes / 2 / (size_t)settings->workers,
 	};
-	worker->shards = tide_shards_new(&shards);
-	return worker->shards != NULL ? TIDE_OK
-	                              : tide_fail(err, TIDE_ERR_NOMEM, "no memory for state");
+	return tide_shards_new(&shards, &worker->shards, err);
 }
 
 void tide_worker_fini(struct tide_worker *worker)
@@ -110,8 +134,12 @@ void tide_worker_fini(struct tide_worker *worker)
 		tide_table_free(worker->deltas[k]);
 	for (int k = 0; worker->queues != NULL && k < plan->keyed_count; k++)
 		tide_queue_free(worker->queues[k]);
+	for (int k = 0; worker->timed != NULL && k < plan->keyed_count; k++)
+		free(worker->timed[k]);
 	for (int o = 0; worker->rows != NULL && o < plan->output_count; o++)
 		tide_rows_free(worker->rows[o]);
+	free(worker->timed);
+	free(worker->marks);
 	free(worker->deltas);
 	free(worker->queues);
 	free(worker->rows);
@@ -135,6 +163,24 @@ static bool keep_rows(struct tide_worker *worker, struct tide_share *share)
 		tide_rows_clear(worker->rows[o]);
 	}
 	return true;
+}
+
+/* A batch is of one partition, and the watermark wants to know which. */
+static void begin_events(struct tide_worker *worker)
+{
+	const struct tide_plan *plan = worker->work->plan;
+	for (int m = 0; m < plan->mark_count; m++)
+		worker->marks[m].max_us = INT64_MIN;
+	for (int k = 0; k < plan->keyed_count; k++)
+		if (worker->timed[k] != NULL)
+			tide_timed_batch(worker->timed[k]);
+}
+
+static void end_events(struct tide_worker *worker, struct tide_share *share)
+{
+	for (int m = 0; m < worker->work->plan->mark_count; m++)
+		if (worker->marks[m].max_us > share->max_us[m])
+			share->max_us[m] = worker->marks[m].max_us;
 }
 
 static void count_result(struct tide_worker *worker, const struct tide_run_result *result)
@@ -181,9 +227,11 @@ static int step(struct tide_worker *worker, struct tide_share *share, int timeou
 		return TIDE_OK;
 	part->print = tide_fingerprint_of(&batch->recs[batch->count - 1]);
 	struct tide_run_result result = { 0 };
+	begin_events(worker);
 	rc = tide_vm_run(worker->vm, share->input, batch, &result, err);
 	if (rc != TIDE_OK)
 		return rc;
+	end_events(worker, share);
 	count_result(worker, &result);
 	check_memory(worker);
 	return keep_rows(worker, share) ? TIDE_OK
@@ -245,10 +293,14 @@ static int bind(struct tide_worker *worker, struct tide_error *err)
 		.push = tide_queue_push,
 		.drop = tide_queue_drop,
 		.resolve = tide_queue_resolve,
+		.push_timed = tide_timed_push,
+		.drop_timed = tide_timed_drop,
 	};
 	struct tide_vm_bind bind = {
 		.state_ops = &state_ops,
 		.queues = worker->queues,
+		.timed = worker->timed,
+		.marks = worker->marks,
 		.rows = worker->rows,
 		.ring = worker->ring,
 		.bad_row = bad_row,
@@ -256,6 +308,16 @@ static int bind(struct tide_worker *worker, struct tide_error *err)
 		.now_us = worker->work->now_us,
 		.epoch = worker->work->epoch,
 	};
+	for (int m = 0; m < worker->work->plan->mark_count; m++)
+		worker->marks[m] = (struct tide_mark){
+			.untimed = 1,
+			.max_us = INT64_MIN,
+			.limit_us = worker->work->limits_us[m],
+			.watermark_us = worker->work->watermarks_us[m],
+		};
+	for (int k = 0; k < worker->work->plan->keyed_count; k++)
+		if (worker->timed[k] != NULL)
+			worker->timed[k]->counts = (struct tide_lates){ 0 };
 	return tide_vm_bind(worker->vm, &bind, err);
 }
 
@@ -279,8 +341,10 @@ int tide_worker_run(struct tide_worker *worker, struct tide_error *err)
 int tide_worker_fold(struct tide_worker *worker, struct tide_error *err)
 {
 	struct tide_work *work = worker->work;
-	int rc = TIDE_OK;
-	tide_shards_evict(worker->shards);
+	int rc = tide_shards_evict(worker->shards, err);
+	if (rc == TIDE_OK)
+		rc = tide_shards_close(worker->shards, work->watermarks_us, work->append_outputs,
+		                       err);
 	for (int k = 0; k < work->plan->keyed_count; k++) {
 		for (int from = 0; rc == TIDE_OK && from < work->settings->workers; from++) {
 			size_t count;

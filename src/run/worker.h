@@ -14,6 +14,7 @@
 #include "run/exchange.h"
 #include "run/settings.h"
 #include "run/shards.h"
+#include "run/timed.h"
 #include "source/source.h"
 #include "state/queue.h"
 
@@ -25,6 +26,7 @@ struct tide_share {
 	int64_t from, to;        /* the epoch takes offsets [from, to) */
 	int64_t bound;           /* of a bounded run: where it ends; else INT64_MAX */
 	struct tide_rows **rows; /* per output, of rows that are not aggregated */
+	int64_t *max_us;         /* per watermark: the greatest event time of the epoch */
 	bool lost;               /* its next offset is gone: place it again */
 };
 
@@ -33,8 +35,11 @@ struct tide_work {
 	const struct tide_plan *plan;
 	const struct tide_settings *settings;
 	const struct tide_keyspec *specs;
-	const uint16_t *ops;
-	const bool *update_outputs;
+	const struct tide_state_op *ops;
+	const bool *update_outputs, *append_outputs; /* of aggregated rows */
+	const int64_t *watermarks_us;                /* in force; INT64_MIN: unset */
+	const int64_t *limits_us; /* per watermark: no event time beyond is believed */
+	const int64_t *closed_us; /* likewise, when the run began: what has closed */
 	struct tide_rocks *rocks;
 	struct tide_exchange *exchange;
 	bool fresh;              /* the checkpoint holds no state yet */
@@ -56,6 +61,8 @@ struct tide_worker {
 	struct tide_table **deltas; /* per keyed operator */
 	struct tide_queue **queues; /* likewise: keys that wait for their delta */
 	struct tide_rows **rows;    /* per output: where the loops write */
+	struct tide_mark *marks;    /* per watermark */
+	struct tide_timed **timed;  /* per keyed operator; NULL: event time says nothing */
 	struct tide_shards *shards;
 	struct tide_share **shares; /* set by the crew between epochs */
 	int share_count;

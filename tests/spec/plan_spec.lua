@@ -75,8 +75,8 @@ describe("a step that is wrong", function()
    end)
 
    it("comes in a later version", function()
-      for _, step in ipairs { "watermark", "window", "session", "dedup", "join", "lookup",
-                              "process", "union", "late_to", "avro" } do
+      for _, step in ipairs { "session", "dedup", "join", "lookup", "process", "union",
+                              "late_to", "avro" } do
          refuses_body(("return s:%s()"):format(step),
             (":%s: this version of tidemark does not have "):format(step))
       end
@@ -172,7 +172,8 @@ describe("a grouping that is wrong", function()
    end)
 
    it("ends without an aggregate", function()
-      refuses(helper.steps ':group_by("topic")', 'no step "to"', "after :group_by comes :count()")
+      refuses(helper.steps ':group_by("topic")', 'no step "to"',
+              "after :group_by comes :window(size), :count()")
    end)
 
    it("wants something that keeps every value", function()

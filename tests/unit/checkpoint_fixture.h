@@ -91,7 +91,7 @@ static inline void assert_says(const char *text, const char *part)
 		fail_msg("\"%s\" does not say \"%s\"", text, part);
 }
 
-static inline void state_key_of(struct tide_buf *key, uint16_t op, int i)
+static inline void state_key_of(struct tide_buf *key, struct tide_state_op op, int i)
 {
 	char text[16];
 	int len = snprintf(text + 1, sizeof text - 1, "key%d", i);
@@ -118,10 +118,10 @@ static inline char *rows_of(int64_t epoch)
 /* Decides the epoch after the newest; the sink has published all but it. */
 static inline int decide_next(struct tide_checkpoint *cp)
 {
-	uint16_t op;
+	struct tide_state_op op;
 	struct tide_buf key = { 0 };
 	struct tide_meta meta;
-	assert_int_equal(tide_checkpoint_op(cp, "count", &op, &err), TIDE_OK);
+	assert_int_equal(tide_checkpoint_op(cp, "count", false, &op, &err), TIDE_OK);
 	assert_true(tide_meta_copy(&meta, tide_checkpoint_meta(cp)));
 	meta.epoch++;
 	meta.now_us = meta.epoch * 1000;
@@ -160,8 +160,8 @@ static inline const char *difference(struct tide_checkpoint *cp, int *rc)
 	struct tide_buf bytes = { 0 };
 	const char *why = NULL;
 	bool found;
-	uint16_t op = 0;
-	*rc = tide_checkpoint_op(cp, "count", &op, &err);
+	struct tide_state_op op = { 0 };
+	*rc = tide_checkpoint_op(cp, "count", false, &op, &err);
 	if (meta->epoch >= 0 && (meta->position_count != 1 || meta->sink_count != 1 ||
 	                         meta->positions[0].next != (meta->epoch + 1) * 10 ||
 	                         meta->sinks[0].due != meta->epoch))

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "base/hash.h"
 #include "checkpoint/checkpoint.h"
 
 static struct tide_error err;
@@ -46,6 +47,22 @@ static void fill(struct tide_meta *meta)
 	mark->since = 1;
 	mark->due = 9;
 	mark->acked = -1;
+	struct tide_event_mark *event = tide_meta_mark(meta, "events.ts");
+	assert_non_null(event);
+	assert_int_equal(event->next_us, INT64_MIN); /* unset */
+	event->used_us = -5;
+	event->next_us = 1000;
+	event->ahead = 2;
+	struct tide_event_part *part = tide_meta_mark_part(event, "a", 1);
+	assert_non_null(part);
+	assert_int_equal(part->max_us, INT64_MIN);
+	part->max_us = 31000;
+	part->idle = true;
+	struct tide_late_count *late = tide_meta_late(meta, "count(id,window)");
+	assert_non_null(late);
+	late->late = 7;
+	late->untimed = 1;
+	late->most_us = 99;
 }
 
 static void assert_same_bytes(const struct tide_meta *a, const struct tide_meta *b)
@@ -76,6 +93,10 @@ static void record_comes_back_as_it_was(void **state)
 	assert_null(tide_meta_position(&back, "b", 1));
 	assert_int_equal(tide_meta_sink(&back, "console")->acked, -1);
 	assert_null(tide_meta_sink(&back, "other"));
+	assert_int_equal(back.mark_count, 1);
+	assert_int_equal(tide_meta_mark(&back, "events.ts")->used_us, -5);
+	assert_true(tide_meta_mark_part(&back.marks[0], "a", 1)->idle);
+	assert_int_equal(tide_meta_late(&back, "count(id,window)")->late, 7);
 	assert_true(tide_meta_copy(&copy, &back));
 	assert_same_bytes(&copy, &back);
 	tide_meta_fini(&back); /* the copy owns its texts */
@@ -83,6 +104,33 @@ static void record_comes_back_as_it_was(void **state)
 	tide_meta_fini(&copy);
 	tide_meta_fini(&meta);
 	tide_buf_fini(&bytes);
+}
+
+/* Up to its lists of event time a record is what it was in format 1. */
+static void a_record_of_format_1_is_one_without_event_time(void **state)
+{
+	(void)state;
+	enum { EMPTY_LISTS = 2 * sizeof(uint32_t), HASH_SEED = 0x4154454d };
+	struct tide_meta meta, back;
+	struct tide_buf bytes = { 0 }, old = { 0 };
+	fill(&meta);
+	tide_meta_forget_marks(&meta);
+	free(meta.lates[0].name);
+	meta.late_count = 0;
+	tide_meta_encode(&meta, &bytes);
+	size_t body = bytes.len - sizeof(uint64_t) - EMPTY_LISTS;
+	tide_buf_put(&old, bytes.p, body);
+	old.p[4] = 1;
+	tide_buf_u64(&old, tide_hash(old.p, body, HASH_SEED));
+	assert_int_equal(tide_meta_decode((struct tide_slice){ old.p, old.len }, &back, &err),
+	                 TIDE_OK);
+	assert_int_equal(back.format, 1);
+	assert_int_equal(back.mark_count, 0);
+	assert_int_equal(tide_meta_sink(&back, "console")->due, 9);
+	tide_meta_fini(&back);
+	tide_meta_fini(&meta);
+	tide_buf_fini(&bytes);
+	tide_buf_fini(&old);
 }
 
 static void every_flipped_bit_is_refused(void **state)
@@ -130,6 +178,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(record_comes_back_as_it_was),
+		cmocka_unit_test(a_record_of_format_1_is_one_without_event_time),
 		cmocka_unit_test(every_flipped_bit_is_refused),
 		cmocka_unit_test(every_other_length_is_refused),
 	};

@@ -102,6 +102,14 @@ Stream["with"] = function(self, column, fn) end
 ---@return tide.Stream
 function Stream:select(columns) end
 
+---Event time: rows are late once the watermark, the greatest value of the column less the
+---delay, has passed them. Comes before group_by.
+---@param column string of type timestamp
+---@param delay string|number like "30s"
+---@param options? { per_partition?: boolean, idle?: string, max_ahead?: string|false, name?: string }
+---@return tide.Stream
+function Stream:watermark(column, delay, options) end
+
 ---@param ... string|{ name: string } columns, and a name for the state
 ---@return tide.Grouped
 function Stream:group_by(...) end
@@ -112,6 +120,13 @@ function Stream:to(...) end
 
 ---@class tide.Grouped
 local Grouped = {}
+
+---Windows of event time: rows get columns window_start and window_end.
+---@param size string|number like "10s"
+---@param slide? string|number|{ offset?: string, late?: "closed"|"strict" } from one to the next
+---@param options? { offset?: string, late?: "closed"|"strict" }
+---@return tide.Grouped
+function Grouped:window(size, slide, options) end
 
 ---Rows of each group, as column "count".
 ---@param column? string only where it is not null

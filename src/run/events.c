@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Event time of a run. */
+#include "run/events.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int fail_memory(struct tide_error *err)
+{
+	return tide_fail(err, TIDE_ERR_NOMEM, "no memory for event time");
+}
+
+/* What the last run knew of it. */
+static int take_over(struct tide_watermark *mark, int64_t *used_us,
+                     const struct tide_event_mark *stored, struct tide_error *err)
+{
+	mark->at_us = stored->next_us;
+	*used_us = stored->used_us;
+	for (int i = 0; i < stored->part_count; i++) {
+		struct tide_watermark_part *part = tide_watermark_part(mark, stored->parts[i].topic,
+		                                                       stored->parts[i].partition);
+		if (part == NULL)
+			return fail_memory(err);
+		part->max_us = stored->parts[i].max_us;
+		part->idle = stored->parts[i].idle;
+	}
+	return TIDE_OK;
+}
+
+int tide_events_init(struct tide_events *events, const struct tide_plan *plan, bool bounded,
+                     const struct tide_meta *meta, struct tide_error *err)
+{
+	size_t marks = (size_t)plan->mark_count + 1, keyed = (size_t)plan->keyed_count + 1;
+	*events = (struct tide_events){ .plan = plan, .bounded = bounded };
+	events->marks = calloc(marks, sizeof *events->marks);
+	events->used_us = calloc(marks, sizeof *events->used_us);
+	events->limits_us = calloc(marks, sizeof *events->limits_us);
+	events->dropped_us = calloc(keyed, sizeof *events->dropped_us);
+	events->first_us = calloc(keyed, sizeof *events->first_us);
+	if (events->marks == NULL || events->used_us == NULL || events->limits_us == NULL ||
+	    events->dropped_us == NULL || events->first_us == NULL)
+		return fail_memory(err);
+	int rc = TIDE_OK;
+	for (int m = 0; rc == TIDE_OK && m < plan->mark_count; m++) {
+		const struct tide_plan_mark *given = &plan->marks[m];
+		events->marks[m] = (struct tide_watermark){
+			.delay_us = given->delay_us,
+			.per_partition = given->per_partition,
+			.idle_us = given->idle_us,
+			.at_us = INT64_MIN,
+		};
+		events->used_us[m] = INT64_MIN;
+		for (int i = 0; rc == TIDE_OK && i < meta->mark_count; i++)
+			if (strcmp(meta->marks[i].name, given->name) == 0)
+				rc = take_over(&events->marks[m], &events->used_us[m],
+				               &meta->marks[i], err);
+	}
+	/* The first range that is dropped takes what crashes have left, too. */
+	for (int k = 0; k < plan->keyed_count; k++) {
+		events->dropped_us[k] = INT64_MIN;
+		events->first_us[k] = INT64_MAX;
+	}
+	return rc;
+}
+
+void tide_events_fini(struct tide_events *events)
+{
+	for (int m = 0; events->marks != NULL && m < events->plan->mark_count; m++)
+		tide_watermark_fini(&events->marks[m]);
+	free(events->marks);
+	free(events->used_us);
+	free(events->limits_us);
+	free(events->dropped_us);
+	free(events->first_us);
+	*events = (struct tide_events){ 0 };
+}
+
+int tide_events_adopt(struct tide_events *events, struct tide_share **shares, int count,
+                      struct tide_error *err)
+{
+	for (int m = 0; m < events->plan->mark_count; m++)
+		for (int i = 0; i < count; i++) {
+			const struct tide_source_part *part = shares[i]->part;
+			if (shares[i]->input == events->plan->marks[m].input &&
+			    tide_watermark_part(&events->marks[m], part->topic, part->partition) ==
+			            NULL)
+				return fail_memory(err);
+		}
+	return TIDE_OK;
+}
+
+/* NULL: the share is of another stream. */
+static struct tide_watermark_part *part_of(const struct tide_events *events, int m,
+                                           const struct tide_share *share)
+{
+	if (share->input != events->plan->marks[m].input)
+		return NULL;
+	struct tide_watermark_part *part =
+		tide_watermark_part(&events->marks[m], share->part->topic, share->part->partition);
+	assert(part != NULL); /* It was adopted. */
+	return part;
+}
+
+void tide_events_look(struct tide_events *events, struct tide_share **shares, int count,
+                      int64_t now_us)
+{
+	for (int m = 0; m < events->plan->mark_count; m++)
+		for (int i = 0; i < count; i++) {
+			struct tide_watermark_part *part = part_of(events, m, shares[i]);
+			bool caught_up = shares[i]->part->next >= shares[i]->part->end;
+			if (part != NULL)
+				tide_watermark_look(&events->marks[m], part, caught_up, now_us);
+		}
+}
+
+bool tide_events_due(const struct tide_events *events)
+{
+	const struct tide_plan *plan = events->plan;
+	for (int k = 0; k < plan->keyed_count; k++)
+		if (tide_plan_closes(&plan->keyed[k]) &&
+		    events->first_us[k] <= tide_watermark_next(&events->marks[plan->keyed[k].mark]))
+			return true;
+	return false;
+}
+
+void tide_events_begin(struct tide_events *events, int64_t now_us)
+{
+	for (int m = 0; m < events->plan->mark_count; m++) {
+		int64_t ahead_us = events->plan->marks[m].ahead_us;
+		events->used_us[m] = events->marks[m].at_us;
+		events->limits_us[m] = events->bounded || ahead_us > INT64_MAX - now_us
+		                               ? INT64_MAX
+		                               : now_us + ahead_us;
+	}
+}
+
+void tide_events_end(struct tide_events *events, struct tide_share **shares, int count)
+{
+	for (int m = 0; m < events->plan->mark_count; m++) {
+		for (int i = 0; i < count; i++) {
+			struct tide_watermark_part *part = part_of(events, m, shares[i]);
+			if (part != NULL && shares[i]->part->next > shares[i]->from)
+				tide_watermark_observe(part, shares[i]->max_us[m]);
+		}
+		events->marks[m].at_us = tide_watermark_next(&events->marks[m]);
+	}
+	for (int i = 0; i < count; i++)
+		for (int m = 0; m < events->plan->mark_count; m++)
+			shares[i]->max_us[m] = INT64_MIN;
+}
+
+static int drop(const struct tide_state_op op, int64_t after_us, int64_t to_us,
+                struct tide_writes *writes, struct tide_error *err)
+{
+	struct tide_buf from = { 0 }, to = { 0 };
+	tide_state_end(&from, op, after_us == INT64_MIN ? after_us : after_us + 1);
+	tide_state_end(&to, op, to_us + 1);
+	bool ok = !from.failed && !to.failed &&
+	          tide_writes_drop_range(writes, (struct tide_slice){ from.p, from.len },
+	                                 (struct tide_slice){ to.p, to.len });
+	tide_buf_fini(&from);
+	tide_buf_fini(&to);
+	return ok ? TIDE_OK : fail_memory(err);
+}
+
+int tide_events_closed(struct tide_events *events, struct tide_crew *crew, int workers,
+                       const struct tide_state_op *ops, struct tide_writes *writes,
+                       struct tide_error *err)
+{
+	const struct tide_plan *plan = events->plan;
+	int rc = TIDE_OK;
+	for (int k = 0; rc == TIDE_OK && k < plan->keyed_count; k++) {
+		bool closed = false;
+		events->first_us[k] = INT64_MAX;
+		for (int w = 0; w < workers; w++) {
+			const struct tide_shards *shards = tide_crew_worker(crew, w)->shards;
+			int64_t first_us = tide_shards_first_end(shards, k);
+			closed = closed || tide_shards_closed(shards, k);
+			if (first_us < events->first_us[k])
+				events->first_us[k] = first_us;
+		}
+		if (!closed || writes == NULL)
+			continue;
+		int64_t to_us = events->used_us[plan->keyed[k].mark];
+		rc = drop(ops[k], events->dropped_us[k], to_us, writes, err);
+		events->dropped_us[k] = to_us;
+	}
+	return rc;
+}
+
+static int note_mark(const struct tide_events *events, int m, uint64_t ahead,
+                     struct tide_meta *meta, struct tide_error *err)
+{
+	const struct tide_watermark *mark = &events->marks[m];
+	struct tide_event_mark *stored = tide_meta_mark(meta, events->plan->marks[m].name);
+	if (stored == NULL)
+		return fail_memory(err);
+	stored->used_us = events->used_us[m];
+	stored->next_us = mark->at_us;
+	stored->ahead += ahead;
+	for (int i = 0; i < mark->count; i++) {
+		struct tide_event_part *part =
+			tide_meta_mark_part(stored, mark->parts[i].topic, mark->parts[i].partition);
+		if (part == NULL)
+			return fail_memory(err);
+		part->max_us = mark->parts[i].max_us;
+		part->idle = mark->parts[i].idle;
+	}
+	if (m == 0 || mark->at_us < meta->watermark_us)
+		meta->watermark_us = mark->at_us;
+	return TIDE_OK;
+}
+
+static int note_late(const struct tide_plan_keyed *keyed, const struct tide_lates *lates,
+                     struct tide_meta *meta, struct tide_error *err)
+{
+	struct tide_late_count *stored = tide_meta_late(meta, keyed->name);
+	if (stored == NULL)
+		return fail_memory(err);
+	stored->late += lates->late;
+	stored->untimed += lates->untimed;
+	if (lates->most_us > stored->most_us)
+		stored->most_us = lates->most_us;
+	meta->rows_late += lates->late + lates->untimed;
+	return TIDE_OK;
+}
+
+int tide_events_note(const struct tide_events *events, struct tide_crew *crew, int workers,
+                     struct tide_meta *meta, struct tide_error *err)
+{
+	const struct tide_plan *plan = events->plan;
+	int rc = TIDE_OK;
+	for (int m = 0; rc == TIDE_OK && m < plan->mark_count; m++) {
+		uint64_t ahead = 0;
+		for (int w = 0; w < workers; w++)
+			ahead += (uint64_t)tide_crew_worker(crew, w)->marks[m].ahead;
+		rc = note_mark(events, m, ahead, meta, err);
+	}
+	for (int w = 0; rc == TIDE_OK && w < workers; w++) {
+		const struct tide_worker *worker = tide_crew_worker(crew, w);
+		for (int k = 0; rc == TIDE_OK && k < plan->keyed_count; k++)
+			if (worker->timed[k] != NULL)
+				rc = note_late(&plan->keyed[k], &worker->timed[k]->counts, meta,
+				               err);
+	}
+	return rc;
+}
+
+/* ---- catching up ---- */
+
+/* The least event time among those that are behind and follow. INT64_MAX: none. */
+static int64_t slowest(const struct tide_events *events, int m, struct tide_share **shares,
+                       int count, const int64_t *backlog)
+{
+	int64_t least = INT64_MAX;
+	for (int i = 0; i < count; i++) {
+		const struct tide_watermark_part *part = part_of(events, m, shares[i]);
+		if (part != NULL && backlog[i] > 0 && part->max_us != INT64_MIN && !part->stuck &&
+		    part->max_us < least)
+			least = part->max_us;
+	}
+	return least;
+}
+
+void tide_events_hold(const struct tide_events *events, struct tide_share **shares, int count,
+                      int64_t *backlog)
+{
+	int64_t *allowed = malloc(((size_t)count + 1) * sizeof *allowed), left = 0;
+	if (allowed == NULL)
+		return; /* Good data may be late, but nothing is wrong. */
+	memcpy(allowed, backlog, (size_t)count * sizeof *allowed);
+	for (int m = 0; m < events->plan->mark_count; m++) {
+		int64_t least = slowest(events, m, shares, count, backlog);
+		int64_t lead_us = events->marks[m].delay_us / 4;
+		for (int i = 0; least < INT64_MAX - lead_us && i < count; i++) {
+			const struct tide_watermark_part *part = part_of(events, m, shares[i]);
+			if (part != NULL && part->max_us > least + lead_us)
+				allowed[i] = 0;
+		}
+	}
+	for (int i = 0; i < count; i++)
+		left += allowed[i];
+	/* Two watermarks may hold one another's partitions back. */
+	if (left > 0)
+		memcpy(backlog, allowed, (size_t)count * sizeof *allowed);
+	free(allowed);
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The shards one worker owns, as shards.c and closing.c see them. */
+#ifndef TIDE_RUN_SHARDS_INSIDE_H
+#define TIDE_RUN_SHARDS_INSIDE_H
+
+#include "run/shards.h"
+#include "state/ends.h"
+
+enum { TIDE_SHARDS_CHUNK = 1024 };
+
+/* The state of one keyed operator. */
+struct tide_slice_of {
+	struct tide_table *table;
+	size_t value_size;
+	struct tide_entry **dirty;
+	size_t dirty_count, dirty_capacity;
+	bool complete; /* memory holds every key: a miss needs no look at RocksDB */
+	/* Where windows close: which entries end when, what has closed, and the first
+	 * end that may be in RocksDB and not in memory (INT64_MAX: none). */
+	struct tide_ends *ends;
+	int64_t closed_us, stored_us;
+	bool closed_some; /* in this epoch */
+};
+
+struct tide_shards {
+	struct tide_shards_options options;
+	struct tide_slice_of *slices;
+	struct tide_segments *segments; /* per output */
+	struct tide_pair pairs[TIDE_SHARDS_CHUNK];
+	struct tide_slice keys[TIDE_SHARDS_CHUNK], values[TIDE_SHARDS_CHUNK];
+	uint32_t missing[TIDE_SHARDS_CHUNK];
+	struct tide_buf key_bytes;
+	struct tide_cell *cells; /* a chunk of keys of the widest operator */
+	uint64_t states[TIDE_SHARDS_CHUNK];
+};
+
+/* Entries in the order in which they leave: windows by their end, then by shard
+ * and key. */
+bool tide_shards_sort(const struct tide_shards *shards, int keyed, struct tide_entry **entries,
+                      size_t count);
+/* Result rows of `count` keys for one output, in that order. */
+int tide_shards_emit(struct tide_shards *shards, int keyed, int output, struct tide_entry **entries,
+                     size_t count, struct tide_error *err);
+/* Rows of windows with that end are complete for this output. */
+int tide_shards_segment(struct tide_shards *shards, int output, int64_t end_us,
+                        struct tide_error *err);
+
+/* The entry has been made, or all have moved. */
+int tide_closing_add(struct tide_slice_of *slice, struct tide_entry *entry, struct tide_error *err);
+int tide_closing_moved(struct tide_slice_of *slice, struct tide_error *err);
+/* The first end that RocksDB holds from `from_us` on; INT64_MAX: none. */
+int tide_closing_stored(const struct tide_shards *shards, int keyed, int64_t from_us,
+                        int64_t *end_us, struct tide_error *err);
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rows into the windows that contain them, and out when they are late. */
+#include "run/timed.h"
+
+#include <assert.h>
+
+#include "state/queue.h"
+
+/* Far outside of any calendar; sums with sizes of windows stay numbers. */
+static const int64_t TIME_MAX = INT64_MAX / 4;
+
+void tide_timed_init(struct tide_timed *timed, const struct tide_plan_keyed *keyed,
+                     struct tide_queue *queue, const struct tide_mark *mark)
+{
+	assert(keyed->size_us == 0 || (keyed->slide_us > 0 && keyed->slide_us <= keyed->size_us));
+	*timed = (struct tide_timed){
+		.queue = queue,
+		.mark = mark,
+		.late = keyed->late,
+		.size_us = keyed->size_us,
+		.slide_us = keyed->slide_us,
+		.offset_us = keyed->offset_us,
+		.end_column = keyed->keys[0],
+		.row = UINT32_MAX,
+	};
+}
+
+void tide_timed_batch(struct tide_timed *timed)
+{
+	timed->row = UINT32_MAX;
+}
+
+static void count_late(struct tide_timed *timed, int64_t time_us)
+{
+	int64_t behind = timed->mark->watermark_us - time_us;
+	timed->counts.late++;
+	if (behind > timed->counts.most_us)
+		timed->counts.most_us = behind;
+}
+
+/* The newest window first: once one has closed, so have those before it. */
+static bool push_windows(struct tide_timed *timed, struct tide_cell *row, uint32_t number)
+{
+	int64_t time_us = timed->mark->time_us;
+	int64_t into = (time_us - timed->offset_us) % timed->slide_us;
+	if (into < 0)
+		into += timed->slide_us;
+	int64_t last = time_us - into + timed->size_us, end = last;
+	struct tide_cell *cell = &row[timed->end_column];
+	cell->len = 0;
+	for (; end > time_us; end -= timed->slide_us) {
+		if (timed->late != TIDE_LATE_NEVER && end <= timed->mark->watermark_us)
+			break;
+		cell->i = end;
+		if (!tide_queue_push(timed->queue, row, number))
+			return false;
+	}
+	if (end == last)
+		count_late(timed, time_us);
+	return true;
+}
+
+bool tide_timed_push(struct tide_timed *timed, struct tide_cell *row, uint32_t number)
+{
+	const struct tide_mark *mark = timed->mark;
+	if (number != timed->row) {
+		timed->row = number;
+		timed->before = timed->counts;
+	}
+	bool known = mark->untimed == 0 && mark->time_us < TIME_MAX && mark->time_us > -TIME_MAX;
+	if (known && timed->late == TIDE_LATE_STRICT && mark->time_us < mark->watermark_us) {
+		count_late(timed, mark->time_us);
+		return true;
+	}
+	if (timed->size_us == 0)
+		return tide_queue_push(timed->queue, row, number);
+	if (known)
+		return push_windows(timed, row, number);
+	timed->counts.untimed++;
+	return true;
+}
+
+void tide_timed_drop(struct tide_timed *timed, uint32_t number)
+{
+	if (timed->row == number)
+		timed->counts = timed->before;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rows into the windows that contain them, and out when they are late. */
+#ifndef TIDE_RUN_TIMED_H
+#define TIDE_RUN_TIMED_H
+
+#include "record/abi.h"
+#include "record/plan.h"
+
+/* Rows dropped by their event time. */
+struct tide_lates {
+	uint64_t late, untimed; /* untimed: they had none */
+	int64_t most_us;        /* the furthest behind the watermark */
+};
+
+/* One keyed operator that looks at event time. */
+struct tide_timed {
+	struct tide_queue *queue;
+	const struct tide_mark *mark;
+	enum tide_late late;
+	int64_t size_us, slide_us, offset_us;
+	int end_column;                   /* of the row: room for the end of a window */
+	struct tide_lates counts, before; /* before the row of that … */
+	uint32_t row;                     /* … number, which may fail yet */
+};
+
+/* queue and mark are borrowed. */
+void tide_timed_init(struct tide_timed *timed, const struct tide_plan_keyed *keyed,
+                     struct tide_queue *queue, const struct tide_mark *mark);
+/* Row numbers begin again. */
+void tide_timed_batch(struct tide_timed *timed);
+
+/* For tide_state_ops. */
+bool tide_timed_push(struct tide_timed *timed, struct tide_cell *row, uint32_t number);
+void tide_timed_drop(struct tide_timed *timed, uint32_t number);
+
+#endif
