@@ -30,18 +30,13 @@
 #include <assert.h>
 #include <dirent.h>
 #include <dlfcn.h>
-#include <errno.h>
 #include <pthread.h>
-#include <rocksdb/c.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "base/failpoint.h"
-#include "base/log.h"
+#include "state/rocks_inside.h"
 #include "state/writes.h"
 
 enum {
@@ -49,29 +44,11 @@ enum {
 	MEMORY_MIN = 8 << 20,
 	BATCH_BYTES_MAX = 4 << 20, /* beyond this, or … */
 	BATCH_COUNT_MAX = 50000,   /* … this, changes become SST files */
-	SST_BYTES_MAX = 64 << 20,
-	L0_FILES_MAX = 16,
-	L0_WAIT_MS = 5,
 	OPEN_FILES_MAX = 256,
 	CACHE_SHARD_BITS = 2,
 	RECOVER_TOLERATE_TAIL = 0, /* WALRecoveryMode::kTolerateCorruptedTailRecords */
 	CHECKSUM_XXH3 = 4,
 	LOG_WARN = 2
-};
-
-struct tide_rocks {
-	char *path;
-	char *sst_dir; /* for files on their way in; on the same file system */
-	rocksdb_t *db;
-	rocksdb_column_family_handle_t *cf;
-	rocksdb_options_t *options;
-	rocksdb_block_based_table_options_t *table;
-	rocksdb_cache_t *cache;
-	rocksdb_readoptions_t *read;
-	rocksdb_writeoptions_t *write, *write_lazy;
-	bool read_only;
-	bool broken; /* a write failed */
-	uint64_t sst_number;
 };
 
 struct tide_rocks_iter {
@@ -84,8 +61,7 @@ struct tide_rocks_iter {
 
 /* ---- errors ---- */
 
-/* What RocksDB says, as ours. Frees `text`. */
-static int fail_rocks(struct tide_error *err, const char *path, const char *doing, char *text)
+int tide_rocks_fail(struct tide_error *err, const char *path, const char *doing, char *text)
 {
 	static const char *const outside[] = { "No space left",       "Permission denied",
 		                               "Too many open files", "Read-only file system",
@@ -224,7 +200,7 @@ int tide_rocks_open(const char *path, const struct tide_rocks_options *options,
 	if (text != NULL) {
 		db->db = NULL;
 		tide_rocks_close(db);
-		return fail_rocks(err, path, "open it", text);
+		return tide_rocks_fail(err, path, "open it", text);
 	}
 	*out = db;
 	return TIDE_OK;
@@ -262,7 +238,7 @@ int tide_rocks_get(struct tide_rocks *db, struct tide_slice key, struct tide_buf
 	rocksdb_pinnableslice_t *slice =
 		rocksdb_get_pinned_cf(db->db, db->read, db->cf, key.p, key.len, &text);
 	if (text != NULL)
-		return fail_rocks(err, db->path, "read", text);
+		return tide_rocks_fail(err, db->path, "read", text);
 	if (slice == NULL)
 		return TIDE_OK;
 	const char *p = rocksdb_pinnableslice_value(slice, &len);
@@ -282,7 +258,7 @@ static int take_value(struct tide_rocks *db, rocksdb_pinnableslice_t *slice, cha
 {
 	*value = (struct tide_slice){ NULL, 0 };
 	if (text != NULL)
-		return fail_rocks(err, db->path, "read", text);
+		return tide_rocks_fail(err, db->path, "read", text);
 	if (slice == NULL)
 		return TIDE_OK;
 	size_t len = 0;
@@ -377,7 +353,7 @@ int tide_rocks_iter_end(struct tide_rocks_iter *it, struct tide_error *err)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to read the state");
 	char *text = NULL;
 	rocksdb_iter_get_error(it->it, &text);
-	int rc = text != NULL ? fail_rocks(err, it->path, "read", text) : TIDE_OK;
+	int rc = text != NULL ? tide_rocks_fail(err, it->path, "read", text) : TIDE_OK;
 	rocksdb_iter_destroy(it->it);
 	rocksdb_readoptions_destroy(it->read);
 	free(it->to);
@@ -385,7 +361,7 @@ int tide_rocks_iter_end(struct tide_rocks_iter *it, struct tide_error *err)
 	return rc;
 }
 
-/* ---- writing: small ---- */
+/* ---- writing ---- */
 
 static int apply_batch(struct tide_rocks *db, struct tide_writes *const *sets, int count,
                        const rocksdb_writeoptions_t *how, struct tide_error *err)
@@ -408,147 +384,7 @@ static int apply_batch(struct tide_rocks *db, struct tide_writes *const *sets, i
 	}
 	rocksdb_write(db->db, how, batch, &text);
 	rocksdb_writebatch_destroy(batch);
-	return text != NULL ? fail_rocks(err, db->path, "write", text) : TIDE_OK;
-}
-
-/* ---- writing: large ---- */
-
-static uint64_t property(struct tide_rocks *db, const char *name)
-{
-	/* Not all of these can be had as numbers. */
-	char *text = rocksdb_property_value_cf(db->db, db->cf, name);
-	uint64_t v = text != NULL ? strtoull(text, NULL, 10) : 0;
-	rocksdb_free(text);
-	return v;
-}
-
-/* Ingested files pile up unthrottled, and then one small batch pays for all of
- * them: so the large ones wait here. */
-static int wait_for_compaction(struct tide_rocks *db, struct tide_error *err)
-{
-	uint64_t files = property(db, "rocksdb.num-files-at-level0");
-	if (files <= L0_FILES_MAX)
-		return TIDE_OK;
-	tide_log(TIDE_INFO, "%s: waiting for RocksDB to compact %llu files", db->path,
-	         (unsigned long long)files);
-	while (files > L0_FILES_MAX) {
-		const struct timespec pause = { 0, L0_WAIT_MS * 1000000L };
-		if (property(db, "rocksdb.background-errors") > 0)
-			return tide_fail(err, TIDE_ERR_IO,
-			                 "%s: RocksDB cannot compact; its LOG file says why",
-			                 db->path);
-		nanosleep(&pause, NULL);
-		files = property(db, "rocksdb.num-files-at-level0");
-	}
-	return TIDE_OK;
-}
-
-struct ssts {
-	rocksdb_envoptions_t *env;
-	rocksdb_sstfilewriter_t *writer; /* of the last file, while it is open */
-	char **paths;
-	size_t count;
-};
-
-static int sst_open(struct tide_rocks *db, struct ssts *ssts, struct tide_error *err)
-{
-	char *text = NULL, *path = NULL;
-	char **grown = realloc(ssts->paths, (ssts->count + 1) * sizeof *grown);
-	if (grown != NULL)
-		ssts->paths = grown;
-	if (grown == NULL || asprintf(&path, "%s/%d-%llu.sst", db->sst_dir, (int)getpid(),
-	                              (unsigned long long)db->sst_number++) < 0)
-		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to write %s", db->path);
-	ssts->paths[ssts->count++] = path;
-	ssts->writer = rocksdb_sstfilewriter_create(ssts->env, db->options);
-	rocksdb_sstfilewriter_open(ssts->writer, path, &text);
-	return text != NULL ? fail_rocks(err, path, "make the file", text) : TIDE_OK;
-}
-
-static int sst_finish(struct tide_rocks *db, struct ssts *ssts, struct tide_error *err)
-{
-	char *text = NULL;
-	rocksdb_sstfilewriter_finish(ssts->writer, &text);
-	rocksdb_sstfilewriter_destroy(ssts->writer);
-	ssts->writer = NULL;
-	return text != NULL ? fail_rocks(err, db->sst_dir, "finish a file", text) : TIDE_OK;
-}
-
-/* All changes in key order, in files that do not overlap. Few and large: each
- * spans the hashed keys of an epoch and so counts as one file of level 0. */
-static int ssts_write(struct tide_rocks *db, struct ssts *ssts, struct tide_writes_merge *merge,
-                      struct tide_error *err)
-{
-	struct tide_write w;
-	size_t bytes = 0;
-	int rc = TIDE_OK;
-	while (rc == TIDE_OK && tide_writes_merge_next(merge, &w)) {
-		char *text = NULL;
-		if (ssts->writer == NULL)
-			rc = sst_open(db, ssts, err);
-		if (rc != TIDE_OK)
-			break;
-		if (w.kind == TIDE_WRITE_PUT)
-			rocksdb_sstfilewriter_put(ssts->writer, w.key.p, w.key.len, w.value.p,
-			                          w.value.len, &text);
-		else
-			rocksdb_sstfilewriter_delete(ssts->writer, w.key.p, w.key.len, &text);
-		if (text != NULL)
-			rc = fail_rocks(err, db->sst_dir, "write a file", text);
-		bytes += w.key.len + w.value.len;
-		if (rc == TIDE_OK && bytes >= SST_BYTES_MAX) {
-			rc = sst_finish(db, ssts, err);
-			bytes = 0;
-		}
-	}
-	if (rc == TIDE_OK && ssts->writer != NULL)
-		rc = sst_finish(db, ssts, err);
-	return rc;
-}
-
-static int ssts_ingest(struct tide_rocks *db, struct ssts *ssts, struct tide_error *err)
-{
-	char *text = NULL;
-	if (tide_failpoint("ingest") != 0)
-		return tide_fail(err, TIDE_ERR_IO, "%s: fail point ingest", db->path);
-	rocksdb_ingestexternalfileoptions_t *options = rocksdb_ingestexternalfileoptions_create();
-	rocksdb_ingestexternalfileoptions_set_move_files(options, 1);
-	rocksdb_ingest_external_file_cf(db->db, db->cf, (const char *const *)ssts->paths,
-	                                ssts->count, options, &text);
-	rocksdb_ingestexternalfileoptions_destroy(options);
-	return text != NULL ? fail_rocks(err, db->path, "ingest", text) : TIDE_OK;
-}
-
-static int apply_files(struct tide_rocks *db, struct tide_writes *const *sets, int count,
-                       struct tide_error *err)
-{
-	struct ssts ssts = { 0 };
-	int rc = wait_for_compaction(db, err);
-	if (rc != TIDE_OK)
-		return rc;
-	struct tide_writes_merge *merge = tide_writes_merge_new(sets, count);
-	if (merge == NULL)
-		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to write %s", db->path);
-	if (mkdir(db->sst_dir, 0777) != 0 && errno != EEXIST) {
-		rc = tide_fail(err, TIDE_ERR_IO, "%s: %s", db->sst_dir, strerror(errno));
-		goto out;
-	}
-	ssts.env = rocksdb_envoptions_create();
-	rc = ssts_write(db, &ssts, merge, err);
-	if (rc == TIDE_OK)
-		rc = ssts_ingest(db, &ssts, err);
-out:
-	if (ssts.writer != NULL)
-		rocksdb_sstfilewriter_destroy(ssts.writer);
-	if (ssts.env != NULL)
-		rocksdb_envoptions_destroy(ssts.env);
-	for (size_t i = 0; i < ssts.count; i++) {
-		unlink(ssts.paths[i]);
-		free(ssts.paths[i]);
-	}
-	free(ssts.paths);
-	tide_writes_merge_free(merge);
-	return rc;
+	return text != NULL ? tide_rocks_fail(err, db->path, "write", text) : TIDE_OK;
 }
 
 static int apply_drops(struct tide_rocks *db, struct tide_writes *const *sets, int count,
@@ -583,7 +419,7 @@ int tide_rocks_apply(struct tide_rocks *db, struct tide_writes *const *sets, int
 	if (ranges || (bytes < BATCH_BYTES_MAX && changes < BATCH_COUNT_MAX))
 		rc = apply_batch(db, sets, count, db->write, err);
 	else
-		rc = apply_files(db, sets, count, err);
+		rc = tide_rocks_ingest(db, sets, count, err);
 	if (rc == TIDE_OK)
 		rc = apply_drops(db, sets, count, err);
 	db->broken = rc != TIDE_OK;

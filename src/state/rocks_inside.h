@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The open database, for the files that read and write it.
+ * Internal to state/. */
+#ifndef TIDE_STATE_ROCKS_INSIDE_H
+#define TIDE_STATE_ROCKS_INSIDE_H
+
+#include <rocksdb/c.h>
+
+#include "state/rocks.h"
+
+struct tide_rocks {
+	char *path;
+	char *sst_dir; /* for files on their way in; on the same file system */
+	rocksdb_t *db;
+	rocksdb_column_family_handle_t *cf;
+	rocksdb_options_t *options;
+	rocksdb_block_based_table_options_t *table;
+	rocksdb_cache_t *cache;
+	rocksdb_readoptions_t *read;
+	rocksdb_writeoptions_t *write, *write_lazy;
+	bool read_only;
+	bool broken; /* a write failed */
+	uint64_t sst_number;
+};
+
+/* What RocksDB says, as ours. Frees `text`. */
+int tide_rocks_fail(struct tide_error *err, const char *path, const char *doing, char *text);
+
+/* A large set of changes, without ranges, as files that enter in one step. */
+int tide_rocks_ingest(struct tide_rocks *db, struct tide_writes *const *sets, int count,
+                      struct tide_error *err);
+
+#endif
