@@ -114,7 +114,7 @@ unit-programs: $(UNIT)
 
 demo: ## word count on an embedded broker, live; installs what is missing
 	@tests/deps build demo
-	@$(MAKE) --no-print-directory -s all
+	@$(MAKE) --no-print-directory -s $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$$(nproc)) all
 # On a terminal it is a job of its own: Ctrl+C reaches it and not make, which
 # then says what it says, exit 0.
 	@if [ -t 0 ]; then exec bash -mc './build/tidemark demo $(DEMO_FLAGS); exit $$?'; \
