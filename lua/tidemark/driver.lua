@@ -189,21 +189,34 @@ local function add_waiting(adder)
    end
 end
 
+local function compile_aggregate(runner, k, keyed)
+   local root = keyed.root or runner.program.inputs[keyed.input]
+   local careful = generate.strict(root) or generate.fallible(keyed)
+   local adder = compile(runner, "add " .. k, generate.add(keyed, careful))
+   adder.number, adder.size, adder.room = k - 1, keyed.state_size, 0
+   runner.adds[k], runner.K["add" .. k] = adder, add_waiting(adder)
+   runner.merges[k] = compile(runner, "merge " .. k, generate.merge(keyed))
+   runner.finishes[k] = { [0] = compile(runner, "finish " .. k, generate.finish(keyed)) }
+end
+
 --- A runner of a program; its loops are compiled when it is made, so that a
 --- mistake in them shows at load.
 function M.new(program)
    local runner = { program = program, inputs = {}, adds = {}, merges = {}, finishes = {} }
    runner.K, runner.anchors = constants(program)
    for k, keyed in ipairs(program.keyed) do
-      local careful = generate.strict(program.inputs[keyed.input]) or generate.fallible(keyed)
-      local adder = compile(runner, "add " .. k, generate.add(keyed, careful))
-      adder.number, adder.size, adder.room = k - 1, keyed.state_size, 0
-      runner.adds[k], runner.K["add" .. k] = adder, add_waiting(adder)
-      runner.merges[k] = compile(runner, "merge " .. k, generate.merge(keyed))
-      runner.finishes[k] = { [0] = compile(runner, "finish " .. k, generate.finish(keyed)) }
+      if keyed.kind == "aggregate" then
+         compile_aggregate(runner, k, keyed)
+      end
    end
    for i, input in ipairs(program.inputs) do
       runner.inputs[i] = compile(runner, "input " .. i, generate.input(input))
+   end
+   for k, keyed in ipairs(program.keyed) do
+      if keyed.kind == "dedup" then
+         runner.inputs[#program.inputs + k] = compile(runner, "behind " .. k,
+                                                      generate.input(keyed))
+      end
    end
    return runner
 end

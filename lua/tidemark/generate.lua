@@ -379,6 +379,24 @@ function emitters.aggregate(out, step)
        step.keyed - 1)
 end
 
+-- The row waits, with its event time and offset behind it, until the owner of
+-- its key has seen whether it is new.
+function emitters.dedup(out, step)
+   local offset, waiting = #step.schema.columns + 1, step.waiting
+   add(out, "   local from = K.stage%d\n   return function()\n", stage_of(step.parent).index)
+   fill_record(out, step, "      ")
+   add(out, [[
+      local c = from.c
+      if ctx.ops.claim(ctx.timed[%d], c, ctx.row) then
+         c[%d].i = ctx.batch.recs[ctx.row].offset_
+         c[%d].len = 0
+         if not C.tide_ffi_rows_append(ctx.rows[%d], c) then no_memory() end
+         ctx.counts[%d] = ctx.counts[%d] + 1
+      end
+   end
+]], step.claims - 1, offset, offset, waiting, waiting, waiting)
+end
+
 function emitters.output(out, step)
    add(out, "   local from = K.stage%d\n   return function()\n", stage_of(step.parent).index)
    fill_record(out, step, "      ")
@@ -407,7 +425,7 @@ local function reach(step, only, found)
    for _, child in ipairs(step.children) do
       if not only or only(child) then
          found[child] = true
-         if child.kind ~= "aggregate" then
+         if child.kind ~= "aggregate" and child.kind ~= "dedup" then
             reach(child, only, found)
          end
       end
@@ -436,9 +454,17 @@ function M.fallible(keyed)
    return false
 end
 
+-- What waits for its owners is undone as rows of outputs are.
 local function ends_of(input)
    local found = reach(input, nil, {})
-   return found, sorted_ends(found, "aggregate", "keyed"), sorted_ends(found, "output", "output")
+   local outputs = sorted_ends(found, "output", "output")
+   for step in pairs(found) do
+      if step.kind == "dedup" then
+         outputs[#outputs + 1] = step.waiting
+      end
+   end
+   table.sort(outputs)
+   return found, sorted_ends(found, "aggregate", "keyed"), outputs
 end
 
 -- The keyed operators among the ends that look at event time.
@@ -447,6 +473,8 @@ local function timed_ends(found)
    for step in pairs(found) do
       if step.kind == "aggregate" and step.group.mark then
          list[#list + 1] = step.keyed - 1
+      elseif step.kind == "dedup" then
+         list[#list + 1] = step.claims - 1
       end
    end
    return list
@@ -484,8 +512,19 @@ local function row_begins(out, keyed, outputs, strict)
    add(out, "      ctx.row = i\n      ctx.calls = 0\n")
 end
 
---- The loop of an input: its text, the numbers (from 0) of the keyed operators
---- and outputs that it writes to, and whether it is strict.
+-- Rows that passed a dedup: their cells, and their event time for what follows.
+local function resumes(out, step, found)
+   add(out, [[
+      C.tide_ffi_passed_cells(ctx, i, out.c)
+      mark.time_us = out.c[%d].i
+      mark.untimed = 0
+]], #step.schema.columns)
+   next_steps(out, step, found, "      ")
+end
+
+--- The loop of an input, or of the rows that passed a dedup: its text, the
+--- numbers (from 0) of the keyed operators and outputs that it writes to, and
+--- whether it is strict.
 function M.input(input)
    local found, keyed, outputs = ends_of(input)
    local strict = M.strict(input)
@@ -497,13 +536,25 @@ function M.input(input)
    for _, child in ipairs(list) do
       step_text(out, child, found)
    end
+   local again = input.kind == "dedup"
+   if again then
+      add(out, "\nlocal out = K.stage%d\n", input.index)
+      row_maker(out, input, found)
+   end
    add(out, "\nreturn function(first, count)\n   local gen = ctx.gen\n")
+   if again then
+      add(out, "   local mark = ctx.events[%d]\n", input.mark.number - 1)
+   end
    add(out, "   for i = first, count - 1 do\n")
    row_begins(out, keyed, outputs, strict)
-   if any_takes_row(list, found) then
-      add(out, "      local rec = rec_ct(i, gen)\n")
+   if again then
+      resumes(out, input, found)
+   else
+      if any_takes_row(list, found) then
+         add(out, "      local rec = rec_ct(i, gen)\n")
+      end
+      calls(out, list, found, "rec", "      ")
    end
-   calls(out, list, found, "rec", "      ")
    add(out, "   end\n   ctx.next = count\n")
    for _, number in ipairs(keyed) do
       add(out, "   if ctx.queues[%d].count > 0 then add%d() end\n", number, number + 1)

@@ -4,6 +4,7 @@
 local aggregates = require "tidemark.aggregates"
 local errors = require "tidemark.errors"
 local options = require "tidemark.options"
+local plan_dedup = require "tidemark.plan_dedup"
 local plan_time = require "tidemark.plan_time"
 local schema = require "tidemark.schema"
 local sinks = require "tidemark.sinks"
@@ -39,6 +40,7 @@ local function step_new(program, fact, parent, kind, row)
                   index = #program.steps + 1, path = fact.path, line = fact.line }
    if parent then
       step.input, step.keyed, step.mark = parent.input, parent.keyed, parent.mark
+      step.root, step.updates = parent.root, parent.updates
       parent.children[#parent.children + 1] = step
    end
    program.steps[step.index] = step
@@ -149,6 +151,9 @@ function checks.group_by(program, fact, parent)
    if parent.keyed then
       error(":group_by: these rows are already aggregated, and this version of tidemark runs " ..
          "one grouping per stream; group the stream before it in a second output instead", 0)
+   elseif parent.updates then
+      error(':group_by behind :dedup { keep = "latest" } would count a row once for each of its ' ..
+         'versions; keep = "first" counts it once', 0)
    elseif #fact.columns > 16 then
       error((":group_by takes at most 16 columns, not %d"):format(#fact.columns), 0)
    end
@@ -165,6 +170,10 @@ function checks.group_by(program, fact, parent)
    step.name = options.check("group_by", ":group_by", fact.options).name
    step.text = ("group_by(%s)"):format(table.concat(fact.columns, ", "))
    return step
+end
+
+function checks.dedup(program, fact, parent)
+   return plan_dedup.dedup(program, fact, parent, step_new)
 end
 
 function checks.watermark(program, fact, parent)
@@ -253,8 +262,9 @@ end
 local function sink_step(program, fact, parent, sink)
    local found = sinks.check(sink, parent.schema)
    local keyed = program.keyed[parent.keyed]
-   found.options.mode = found.options.mode or (keyed and "update" or "append")
-   plan_time.check_mode(found.options.mode, keyed)
+   found.options.mode = found.options.mode or
+      ((keyed or parent.updates) and "update" or "append")
+   plan_time.check_mode(found.options.mode, keyed, parent.updates)
    if found.with then
       local own = { kind = "with", fn = found.with.fn, path = sink.path, line = sink.line }
       parent = step_new(program, own, parent, "with", found.with.schema)
@@ -396,6 +406,9 @@ function M.make(value, path)
       at(dead_letters, add_dead_letters, program, dead_letters)
    end
    plan_time.settle(program)
+   for k, keyed in ipairs(program.keyed) do
+      keyed.waiting = #program.outputs + k - 1
+   end
    check_names(program.marks, "the watermark")
    check_names(program.keyed, "the grouping")
    check_names(program.outputs, "the sink")

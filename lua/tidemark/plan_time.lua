@@ -24,7 +24,9 @@ end
 -- Watermarks -----------------------------------------------------------------
 
 local function check_place(parent)
-   if parent.keyed then
+   if parent.root then
+      error(":watermark comes before :dedup, which forgets keys by it", 0)
+   elseif parent.keyed then
       error(":watermark comes before :group_by. These rows are aggregated already: a watermark " ..
          "here would drop nothing that is late and clean no state; move it up, behind the step " ..
          "that makes its column", 0)
@@ -121,8 +123,14 @@ end
 -- Modes ----------------------------------------------------------------------------
 
 --- Whether rows of that kind can be put out in this mode; refuses with the reason.
-function M.check_mode(mode, keyed)
-   if not keyed and mode ~= "append" then
+function M.check_mode(mode, keyed, updates)
+   if updates then
+      if mode ~= "update" then
+         error(('mode = "%s": behind :dedup { keep = "latest" } a row may come again in a newer ' ..
+            'version, so these are updates; use mode = "update", or keep = "first"')
+            :format(mode), 0)
+      end
+   elseif not keyed and mode ~= "append" then
       error(('mode = "%s" is for aggregated rows, and these are not: each row is new; use ' ..
          'mode = "append", or :group_by(…) and an aggregate before :to'):format(mode), 0)
    elseif keyed and mode == "append" and not keyed.group.window then
@@ -149,9 +157,7 @@ local function warn_of_growth(program, keyed)
          ':window(…) behind :group_by lets go of what is over'):format(keyed.name, mark.line) }
 end
 
---- After all outputs are known: what each keyed operator does with late rows.
-function M.settle(program)
-   for _, keyed in ipairs(program.keyed) do
+local function settle(program, keyed)
       local complete = keyed.modes.complete
       local other = keyed.modes.update or keyed.modes.append
       if keyed.group.mark and complete and other then
@@ -163,6 +169,16 @@ function M.settle(program)
       keyed.late = late_of(keyed)
       if keyed.group.mark and not keyed.group.window then
          warn_of_growth(program, keyed)
+      end
+end
+
+--- After all outputs are known: what each keyed operator does with late rows.
+function M.settle(program)
+   for _, keyed in ipairs(program.keyed) do
+      if keyed.kind == "dedup" then
+         keyed.late = "strict"
+      else
+         settle(program, keyed)
       end
    end
 end

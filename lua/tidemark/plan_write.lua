@@ -53,7 +53,29 @@ local function row_and_keys(group)
    return columns, keys
 end
 
+-- Behind the row that waits lie its event time and its offset.
+local function write_dedup(plan, step)
+   local columns = { unpack(step.schema.columns) }
+   columns[#columns + 1] = { name = "event_time", type = "timestamp", nullable = false }
+   columns[#columns + 1] = { name = "offset", type = "int", nullable = false }
+   check(C.tide_ffi_plan_keyed(plan, step.name, step.input - 1, step.layout, step.line))
+   check(C.tide_ffi_plan_keyed_sizes(plan, #columns, #step.keys, 0, step.latest and 24 or 8))
+   for i, column in ipairs(columns) do
+      C.tide_ffi_plan_keyed_row(plan, i - 1, column.name, schema.types[column.type],
+                                column.nullable)
+   end
+   for i, key in ipairs(step.keys) do
+      C.tide_ffi_plan_keyed_key(plan, i - 1, key - 1)
+   end
+   C.tide_ffi_plan_keyed_time(plan, step.mark.number - 1, lates[step.late], 0, 0, 0)
+   C.tide_ffi_plan_keyed_dedup(plan, step.within, step.latest)
+   C.tide_ffi_plan_keyed_level(plan, step.level - 1)
+end
+
 local function write_keyed(plan, step)
+   if step.kind == "dedup" then
+      return write_dedup(plan, step)
+   end
    local columns, keys = row_and_keys(step.group)
    check(C.tide_ffi_plan_keyed(plan, step.name, step.input - 1, step.layout, step.line))
    local args = {}
@@ -74,6 +96,7 @@ local function write_keyed(plan, step)
       C.tide_ffi_plan_keyed_key(plan, i - 1, key - 1)
    end
    write_time(plan, step)
+   C.tide_ffi_plan_keyed_level(plan, step.root and step.root.level or 0)
 end
 
 local function write_output(plan, step)

@@ -27,8 +27,8 @@ function M.getters_text(step, stage)
 end
 
 local function no_record()
-   error("row.rec is gone after :group_by: the row stands for many records; carry what is " ..
-      "needed as a column", 0)
+   error("row.rec is gone after :group_by: the row stands for many records, and behind :dedup " ..
+      "its batch is over; carry what is needed as a column", 0)
 end
 
 local function unknown(step, key)
@@ -39,7 +39,7 @@ end
 --- The constructor of a step's row objects.
 function M.make(step, stage, getters)
    local row_ct = native.struct "const double serial_;"
-   if step.keyed then
+   if step.keyed or step.root then
       getters.rec = no_record
    else
       getters.rec = function(row)

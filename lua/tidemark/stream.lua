@@ -51,7 +51,7 @@ end
 -- What users may try, and what to say. -------------------------------------
 
 local later = {
-   session = "session windows", dedup = "deduplication",
+   session = "session windows",
    join = "joins", lookup = "lookup tables", process = "process functions",
    union = "unions", late_to = "late records", avro = "Avro",
 }
@@ -182,6 +182,10 @@ function steps.group_by(self, ...)
       options = { name = columns.name }
    end
    return make(Grouped, "group_by", parent, { columns = given, options = options })
+end
+
+function steps.dedup(self, options)
+   return make(Stream, "dedup", wants_self("dedup", self, Stream), { options = options })
 end
 
 function steps.watermark(self, column, delay, options)

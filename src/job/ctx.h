@@ -52,6 +52,8 @@ struct tide_ctx {
 	struct tide_timed **timed; /* of the keyed operators that look at event time */
 	struct tide_mark *events;  /* one for each watermark of the plan */
 	struct tide_rows **rows;
+	const struct tide_rows *passed; /* rows that have passed a dedup … */
+	const uint32_t *passed_rows;    /* … which of them, for each record of the batch */
 	struct tide_ring *ring;
 	bool (*bad_row)(void *arg, const struct tide_batch *batch, uint32_t row,
 	                const char *message, const char *reason, const char *place);

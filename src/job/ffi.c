@@ -171,6 +171,13 @@ int32_t tide_ffi_find(uint64_t addr, int32_t len, int32_t from, const char *what
 	return at == NULL ? -1 : (int32_t)(at - text);
 }
 
+void tide_ffi_passed_cells(const struct tide_ctx *ctx, uint32_t i, struct tide_cell *cells)
+{
+	int columns = tide_rows_schema(ctx->passed)->count - 1; /* not the offset */
+	for (int c = 0; c < columns; c++)
+		cells[c] = tide_rows_cell(ctx->passed, ctx->passed_rows[i], c);
+}
+
 struct tide_lookup *tide_ffi_lookup_new(void)
 {
 	return tide_lookup_new();

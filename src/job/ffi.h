@@ -38,6 +38,9 @@ int32_t tide_ffi_find(uint64_t addr, int32_t len, int32_t from, const char *what
 /* The hash of base/hash.h: the same on every machine, for ever. */
 int64_t tide_ffi_hash(const char *p, size_t len);
 
+/* The cells of the i-th row that has passed a dedup, with its event time behind. */
+void tide_ffi_passed_cells(const struct tide_ctx *ctx, uint32_t i, struct tide_cell *cells);
+
 /* Sets and maps of text: each key has a number from 0 on. */
 struct tide_lookup *tide_ffi_lookup_new(void);
 void tide_ffi_lookup_free(struct tide_lookup *lookup);
@@ -111,6 +114,8 @@ bool tide_ffi_plan_keyed_sizes(struct tide_plan *plan, int row, int keys, int ar
  * its windows in milliseconds, or zeroes. */
 void tide_ffi_plan_keyed_time(struct tide_plan *plan, int mark, int late, double size_ms,
                               double slide_ms, double offset_ms);
+void tide_ffi_plan_keyed_dedup(struct tide_plan *plan, double within_ms, bool latest);
+void tide_ffi_plan_keyed_level(struct tide_plan *plan, int level);
 void tide_ffi_plan_keyed_arg(struct tide_plan *plan, int i, int column);
 void tide_ffi_plan_keyed_row(struct tide_plan *plan, int i, const char *name, int type,
                              bool nullable);

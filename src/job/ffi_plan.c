@@ -119,6 +119,19 @@ void tide_ffi_plan_keyed_time(struct tide_plan *plan, int mark, int late, double
 	keyed->offset_us = us_of(offset_ms);
 }
 
+void tide_ffi_plan_keyed_dedup(struct tide_plan *plan, double within_ms, bool latest)
+{
+	struct tide_plan_keyed *keyed = keyed_last(plan);
+	keyed->within_us = us_of(within_ms);
+	keyed->latest = latest;
+	assert(keyed->within_us > 0);
+}
+
+void tide_ffi_plan_keyed_level(struct tide_plan *plan, int level)
+{
+	keyed_last(plan)->level = level;
+}
+
 static void column_set(struct tide_schema *schema, int i, const char *name, int type, bool nullable)
 {
 	assert(i >= 0 && i < schema->count);

@@ -43,12 +43,18 @@ static bool push_timed(struct tide_timed *timed, struct tide_cell *row, uint32_t
 	return true;
 }
 
+static bool claim(struct tide_timed *timed, struct tide_cell *row, uint32_t number)
+{
+	(void)timed, (void)row, (void)number;
+	return false;
+}
+
 static void drop_timed(struct tide_timed *timed, uint32_t number)
 {
 	(void)timed, (void)number;
 }
 
-_Static_assert(sizeof(struct tide_state_ops) == 5 * sizeof(void (*)(void)),
+_Static_assert(sizeof(struct tide_state_ops) == 6 * sizeof(void (*)(void)),
                "a new operation needs one that does nothing, above");
 
 static bool pass_over(void *arg, const struct tide_batch *batch, uint32_t row, const char *message,
@@ -67,7 +73,8 @@ struct tide_trial *tide_trial_new(const struct tide_plan *plan)
 	trial->queues = calloc((size_t)plan->keyed_count + 1, sizeof(struct tide_queue *));
 	trial->timed = calloc((size_t)plan->keyed_count + 1, sizeof(struct tide_timed *));
 	trial->marks = calloc((size_t)plan->mark_count + 1, sizeof *trial->marks);
-	trial->rows = calloc((size_t)plan->output_count + 1, sizeof(struct tide_rows *));
+	size_t rows = (size_t)(plan->output_count + plan->keyed_count) + 1;
+	trial->rows = calloc(rows, sizeof(struct tide_rows *));
 	bool ok = trial->ring != NULL && trial->queues != NULL && trial->rows != NULL &&
 	          trial->timed != NULL && trial->marks != NULL;
 	for (int k = 0; ok && k < plan->keyed_count; k++)
@@ -76,6 +83,10 @@ struct tide_trial *tide_trial_new(const struct tide_plan *plan)
 		trial->rows[o] = tide_rows_new(plan->outputs[o].row);
 		ok = trial->rows[o] != NULL;
 		trial->row_count = o + 1;
+	}
+	for (int k = 0; ok && k < plan->keyed_count; k++) {
+		trial->rows[trial->row_count] = tide_rows_new(plan->keyed[k].row);
+		ok = trial->rows[trial->row_count++] != NULL;
 	}
 	if (ok)
 		return trial;
@@ -99,8 +110,8 @@ void tide_trial_free(struct tide_trial *trial)
 
 struct tide_vm_bind tide_trial_bind(struct tide_trial *trial)
 {
-	static const struct tide_state_ops nowhere = { push, drop, resolve, push_timed,
-		                                       drop_timed };
+	static const struct tide_state_ops nowhere = { push,       drop,  resolve,
+		                                       push_timed, claim, drop_timed };
 	return (struct tide_vm_bind){
 		.state_ops = &nowhere,
 		.queues = trial->queues,

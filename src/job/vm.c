@@ -262,6 +262,15 @@ int tide_vm_run(struct tide_vm *vm, int input, const struct tide_batch *batch,
 	return vm_call(vm, RUN, err);
 }
 
+int tide_vm_resume(struct tide_vm *vm, int number, const struct tide_batch *batch,
+                   const struct tide_rows *rows, const uint32_t *passed,
+                   struct tide_run_result *result, struct tide_error *err)
+{
+	vm->ctx->passed = rows;
+	vm->ctx->passed_rows = passed;
+	return tide_vm_run(vm, number, batch, result, err);
+}
+
 int tide_vm_merge(struct tide_vm *vm, int keyed, const struct tide_pair *pairs, size_t count,
                   struct tide_error *err)
 {

@@ -64,6 +64,12 @@ int tide_vm_bind(struct tide_vm *vm, const struct tide_vm_bind *bind, struct tid
 int tide_vm_run(struct tide_vm *vm, int input, const struct tide_batch *batch,
                 struct tide_run_result *result, struct tide_error *err);
 
+/* The same over rows that have passed a dedup, and what lies behind it: those of
+ * `rows` that are numbered in `passed`, one for each record of the batch. */
+int tide_vm_resume(struct tide_vm *vm, int number, const struct tide_batch *batch,
+                   const struct tide_rows *rows, const uint32_t *passed,
+                   struct tide_run_result *result, struct tide_error *err);
+
 /* Fold states: into = merge(into, from), for each pair. */
 int tide_vm_merge(struct tide_vm *vm, int keyed, const struct tide_pair *pairs, size_t count,
                   struct tide_error *err);

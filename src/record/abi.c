@@ -68,12 +68,13 @@ AT(tide_mark, limit_us, 24);
 AT(tide_mark, watermark_us, 32);
 AT(tide_mark, ahead, 40);
 
-SIZE_IS(tide_state_ops, 40);
+SIZE_IS(tide_state_ops, 48);
 AT(tide_state_ops, push, 0);
 AT(tide_state_ops, drop, 8);
 AT(tide_state_ops, resolve, 16);
 AT(tide_state_ops, push_timed, 24);
-AT(tide_state_ops, drop_timed, 32);
+AT(tide_state_ops, claim, 32);
+AT(tide_state_ops, drop_timed, 40);
 SIZE_IS(tide_queue, 32);
 AT(tide_queue, states, 8);
 AT(tide_queue, args, 16);

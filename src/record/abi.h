@@ -146,6 +146,9 @@ struct tide_state_ops {
 	/* Where event time decides, instead of push: the row's key in each of its
 	 * open windows, or nothing when it is late. */
 	bool (*push_timed)(struct tide_timed *timed, struct tide_cell *row, uint32_t number);
+	/* Before a row waits for the owner of its key: puts its event time behind it;
+	 * false when it is late. */
+	bool (*claim)(struct tide_timed *timed, struct tide_cell *row, uint32_t number);
 	/* That row failed: it was not late. */
 	void (*drop_timed)(struct tide_timed *timed, uint32_t number);
 };

@@ -68,6 +68,9 @@ struct tide_plan_keyed {
 	int mark;       /* whose event time it looks at, or -1 */
 	enum tide_late late;
 	int64_t size_us, slide_us, offset_us; /* of its windows; 0: it has none */
+	int64_t within_us; /* not 0: it has no aggregates but passes rows on, each key's first … */
+	bool latest; /* … or newest one within that time; two columns lie behind the row's */
+	int level;   /* how many of those are before it */
 	int line;
 };
 
@@ -75,6 +78,11 @@ struct tide_plan_keyed {
 static inline bool tide_plan_closes(const struct tide_plan_keyed *keyed)
 {
 	return keyed->size_us > 0 && keyed->late != TIDE_LATE_NEVER;
+}
+
+static inline bool tide_plan_dedups(const struct tide_plan_keyed *keyed)
+{
+	return keyed->within_us > 0;
 }
 
 /* A row stream that ends in a sink. */

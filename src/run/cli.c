@@ -69,6 +69,8 @@ static const struct tide_command commands[] = {
 	{ "run", "JOB.lua", "run a job until it is stopped", 1, 1, true, run_flags, tide_cli_run },
 	{ "wordcount", "", "run the bundled word count", 0, 0, true, run_flags,
 	  tide_cli_wordcount },
+	{ "dedup", "", "run the bundled job for articles that come more than once", 0, 0, true,
+	  run_flags, tide_cli_dedup },
 	{ "demo", "", "word count on an embedded broker with a generator and the page", 0, 0, true,
 	  run_flags, tide_cli_demo },
 	{ "check", "JOB.lua", "load a job, check its plan and warn, without a broker", 1, 1, true,

@@ -48,6 +48,7 @@ const char *tide_cli_own(const struct tide_cli *cli, const char *name);
 /* Commands, by file. */
 int tide_cli_run(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_wordcount(struct tide_cli *cli, struct tide_error *err);
+int tide_cli_dedup(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_demo(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_check(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_explain(struct tide_cli *cli, struct tide_error *err);

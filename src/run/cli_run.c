@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* run, wordcount, demo. */
+/* run, wordcount, dedup, demo. */
 #include <errno.h>
 #include <ftw.h>
 #include <pthread.h>
@@ -149,6 +149,11 @@ int tide_cli_run(struct tide_cli *cli, struct tide_error *err)
 int tide_cli_wordcount(struct tide_cli *cli, struct tide_error *err)
 {
 	return load_and_run(cli, "wordcount", err);
+}
+
+int tide_cli_dedup(struct tide_cli *cli, struct tide_error *err)
+{
+	return load_and_run(cli, "dedup", err);
 }
 
 static const char demo_topic[] = "demo-topic-1";

@@ -268,6 +268,7 @@ int tide_shards_close(struct tide_shards *shards, const int64_t *watermarks_us,
 {
 	const struct tide_plan *plan = shards->options.plan;
 	int rc = TIDE_OK;
+	shards->watermarks_us = watermarks_us;
 	for (int o = 0; o < plan->output_count; o++)
 		shards->segments[o].count = 0;
 	for (int k = 0; rc == TIDE_OK && k < plan->keyed_count; k++)

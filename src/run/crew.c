@@ -12,7 +12,7 @@
 
 enum { TICK_MS = 200 };
 
-enum phase { PHASE_START, PHASE_RUN, PHASE_FOLD, PHASE_STOP };
+enum phase { PHASE_START, PHASE_RUN, PHASE_FOLD, PHASE_RESUME, PHASE_STOP };
 
 struct seat {
 	struct tide_crew *crew;
@@ -41,6 +41,7 @@ static int perform(struct seat *seat, enum phase phase)
 		                        &worker->err);
 	case PHASE_RUN: return tide_worker_run(worker, &worker->err);
 	case PHASE_FOLD: return tide_worker_fold(worker, &worker->err);
+	case PHASE_RESUME: return tide_worker_resume(worker, &worker->err);
 	case PHASE_STOP: break;
 	}
 	tide_worker_fini(worker);
@@ -193,7 +194,14 @@ int tide_crew_run(struct tide_crew *crew, struct tide_error *err)
 
 int tide_crew_fold(struct tide_crew *crew, struct tide_error *err)
 {
-	return turn(crew, PHASE_FOLD, err);
+	int levels = tide_worker_levels(crew->work->plan), rc = TIDE_OK;
+	for (int level = 0; rc == TIDE_OK && level < levels; level++) {
+		crew->work->level = level;
+		rc = turn(crew, PHASE_FOLD, err);
+		if (rc == TIDE_OK && level + 1 < levels)
+			rc = turn(crew, PHASE_RESUME, err);
+	}
+	return rc;
 }
 
 struct tide_worker *tide_crew_worker(struct tide_crew *crew, int index)

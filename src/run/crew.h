@@ -18,6 +18,7 @@ int tide_crew_assign(struct tide_crew *crew, struct tide_share **shares, int cou
 
 /* The halves of an epoch on all workers; return when the last is done. */
 int tide_crew_run(struct tide_crew *crew, struct tide_error *err);
+/* Level by level: what is behind so many dedups; after the last one all is done. */
 int tide_crew_fold(struct tide_crew *crew, struct tide_error *err);
 
 struct tide_worker *tide_crew_worker(struct tide_crew *crew, int index);

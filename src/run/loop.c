@@ -38,7 +38,7 @@ struct loop {
 	const struct tide_settings *settings;
 	const struct tide_plan *plan;
 	struct tide_keyspec *specs;
-	struct tide_state_op *ops;
+	struct tide_state_op *ops, *until_ops;
 	bool *update_outputs, *append_outputs;
 	struct tide_checkpoint *checkpoint;
 	struct tide_commit *commit;
@@ -74,6 +74,19 @@ static void tick(void *arg)
 	tide_board_draw(loop->options.board, atomic_load(&loop->work.records));
 }
 
+/* The operator's number in the checkpoint; the index of a dedup has its own. */
+static int number_operator(struct loop *loop, int k, struct tide_error *err)
+{
+	const struct tide_plan_keyed *keyed = &loop->plan->keyed[k];
+	char name[1024];
+	int rc = tide_checkpoint_op(loop->checkpoint, keyed->name, keyed->size_us > 0,
+	                            &loop->ops[k], err);
+	if (rc != TIDE_OK || !tide_plan_dedups(keyed))
+		return rc;
+	snprintf(name, sizeof name, "%.1000s#until", keyed->name);
+	return tide_checkpoint_op(loop->checkpoint, name, true, &loop->until_ops[k], err);
+}
+
 /* What the checkpoint knows is compared with what the job wants. */
 static int adopt_checkpoint(struct loop *loop, struct tide_error *err)
 {
@@ -97,8 +110,7 @@ static int adopt_checkpoint(struct loop *loop, struct tide_error *err)
 	loop->meta.job_hash = plan->hash;
 	rc = tide_commit_adopt(&loop->meta, plan, err);
 	for (int k = 0; rc == TIDE_OK && k < plan->keyed_count; k++)
-		rc = tide_checkpoint_op(loop->checkpoint, plan->keyed[k].name,
-		                        plan->keyed[k].size_us > 0, &loop->ops[k], err);
+		rc = number_operator(loop, k, err);
 	if (rc == TIDE_OK)
 		rc = tide_events_init(&loop->events, plan, loop->settings->until_end, &loop->meta,
 		                      err);
@@ -124,10 +136,11 @@ static int open_checkpoint(struct loop *loop, struct tide_error *err)
 	const struct tide_plan *plan = loop->plan;
 	loop->specs = calloc((size_t)plan->keyed_count + 1, sizeof *loop->specs);
 	loop->ops = calloc((size_t)plan->keyed_count + 1, sizeof *loop->ops);
+	loop->until_ops = calloc((size_t)plan->keyed_count + 1, sizeof *loop->until_ops);
 	loop->update_outputs = calloc((size_t)plan->output_count + 1, sizeof *loop->update_outputs);
 	loop->append_outputs = calloc((size_t)plan->output_count + 1, sizeof *loop->append_outputs);
-	if (loop->specs == NULL || loop->ops == NULL || loop->update_outputs == NULL ||
-	    loop->append_outputs == NULL)
+	if (loop->specs == NULL || loop->ops == NULL || loop->until_ops == NULL ||
+	    loop->update_outputs == NULL || loop->append_outputs == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for the plan");
 	for (int k = 0; k < plan->keyed_count; k++)
 		tide_plan_keyspec(&plan->keyed[k], &loop->specs[k]);
@@ -175,6 +188,7 @@ static int open_crew(struct loop *loop, struct tide_error *err)
 	loop->work.settings = loop->settings;
 	loop->work.specs = loop->specs;
 	loop->work.ops = loop->ops;
+	loop->work.until_ops = loop->until_ops;
 	loop->work.update_outputs = loop->update_outputs;
 	loop->work.append_outputs = loop->append_outputs;
 	loop->work.watermarks_us = loop->events.used_us;
@@ -308,6 +322,8 @@ static int run_epoch(struct loop *loop, bool due, struct tide_error *err)
 	loop->work.epoch = loop->meta.epoch + 1;
 	atomic_store(&loop->work.cut, false);
 	tide_events_begin(&loop->events, loop->work.now_us);
+	loop->work.shares = loop->partitions.shares;
+	loop->work.share_count = loop->partitions.count;
 	int rc = pass("run", err);
 	if (rc == TIDE_OK)
 		rc = tide_crew_run(loop->crew, err);
@@ -446,6 +462,7 @@ static void close_all(struct loop *loop)
 	tide_meta_fini(&loop->meta);
 	free(loop->specs);
 	free(loop->ops);
+	free(loop->until_ops);
 	free(loop->update_outputs);
 	free(loop->append_outputs);
 }
@@ -532,4 +549,12 @@ int tide_loop_close(struct tide_loop *steps, bool clean, struct tide_error *err)
 const struct tide_meta *tide_loop_meta(const struct tide_loop *steps)
 {
 	return &steps->loop.meta;
+}
+
+uint64_t tide_loop_state_rows(const struct tide_loop *steps)
+{
+	uint64_t rows = 0;
+	for (int w = 0; w < steps->loop.settings->workers; w++)
+		rows += tide_shards_rows(tide_crew_worker(steps->loop.crew, w)->shards);
+	return rows;
 }

@@ -33,5 +33,6 @@ int tide_loop_step(struct tide_loop *loop, bool *ran, struct tide_error *err);
 int tide_loop_close(struct tide_loop *loop, bool clean, struct tide_error *err);
 /* Of the newest epoch. */
 const struct tide_meta *tide_loop_meta(const struct tide_loop *loop);
+uint64_t tide_loop_state_rows(const struct tide_loop *loop); /* in memory */
 
 #endif

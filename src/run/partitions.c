@@ -64,11 +64,14 @@ int tide_partitions_open(struct tide_partitions *partitions, const struct tide_p
 	return rc;
 }
 
-static void share_free(struct tide_share *share, int output_count)
+static void share_free(struct tide_share *share, int output_count, int keyed_count)
 {
 	for (int o = 0; share->rows != NULL && o < output_count; o++)
 		tide_rows_free(share->rows[o]);
 	free(share->rows);
+	for (int k = 0; share->claims != NULL && k < keyed_count; k++)
+		tide_claims_free(share->claims[k]);
+	free(share->claims);
 	free(share->max_us);
 	free(share);
 }
@@ -78,7 +81,8 @@ void tide_partitions_close(struct tide_partitions *partitions)
 	if (partitions->plan == NULL)
 		return;
 	for (int i = 0; i < partitions->count; i++)
-		share_free(partitions->shares[i], partitions->plan->output_count);
+		share_free(partitions->shares[i], partitions->plan->output_count,
+		           partitions->plan->keyed_count);
 	for (int i = 0; partitions->sources != NULL && i < partitions->plan->input_count; i++)
 		if (partitions->sources[i] != NULL)
 			partitions->sources[i]->ops->close(partitions->sources[i]);
@@ -115,12 +119,15 @@ static int add_share(struct tide_partitions *partitions, int input, struct tide_
 	if (share != NULL) {
 		share->rows =
 			calloc((size_t)partitions->plan->output_count + 1, sizeof *share->rows);
+		share->claims =
+			calloc((size_t)partitions->plan->keyed_count + 1, sizeof *share->claims);
 		share->max_us =
 			calloc((size_t)partitions->plan->mark_count + 1, sizeof *share->max_us);
 	}
-	if (share == NULL || shares == NULL || share->rows == NULL || share->max_us == NULL) {
+	if (share == NULL || shares == NULL || share->rows == NULL || share->max_us == NULL ||
+	    share->claims == NULL) {
 		if (share != NULL)
-			share_free(share, 0);
+			share_free(share, 0, 0);
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for partition %s-%d", part->topic,
 		                 part->partition);
 	}

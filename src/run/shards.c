@@ -16,7 +16,7 @@ static int slice_init(struct tide_shards *shards, int k, struct tide_error *err)
 	const struct tide_shards_options *options = &shards->options;
 	const struct tide_plan_keyed *keyed = &options->plan->keyed[k];
 	struct tide_slice_of *slice = &shards->slices[k];
-	bool closes = tide_plan_closes(keyed);
+	bool dedups = tide_plan_dedups(keyed), closes = tide_plan_closes(keyed) || dedups;
 	slice->value_size = (size_t)keyed->state_size;
 	slice->table = tide_table_new(&options->specs[k],
 	                              slice->value_size + (closes ? TIDE_ENDS_LINK : 0));
@@ -29,7 +29,7 @@ static int slice_init(struct tide_shards *shards, int k, struct tide_error *err)
 	if (!closes)
 		return TIDE_OK;
 	slice->closed_us = options->closed_us[keyed->mark];
-	if (slice->complete)
+	if (slice->complete || dedups)
 		return TIDE_OK;
 	return tide_closing_stored(shards, k, slice->closed_us + 1, &slice->stored_us, err);
 }
@@ -77,7 +77,7 @@ void tide_shards_free(struct tide_shards *shards)
 	free(shards);
 }
 
-static bool dirty_add(struct tide_slice_of *slice, struct tide_entry *entry)
+bool tide_shards_dirty(struct tide_slice_of *slice, struct tide_entry *entry)
 {
 	if (entry->flags & TIDE_ENTRY_DIRTY)
 		return true;
@@ -141,7 +141,7 @@ static int place_missing(struct tide_shards *shards, int keyed, struct tide_tabl
 		if (rc == TIDE_OK) {
 			entry->shard = entries[at]->shard;
 			shards->pairs[at].into = (uint64_t)(uintptr_t)tide_entry_state(entry);
-			if (!dirty_add(slice, entry))
+			if (!tide_shards_dirty(slice, entry))
 				rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for state");
 			else if (slice->ends != NULL)
 				rc = tide_closing_add(slice, entry, err);
@@ -166,7 +166,7 @@ static int merge_chunk(struct tide_shards *shards, int keyed, struct tide_table 
 			continue;
 		}
 		shards->pairs[i].into = (uint64_t)(uintptr_t)tide_entry_state(into);
-		if (!dirty_add(slice, into))
+		if (!tide_shards_dirty(slice, into))
 			return tide_fail(err, TIDE_ERR_NOMEM, "no memory for state");
 	}
 	bool load = missing_count > 0 && !slice->complete;
@@ -339,7 +339,11 @@ static int finish_slice(struct tide_shards *shards, int keyed, const bool *updat
 {
 	struct tide_slice_of *slice = &shards->slices[keyed];
 	const struct tide_plan *plan = shards->options.plan;
+	bool dedups = tide_plan_dedups(&plan->keyed[keyed]);
 	bool ok = tide_shards_sort(shards, keyed, slice->dirty, slice->dirty_count);
+	int rc = ok && dedups ? tide_claiming_write(shards, keyed, writes, err) : TIDE_OK;
+	if (rc != TIDE_OK)
+		return rc;
 	for (size_t i = 0; ok && i < slice->dirty_count; i++) {
 		struct tide_entry *entry = slice->dirty[i];
 		tide_buf_clear(&shards->key_bytes);
@@ -356,12 +360,14 @@ static int finish_slice(struct tide_shards *shards, int keyed, const bool *updat
 	}
 	if (!ok)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to write state");
-	int rc = TIDE_OK;
 	for (int o = 0; rc == TIDE_OK && o < plan->output_count; o++)
 		if (plan->outputs[o].keyed == keyed && update_outputs[o])
 			rc = tide_shards_emit(shards, keyed, o, slice->dirty, slice->dirty_count,
 			                      err);
 	slice->dirty_count = 0;
+	if (rc == TIDE_OK && dedups)
+		rc = tide_claiming_forget(
+			shards, keyed, shards->watermarks_us[plan->keyed[keyed].mark], writes, err);
 	return rc;
 }
 
@@ -376,8 +382,9 @@ int tide_shards_finish(struct tide_shards *shards, const bool *update_outputs,
 
 /* Down to three quarters, so that it is not done every epoch; and what has been
  * removed goes when it is more than what is left. */
-static int evict_slice(struct tide_slice_of *slice, size_t share, struct tide_error *err)
+static int evict_slice(struct tide_shards *shards, int keyed, size_t share, struct tide_error *err)
 {
+	struct tide_slice_of *slice = &shards->slices[keyed];
 	size_t used = tide_table_bytes(slice->table), dead = tide_table_dead_bytes(slice->table);
 	if (used <= share && (dead <= used / 2 || dead < DEAD_BYTES_MIN))
 		return TIDE_OK;
@@ -387,6 +394,8 @@ static int evict_slice(struct tide_slice_of *slice, size_t share, struct tide_er
 		if (first_us < slice->stored_us)
 			slice->stored_us = first_us;
 	}
+	if (tide_plan_dedups(&shards->options.plan->keyed[keyed]))
+		return tide_claiming_moved(shards, keyed, err);
 	return slice->ends != NULL ? tide_closing_moved(slice, err) : TIDE_OK;
 }
 
@@ -394,8 +403,7 @@ int tide_shards_evict(struct tide_shards *shards, struct tide_error *err)
 {
 	int keyed_count = shards->options.plan->keyed_count, rc = TIDE_OK;
 	for (int k = 0; rc == TIDE_OK && k < keyed_count; k++)
-		rc = evict_slice(&shards->slices[k],
-		                 shards->options.memory_max / (size_t)keyed_count, err);
+		rc = evict_slice(shards, k, shards->options.memory_max / (size_t)keyed_count, err);
 	return rc;
 }
 

@@ -10,17 +10,19 @@
 #include "checkpoint/checkpoint.h"
 #include "job/vm.h"
 #include "record/plan.h"
+#include "run/claims.h"
 #include "state/table.h"
 
 struct tide_shards;
 
 struct tide_shards_options {
 	const struct tide_plan *plan;
-	const struct tide_keyspec *specs; /* per keyed operator */
-	const struct tide_state_op *ops;  /* likewise: as the checkpoint knows it */
-	struct tide_rows **rows;          /* per output: where the loops write */
-	const int64_t *closed_us;         /* per watermark: windows up to it have closed */
-	int index, workers;               /* whose shards */
+	const struct tide_keyspec *specs;      /* per keyed operator */
+	const struct tide_state_op *ops;       /* likewise: as the checkpoint knows it */
+	const struct tide_state_op *until_ops; /* of a dedup: its keys by when they end */
+	struct tide_rows **rows;               /* per output: where the loops write */
+	const int64_t *closed_us;              /* per watermark: windows up to it have closed */
+	int index, workers;                    /* whose shards */
 	struct tide_rocks *rocks;
 	struct tide_vm *vm; /* of the owner */
 	size_t memory_max;  /* for clean entries, all operators */
@@ -57,6 +59,10 @@ const struct tide_segments *tide_shards_segments(const struct tide_shards *shard
 /* Fold `count` entries of `delta` in. Their shards are all of this owner. */
 int tide_shards_merge(struct tide_shards *shards, int keyed, struct tide_table *delta,
                       struct tide_entry **entries, size_t count, struct tide_error *err);
+/* Decide about the rows of one partition that wait for a dedup. Partitions come in
+ * their order. */
+int tide_shards_claim(struct tide_shards *shards, int keyed, struct tide_claims *claims,
+                      struct tide_error *err);
 /* Everything the epoch changed, in (operator, shard, key) order: state writes,
  * and result rows for the outputs in update mode. Then nothing is dirty. */
 int tide_shards_finish(struct tide_shards *shards, const bool *update_outputs,

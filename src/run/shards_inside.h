@@ -26,6 +26,7 @@ struct tide_shards {
 	struct tide_shards_options options;
 	struct tide_slice_of *slices;
 	struct tide_segments *segments; /* per output */
+	const int64_t *watermarks_us;   /* in force */
 	struct tide_pair pairs[TIDE_SHARDS_CHUNK];
 	struct tide_slice keys[TIDE_SHARDS_CHUNK], values[TIDE_SHARDS_CHUNK];
 	uint32_t missing[TIDE_SHARDS_CHUNK];
@@ -44,6 +45,17 @@ int tide_shards_emit(struct tide_shards *shards, int keyed, int output, struct t
 /* Rows of windows with that end are complete for this output. */
 int tide_shards_segment(struct tide_shards *shards, int output, int64_t end_us,
                         struct tide_error *err);
+
+/* The running epoch changes it; false without memory. */
+bool tide_shards_dirty(struct tide_slice_of *slice, struct tide_entry *entry);
+
+/* Of a dedup: its index of what is dirty, to be written before that; what the
+ * watermark has passed, after it; and when all entries have moved. */
+int tide_claiming_write(struct tide_shards *shards, int keyed, struct tide_writes *writes,
+                        struct tide_error *err);
+int tide_claiming_forget(struct tide_shards *shards, int keyed, int64_t to_us,
+                         struct tide_writes *writes, struct tide_error *err);
+int tide_claiming_moved(struct tide_shards *shards, int keyed, struct tide_error *err);
 
 /* The entry has been made, or all have moved. */
 int tide_closing_add(struct tide_slice_of *slice, struct tide_entry *entry, struct tide_error *err);

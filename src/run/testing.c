@@ -343,6 +343,7 @@ int64_t tide_testing_number(const struct tide_testing *testing, const char *name
 		{ "rows_failed", (int64_t)meta->rows_failed },
 		{ "rows_late", (int64_t)meta->rows_late },
 		{ "watermark_us", meta->watermark_us },
+		{ "state_rows", (int64_t)tide_loop_state_rows(testing->loop) },
 	};
 	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
 		if (strcmp(numbers[i].name, name) == 0)

@@ -84,7 +84,7 @@ _tidemark()
 	elif [[ $current == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "${flags// value/} --help" -- "$current")
 	elif "$program" --help 2>/dev/null | grep -q "^  $command .*JOB\.lua"; then
-		mapfile -t COMPREPLY < <(compgen -W wordcount -- "$current"
+		mapfile -t COMPREPLY < <(compgen -W "wordcount dedup" -- "$current"
 			compgen -f -X '!*.lua' -- "$current"
 			compgen -d -S / -- "$current")
 	fi

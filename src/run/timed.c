@@ -20,7 +20,7 @@ void tide_timed_init(struct tide_timed *timed, const struct tide_plan_keyed *key
 		.size_us = keyed->size_us,
 		.slide_us = keyed->slide_us,
 		.offset_us = keyed->offset_us,
-		.end_column = keyed->keys[0],
+		.end_column = tide_plan_dedups(keyed) ? keyed->row->count - 2 : keyed->keys[0],
 		.row = UINT32_MAX,
 	};
 }
@@ -60,14 +60,37 @@ static bool push_windows(struct tide_timed *timed, struct tide_cell *row, uint32
 	return true;
 }
 
-bool tide_timed_push(struct tide_timed *timed, struct tide_cell *row, uint32_t number)
+/* Whether the row has an event time that one can count with. */
+static bool look_at(struct tide_timed *timed, uint32_t number)
 {
 	const struct tide_mark *mark = timed->mark;
 	if (number != timed->row) {
 		timed->row = number;
 		timed->before = timed->counts;
 	}
-	bool known = mark->untimed == 0 && mark->time_us < TIME_MAX && mark->time_us > -TIME_MAX;
+	return mark->untimed == 0 && mark->time_us < TIME_MAX && mark->time_us > -TIME_MAX;
+}
+
+bool tide_timed_claim(struct tide_timed *timed, struct tide_cell *row, uint32_t number)
+{
+	int64_t time_us = timed->mark->time_us;
+	if (!look_at(timed, number)) {
+		timed->counts.untimed++;
+		return false;
+	}
+	if (time_us < timed->mark->watermark_us) {
+		count_late(timed, time_us);
+		return false;
+	}
+	row[timed->end_column].i = time_us;
+	row[timed->end_column].len = 0;
+	return true;
+}
+
+bool tide_timed_push(struct tide_timed *timed, struct tide_cell *row, uint32_t number)
+{
+	const struct tide_mark *mark = timed->mark;
+	bool known = look_at(timed, number);
 	if (known && timed->late == TIDE_LATE_STRICT && mark->time_us < mark->watermark_us) {
 		count_late(timed, mark->time_us);
 		return true;

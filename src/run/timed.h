@@ -18,7 +18,7 @@ struct tide_timed {
 	const struct tide_mark *mark;
 	enum tide_late late;
 	int64_t size_us, slide_us, offset_us;
-	int end_column;                   /* of the row: room for the end of a window */
+	int end_column; /* of the row: room for the end of a window, or its event time */
 	struct tide_lates counts, before; /* before the row of that … */
 	uint32_t row;                     /* … number, which may fail yet */
 };
@@ -30,6 +30,7 @@ void tide_timed_init(struct tide_timed *timed, const struct tide_plan_keyed *key
 void tide_timed_batch(struct tide_timed *timed);
 
 /* For tide_state_ops. */
+bool tide_timed_claim(struct tide_timed *timed, struct tide_cell *row, uint32_t number);
 bool tide_timed_push(struct tide_timed *timed, struct tide_cell *row, uint32_t number);
 void tide_timed_drop(struct tide_timed *timed, uint32_t number);
 

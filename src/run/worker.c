@@ -68,7 +68,8 @@ static int worker_tables(struct tide_worker *worker, struct tide_error *err)
 	const struct tide_plan *plan = work->plan;
 	worker->deltas = calloc((size_t)plan->keyed_count + 1, sizeof *worker->deltas);
 	worker->queues = calloc((size_t)plan->keyed_count + 1, sizeof *worker->queues);
-	worker->rows = calloc((size_t)plan->output_count + 1, sizeof *worker->rows);
+	worker->rows =
+		calloc((size_t)(plan->output_count + plan->keyed_count) + 1, sizeof *worker->rows);
 	worker->ring = tide_ring_new();
 	worker->writes = tide_writes_new();
 	bool ok = worker->deltas != NULL && worker->queues != NULL && worker->rows != NULL &&
@@ -85,6 +86,12 @@ static int worker_tables(struct tide_worker *worker, struct tide_error *err)
 	for (int o = 0; ok && o < plan->output_count; o++) {
 		worker->rows[o] = tide_rows_new(plan->outputs[o].row);
 		ok = worker->rows[o] != NULL;
+	}
+	for (int k = 0; ok && k < plan->keyed_count; k++) {
+		if (!tide_plan_dedups(&plan->keyed[k]))
+			continue;
+		worker->rows[plan->output_count + k] = tide_rows_new(plan->keyed[k].row);
+		ok = worker->rows[plan->output_count + k] != NULL;
 	}
 	ok = ok && worker_time(worker);
 	return ok ? TIDE_OK
@@ -113,6 +120,7 @@ int tide_worker_init(struct tide_worker *worker, struct tide_work *work, int ind
 		.plan = work->plan,
 		.specs = work->specs,
 		.ops = work->ops,
+		.until_ops = work->until_ops,
 		.rocks = work->rocks,
 		.rows = worker->rows,
 		.closed_us = work->closed_us,
@@ -136,7 +144,7 @@ void tide_worker_fini(struct tide_worker *worker)
 		tide_queue_free(worker->queues[k]);
 	for (int k = 0; worker->timed != NULL && k < plan->keyed_count; k++)
 		free(worker->timed[k]);
-	for (int o = 0; worker->rows != NULL && o < plan->output_count; o++)
+	for (int o = 0; worker->rows != NULL && o < plan->output_count + plan->keyed_count; o++)
 		tide_rows_free(worker->rows[o]);
 	free(worker->timed);
 	free(worker->marks);
@@ -161,6 +169,25 @@ static bool keep_rows(struct tide_worker *worker, struct tide_share *share)
 		if (share->rows[o] == NULL || !tide_rows_extend(share->rows[o], worker->rows[o]))
 			return false;
 		tide_rows_clear(worker->rows[o]);
+	}
+	return true;
+}
+
+/* Rows that wait for a dedup stay with their partition, too. */
+static bool keep_claims(struct tide_worker *worker, struct tide_share *share)
+{
+	const struct tide_work *work = worker->work;
+	const struct tide_plan *plan = work->plan;
+	for (int k = 0; k < plan->keyed_count; k++) {
+		struct tide_rows *rows = worker->rows[plan->output_count + k];
+		if (rows == NULL || tide_rows_count(rows) == 0)
+			continue;
+		if (share->claims[k] == NULL)
+			share->claims[k] = tide_claims_new(plan->keyed[k].row, &work->specs[k],
+			                                   work->settings->workers);
+		if (share->claims[k] == NULL || !tide_claims_add(share->claims[k], rows))
+			return false;
+		tide_rows_clear(rows);
 	}
 	return true;
 }
@@ -192,15 +219,27 @@ static void count_result(struct tide_worker *worker, const struct tide_run_resul
 	atomic_fetch_add_explicit(&worker->work->records, result->rows_in, memory_order_relaxed);
 }
 
+static size_t claims_bytes(const struct tide_worker *worker)
+{
+	size_t bytes = 0;
+	for (int i = 0; i < worker->share_count; i++)
+		for (int k = 0; k < worker->work->plan->keyed_count; k++)
+			if (worker->shares[i]->claims[k] != NULL)
+				bytes += tide_claims_bytes(worker->shares[i]->claims[k]);
+	return bytes;
+}
+
 /* End the epoch early when its changes reach this worker's part of a quarter
- * of the memory: they stay until the decision. */
+ * of the memory: they stay until the decision. Rows that wait are whole rows,
+ * and a sixteenth is enough for them. */
 static void check_memory(struct tide_worker *worker)
 {
 	struct tide_work *work = worker->work;
 	size_t bytes = 0;
 	for (int k = 0; k < work->plan->keyed_count; k++)
 		bytes += tide_table_bytes(worker->deltas[k]);
-	if (bytes > (size_t)work->settings->memory_bytes / 4 / (size_t)work->settings->workers)
+	size_t mine = (size_t)work->settings->memory_bytes / (size_t)work->settings->workers;
+	if (bytes > mine / 4 || claims_bytes(worker) > mine / 16)
 		atomic_store(&work->cut, true);
 }
 
@@ -234,8 +273,9 @@ static int step(struct tide_worker *worker, struct tide_share *share, int timeou
 	end_events(worker, share);
 	count_result(worker, &result);
 	check_memory(worker);
-	return keep_rows(worker, share) ? TIDE_OK
-	                                : tide_fail(err, TIDE_ERR_NOMEM, "no memory for rows");
+	return keep_rows(worker, share) && keep_claims(worker, share)
+	               ? TIDE_OK
+	               : tide_fail(err, TIDE_ERR_NOMEM, "no memory for rows");
 }
 
 static bool share_done(const struct tide_share *share)
@@ -294,6 +334,7 @@ static int bind(struct tide_worker *worker, struct tide_error *err)
 		.drop = tide_queue_drop,
 		.resolve = tide_queue_resolve,
 		.push_timed = tide_timed_push,
+		.claim = tide_timed_claim,
 		.drop_timed = tide_timed_drop,
 	};
 	struct tide_vm_bind bind = {
@@ -321,6 +362,18 @@ static int bind(struct tide_worker *worker, struct tide_error *err)
 	return tide_vm_bind(worker->vm, &bind, err);
 }
 
+/* What is behind so many dedups is complete. */
+static int send_deltas(struct tide_worker *worker, int level, struct tide_error *err)
+{
+	const struct tide_work *work = worker->work;
+	int rc = TIDE_OK;
+	for (int k = 0; rc == TIDE_OK && k < work->plan->keyed_count; k++)
+		if (work->plan->keyed[k].level == level)
+			rc = tide_exchange_send(work->exchange, k, worker->index, worker->deltas[k],
+			                        err);
+	return rc;
+}
+
 int tide_worker_run(struct tide_worker *worker, struct tide_error *err)
 {
 	const struct tide_work *work = worker->work;
@@ -328,33 +381,132 @@ int tide_worker_run(struct tide_worker *worker, struct tide_error *err)
 	worker->bad_rows_logged = 0;
 	for (int k = 0; k < work->plan->keyed_count; k++)
 		tide_table_clear(worker->deltas[k]);
-	for (int o = 0; o < work->plan->output_count; o++)
-		tide_rows_clear(worker->rows[o]);
+	for (int o = 0; o < work->plan->output_count + work->plan->keyed_count; o++)
+		if (worker->rows[o] != NULL)
+			tide_rows_clear(worker->rows[o]);
+	for (int i = 0; i < worker->share_count; i++)
+		for (int k = 0; k < work->plan->keyed_count; k++)
+			if (worker->shares[i]->claims[k] != NULL)
+				tide_claims_clear(worker->shares[i]->claims[k]);
 	int rc = bind(worker, err);
 	if (rc == TIDE_OK)
 		rc = run_shares(worker, err);
-	for (int k = 0; rc == TIDE_OK && k < work->plan->keyed_count; k++)
-		rc = tide_exchange_send(work->exchange, k, worker->index, worker->deltas[k], err);
+	return rc == TIDE_OK ? send_deltas(worker, 0, err) : rc;
+}
+
+int tide_worker_levels(const struct tide_plan *plan)
+{
+	int levels = 1;
+	for (int k = 0; k < plan->keyed_count; k++) {
+		int behind = plan->keyed[k].level + (tide_plan_dedups(&plan->keyed[k]) ? 2 : 1);
+		if (behind > levels)
+			levels = behind;
+	}
+	return levels;
+}
+
+static int fold_deltas(struct tide_worker *worker, int keyed, struct tide_error *err)
+{
+	struct tide_work *work = worker->work;
+	int rc = TIDE_OK;
+	for (int from = 0; rc == TIDE_OK && from < work->settings->workers; from++) {
+		size_t count;
+		struct tide_table *delta;
+		struct tide_entry **entries = tide_exchange_receive(work->exchange, keyed, from,
+		                                                    worker->index, &delta, &count);
+		rc = tide_shards_merge(worker->shards, keyed, delta, entries, count, err);
+	}
+	return rc;
+}
+
+static int answer_claims(struct tide_worker *worker, int keyed, struct tide_error *err)
+{
+	struct tide_work *work = worker->work;
+	int rc = TIDE_OK;
+	for (int i = 0; rc == TIDE_OK && i < work->share_count; i++)
+		if (work->shares[i]->claims[keyed] != NULL)
+			rc = tide_shards_claim(worker->shards, keyed,
+			                       work->shares[i]->claims[keyed], err);
 	return rc;
 }
 
 int tide_worker_fold(struct tide_worker *worker, struct tide_error *err)
 {
 	struct tide_work *work = worker->work;
-	int rc = tide_shards_evict(worker->shards, err);
-	if (rc == TIDE_OK)
+	const struct tide_plan *plan = work->plan;
+	int rc = TIDE_OK;
+	if (work->level == 0)
+		rc = tide_shards_evict(worker->shards, err);
+	if (rc == TIDE_OK && work->level == 0)
 		rc = tide_shards_close(worker->shards, work->watermarks_us, work->append_outputs,
 		                       err);
-	for (int k = 0; k < work->plan->keyed_count; k++) {
-		for (int from = 0; rc == TIDE_OK && from < work->settings->workers; from++) {
-			size_t count;
-			struct tide_table *delta;
-			struct tide_entry **entries = tide_exchange_receive(
-				work->exchange, k, from, worker->index, &delta, &count);
-			rc = tide_shards_merge(worker->shards, k, delta, entries, count, err);
-		}
+	for (int k = 0; rc == TIDE_OK && k < plan->keyed_count; k++) {
+		if (plan->keyed[k].level != work->level)
+			continue;
+		rc = tide_plan_dedups(&plan->keyed[k]) ? answer_claims(worker, k, err)
+		                                       : fold_deltas(worker, k, err);
 	}
-	if (rc == TIDE_OK)
+	if (rc == TIDE_OK && work->level + 1 == tide_worker_levels(plan))
 		rc = tide_shards_finish(worker->shards, work->update_outputs, worker->writes, err);
 	return rc;
+}
+
+/* As many rows as a batch has records, each with the offset it came from. */
+static int resume_some(struct tide_worker *worker, struct tide_share *share, int keyed,
+                       const uint32_t *passed, size_t count, struct tide_error *err)
+{
+	const struct tide_rows *rows = tide_claims_rows(share->claims[keyed]);
+	int last = tide_rows_schema(rows)->count - 1;
+	struct tide_run_result result = { 0 };
+	struct tide_batch *batch =
+		tide_ring_next(worker->ring, share->part->topic, share->part->partition);
+	bool ok = batch != NULL;
+	for (size_t i = 0; ok && i < count; i++)
+		ok = tide_batch_add(batch, (struct tide_slice){ 0 }, (struct tide_slice){ 0 },
+		                    tide_rows_cell(rows, passed[i], last).i, -1) != NULL;
+	if (!ok)
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for a batch");
+	begin_events(worker);
+	int rc = tide_vm_resume(worker->vm, worker->work->plan->input_count + keyed, batch, rows,
+	                        passed, &result, err);
+	if (rc != TIDE_OK)
+		return rc;
+	result.rows_in = 0; /* They have been counted. */
+	count_result(worker, &result);
+	return keep_rows(worker, share) && keep_claims(worker, share)
+	               ? TIDE_OK
+	               : tide_fail(err, TIDE_ERR_NOMEM, "no memory for rows");
+}
+
+static int resume_share(struct tide_worker *worker, struct tide_share *share, int keyed,
+                        struct tide_error *err)
+{
+	const uint32_t *passed;
+	size_t count;
+	int rc = TIDE_OK;
+	if (share->claims[keyed] == NULL)
+		return TIDE_OK;
+	if (!tide_claims_passed(share->claims[keyed], &passed, &count))
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for rows");
+	for (size_t at = 0; rc == TIDE_OK && at < count; at += TIDE_BATCH_RECORDS_MAX) {
+		size_t some = count - at;
+		if (some > TIDE_BATCH_RECORDS_MAX)
+			some = TIDE_BATCH_RECORDS_MAX;
+		rc = resume_some(worker, share, keyed, passed + at, some, err);
+	}
+	return rc;
+}
+
+int tide_worker_resume(struct tide_worker *worker, struct tide_error *err)
+{
+	const struct tide_work *work = worker->work;
+	int rc = TIDE_OK;
+	for (int k = 0; k < work->plan->keyed_count; k++) {
+		const struct tide_plan_keyed *keyed = &work->plan->keyed[k];
+		if (!tide_plan_dedups(keyed) || keyed->level != work->level)
+			continue;
+		for (int i = 0; rc == TIDE_OK && i < worker->share_count; i++)
+			rc = resume_share(worker, worker->shares[i], k, err);
+	}
+	return rc == TIDE_OK ? send_deltas(worker, work->level + 1, err) : rc;
 }

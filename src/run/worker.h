@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "job/vm.h"
 #include "record/plan.h"
+#include "run/claims.h"
 #include "run/exchange.h"
 #include "run/settings.h"
 #include "run/shards.h"
@@ -23,11 +24,12 @@ struct tide_share {
 	struct tide_source *source;
 	struct tide_source_part *part;
 	int input;
-	int64_t from, to;        /* the epoch takes offsets [from, to) */
-	int64_t bound;           /* of a bounded run: where it ends; else INT64_MAX */
-	struct tide_rows **rows; /* per output, of rows that are not aggregated */
-	int64_t *max_us;         /* per watermark: the greatest event time of the epoch */
-	bool lost;               /* its next offset is gone: place it again */
+	int64_t from, to;            /* the epoch takes offsets [from, to) */
+	int64_t bound;               /* of a bounded run: where it ends; else INT64_MAX */
+	struct tide_rows **rows;     /* per output, of rows that are not aggregated */
+	struct tide_claims **claims; /* per keyed operator, of rows that wait for a dedup */
+	int64_t *max_us;             /* per watermark: the greatest event time of the epoch */
+	bool lost;                   /* its next offset is gone: place it again */
 };
 
 /* What all workers of a run have in common. */
@@ -35,7 +37,10 @@ struct tide_work {
 	const struct tide_plan *plan;
 	const struct tide_settings *settings;
 	const struct tide_keyspec *specs;
-	const struct tide_state_op *ops;
+	const struct tide_state_op *ops, *until_ops; /* the latter of dedups */
+	struct tide_share *const *shares;            /* all, in their order */
+	int share_count;
+	int level; /* how many dedups are behind what is folded or resumed */
 	const bool *update_outputs, *append_outputs; /* of aggregated rows */
 	const int64_t *watermarks_us;                /* in force; INT64_MIN: unset */
 	const int64_t *limits_us; /* per watermark: no event time beyond is believed */
@@ -60,7 +65,7 @@ struct tide_worker {
 	struct tide_ring *ring;
 	struct tide_table **deltas; /* per keyed operator */
 	struct tide_queue **queues; /* likewise: keys that wait for their delta */
-	struct tide_rows **rows;    /* per output: where the loops write */
+	struct tide_rows **rows;    /* per output, and then per dedup: where the loops write */
 	struct tide_mark *marks;    /* per watermark */
 	struct tide_timed **timed;  /* per keyed operator; NULL: event time says nothing */
 	struct tide_shards *shards;
@@ -79,8 +84,13 @@ void tide_worker_fini(struct tide_worker *worker);
 
 /* First half of an epoch: read every share to its end, put deltas up. */
 int tide_worker_run(struct tide_worker *worker, struct tide_error *err);
-/* Second half: fold in what all workers put up for this owner. Afterwards
- * worker->writes and worker->rows hold what the epoch changed. */
+/* Second half: fold in what all workers put up for this owner, as far as it is
+ * behind as many dedups as work->level says. After the last level worker->writes
+ * and worker->rows hold what the epoch changed. */
 int tide_worker_fold(struct tide_worker *worker, struct tide_error *err);
+/* Between two levels: rows of this worker's shares that have passed run on. */
+int tide_worker_resume(struct tide_worker *worker, struct tide_error *err);
+/* Of a plan: one more than its longest chain of dedups. */
+int tide_worker_levels(const struct tide_plan *plan);
 
 #endif

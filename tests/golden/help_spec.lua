@@ -157,7 +157,7 @@ describe("the completion", function()
       h.write_file(h.path "mine.lua", "")
       h.write_file(h.path "notes.txt", "")
       h.make_dir(h.path "folder")
-      assert.are.same({ ["mine.lua"] = true, ["folder/"] = true, wordcount = true },
+      assert.are.same({ ["mine.lua"] = true, ["folder/"] = true, wordcount = true, dedup = true },
                       offers("run", ""))
       assert.are.same({ folder = true }, offers("run", "mine.lua", "--checkpoint-dir", ""))
       assert.are.same({ always = true, auto = true }, offers("run", "--color", "a"))

@@ -109,6 +109,11 @@ function Stream:select(columns) end
 ---@param options? { per_partition?: boolean, idle?: string, max_ahead?: string|false, name?: string }
 ---@return tide.Stream
 function Stream:watermark(column, delay, options) end
+---Behind a watermark: of rows with the same key within the time, only the first
+---goes on, or each newer version.
+---@param options tide.DedupOptions
+---@return tide.Stream
+function Stream:dedup(options) end
 
 ---@param ... string|{ name: string } columns, and a name for the state
 ---@return tide.Grouped
@@ -153,6 +158,12 @@ function Aggregate:as(name) end
 
 ---@class tide.Output
 ---@class tide.Endpoint
+
+---@class tide.DedupOptions
+---@field by string|string[] columns
+---@field keep? "first"|"latest" default "first"
+---@field within? string|number "2h"; default: the watermark's delay
+---@field name? string
 
 ---@class tide.KafkaOptions
 ---@field topic? string|string[] a topic, a list, or "^pattern"

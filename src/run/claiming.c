@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Answering claims: which of the rows that wait are the first of their key
+ * within the time, or its newest, and forgetting keys whose time is over.
+ *
+ * Rows are looked at in the order of their partitions and offsets, whoever read
+ * them, so the answer depends on no worker. A key is decided by event time
+ * against what is stored, never by being there: when it is forgotten shows
+ * nowhere but in memory. In RocksDB an index by time, rounded up, says what may
+ * be over. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "run/claims.h"
+#include "run/exchange.h"
+#include "run/shards_inside.h"
+#include "state/value.h"
+
+enum { CHUNK = TIDE_SHARDS_CHUNK, GRAINS = 64 };
+
+/* What is stored of a key. */
+struct first {
+	int64_t until_us; /* rows before it are repeats */
+};
+
+struct latest {
+	int64_t time_us, offset;
+	uint64_t winner; /* of the running epoch: its claim's address; not stored */
+};
+
+_Static_assert(sizeof(struct first) == 8 && sizeof(struct latest) == 24, "as plan_write says");
+
+static int fail_memory(struct tide_error *err)
+{
+	return tide_fail(err, TIDE_ERR_NOMEM, "no memory for what waits");
+}
+
+static int64_t until_of(const struct tide_plan_keyed *keyed, struct tide_entry *entry)
+{
+	const void *state = tide_entry_state(entry);
+	return keyed->latest ? ((const struct latest *)state)->time_us + keyed->within_us
+	                     : ((const struct first *)state)->until_us;
+}
+
+/* Rounded up, so that many keys end together. */
+static int64_t end_of(const struct tide_plan_keyed *keyed, int64_t until_us)
+{
+	int64_t grain = keyed->within_us / GRAINS + 1, into = until_us % grain;
+	return until_us - into + (into > 0 ? grain : 0);
+}
+
+static int hang(const struct tide_plan_keyed *keyed, struct tide_slice_of *slice,
+                struct tide_entry *entry, struct tide_error *err)
+{
+	return tide_ends_add(slice->ends, end_of(keyed, until_of(keyed, entry)), entry)
+	               ? TIDE_OK
+	               : fail_memory(err);
+}
+
+int tide_claiming_moved(struct tide_shards *shards, int keyed, struct tide_error *err)
+{
+	struct tide_slice_of *slice = &shards->slices[keyed];
+	uint64_t at = 0;
+	int rc = TIDE_OK;
+	struct tide_entry *entry;
+	tide_ends_clear(slice->ends);
+	while (rc == TIDE_OK && (entry = tide_table_each(slice->table, &at)) != NULL)
+		rc = hang(&shards->options.plan->keyed[keyed], slice, entry, err);
+	return rc;
+}
+
+/* ---- answers ---- */
+
+/* Whether the row goes on; the state then knows of it. */
+static bool passes(const struct tide_plan_keyed *keyed, struct tide_entry *entry, bool fresh,
+                   struct tide_claim *claim)
+{
+	if (!keyed->latest) {
+		struct first *first = tide_entry_state(entry);
+		if (!fresh && claim->time_us < first->until_us)
+			return false;
+		first->until_us = claim->time_us + keyed->within_us;
+		return true;
+	}
+	struct latest *latest = tide_entry_state(entry);
+	if (!fresh && (claim->time_us < latest->time_us ||
+	               (claim->time_us == latest->time_us && claim->offset <= latest->offset)))
+		return false;
+	/* Only the newest of the epoch leaves it. */
+	struct tide_claim *winner = (struct tide_claim *)(uintptr_t)latest->winner;
+	if (winner != NULL)
+		winner->passes = false;
+	*latest = (struct latest){ claim->time_us, claim->offset, (uintptr_t)claim };
+	return true;
+}
+
+static int answer(struct tide_shards *shards, int keyed, struct tide_claim *claim, const char *key,
+                  struct tide_slice stored, struct tide_error *err)
+{
+	const struct tide_plan_keyed *plan = &shards->options.plan->keyed[keyed];
+	struct tide_slice_of *slice = &shards->slices[keyed];
+	struct tide_entry *entry = tide_table_find(slice->table, key, claim->key_len);
+	bool made = entry == NULL, fresh = made && stored.p == NULL;
+	if (made) {
+		entry = tide_table_put(slice->table, key, claim->key_len);
+		if (entry == NULL)
+			return fail_memory(err);
+		if (stored.p != NULL &&
+		    !tide_value_decode(stored, tide_entry_state(entry), slice->value_size))
+			return tide_fail(err, TIDE_ERR_CHECKPOINT,
+			                 "state of %s is damaged; run `tidemark checkpoint verify`",
+			                 plan->name);
+	}
+	claim->passes = passes(plan, entry, fresh, claim);
+	if (claim->passes && !tide_shards_dirty(slice, entry))
+		return fail_memory(err);
+	return made ? hang(plan, slice, entry, err) : TIDE_OK;
+}
+
+/* What RocksDB has of the keys that memory does not hold. */
+static int look_up(struct tide_shards *shards, int keyed, const struct tide_claim *claims,
+                   const char *keys, size_t count, struct tide_slice *stored,
+                   struct tide_error *err)
+{
+	struct tide_slice_of *slice = &shards->slices[keyed];
+	size_t ends[CHUNK], missing = 0;
+	memset(stored, 0, count * sizeof *stored);
+	if (slice->complete)
+		return TIDE_OK;
+	tide_buf_clear(&shards->key_bytes);
+	for (size_t i = 0; i < count; i++) {
+		const struct tide_claim *claim = &claims[i];
+		const char *key = keys + claim->key_at;
+		if (tide_table_find(slice->table, key, claim->key_len) != NULL)
+			continue;
+		tide_state_key(&shards->key_bytes, shards->options.ops[keyed], claim->shard, key,
+		               claim->key_len);
+		ends[missing] = shards->key_bytes.len;
+		shards->missing[missing++] = (uint32_t)i;
+	}
+	if (shards->key_bytes.failed)
+		return fail_memory(err);
+	for (size_t i = 0, at = 0; i < missing; at = ends[i++])
+		shards->keys[i] = (struct tide_slice){ shards->key_bytes.p + at, ends[i] - at };
+	if (missing == 0)
+		return TIDE_OK;
+	int rc = tide_rocks_multi_get(shards->options.rocks, shards->keys, missing, shards->values,
+	                              err);
+	for (size_t i = 0; rc == TIDE_OK && i < missing; i++)
+		stored[shards->missing[i]] = shards->values[i];
+	return rc;
+}
+
+int tide_shards_claim(struct tide_shards *shards, int keyed, struct tide_claims *claims,
+                      struct tide_error *err)
+{
+	size_t count;
+	struct tide_claim *list = tide_claims_of(claims, shards->options.index, &count);
+	const char *keys = tide_claims_keys(claims);
+	struct tide_slice stored[CHUNK];
+	int rc = TIDE_OK;
+	for (size_t at = 0; rc == TIDE_OK && at < count; at += CHUNK) {
+		size_t some = count - at < CHUNK ? count - at : CHUNK;
+		rc = look_up(shards, keyed, list + at, keys, some, stored, err);
+		for (size_t i = 0; rc == TIDE_OK && i < some; i++)
+			rc = answer(shards, keyed, &list[at + i], keys + list[at + i].key_at,
+			            stored[i], err);
+		for (size_t i = 0; i < some; i++)
+			free((void *)(uintptr_t)stored[i].p);
+	}
+	return rc;
+}
+
+/* ---- writing ---- */
+
+int tide_claiming_write(struct tide_shards *shards, int keyed, struct tide_writes *writes,
+                        struct tide_error *err)
+{
+	const struct tide_plan_keyed *plan = &shards->options.plan->keyed[keyed];
+	struct tide_slice_of *slice = &shards->slices[keyed];
+	struct tide_buf time_and_key = { 0 };
+	bool ok = true;
+	for (size_t i = 0; ok && i < slice->dirty_count; i++) {
+		struct tide_entry *entry = slice->dirty[i];
+		if (plan->latest)
+			((struct latest *)tide_entry_state(entry))->winner = 0;
+		tide_buf_clear(&time_and_key);
+		tide_key_put_time(&time_and_key, end_of(plan, until_of(plan, entry)));
+		tide_buf_put(&time_and_key, tide_entry_key(slice->table, entry), entry->key_len);
+		tide_buf_clear(&shards->key_bytes);
+		tide_state_key(&shards->key_bytes, shards->options.until_ops[keyed], entry->shard,
+		               time_and_key.p, time_and_key.len);
+		struct tide_slice key = { shards->key_bytes.p, shards->key_bytes.len };
+		ok = !time_and_key.failed && !shards->key_bytes.failed &&
+		     tide_writes_put(writes, key, (struct tide_slice){ "", 0 });
+	}
+	tide_buf_fini(&time_and_key);
+	return ok ? TIDE_OK : fail_memory(err);
+}
+
+/* ---- forgetting ---- */
+
+static int forget_key(struct tide_shards *shards, int keyed, uint32_t shard, const char *key,
+                      size_t len, struct tide_writes *writes, struct tide_error *err)
+{
+	tide_buf_clear(&shards->key_bytes);
+	tide_state_key(&shards->key_bytes, shards->options.ops[keyed], shard, key, len);
+	struct tide_slice stored = { shards->key_bytes.p, shards->key_bytes.len };
+	return !shards->key_bytes.failed && tide_writes_delete(writes, stored) ? TIDE_OK
+	                                                                       : fail_memory(err);
+}
+
+/* Keys in memory whose end has come; those that were renewed hang on. */
+static int forget_held(struct tide_shards *shards, int keyed, int64_t to_us,
+                       struct tide_writes *writes, struct tide_error *err)
+{
+	const struct tide_plan_keyed *plan = &shards->options.plan->keyed[keyed];
+	struct tide_slice_of *slice = &shards->slices[keyed];
+	int rc = TIDE_OK;
+	while (rc == TIDE_OK && tide_ends_first(slice->ends) <= to_us) {
+		struct tide_entry *at = tide_ends_pop(slice->ends), *next;
+		for (; rc == TIDE_OK && at != NULL; at = next) {
+			next = tide_ends_next(slice->ends, at);
+			if (end_of(plan, until_of(plan, at)) > to_us) {
+				rc = hang(plan, slice, at, err);
+				continue;
+			}
+			rc = forget_key(shards, keyed, at->shard, tide_entry_key(slice->table, at),
+			                at->key_len, writes, err);
+			tide_table_remove(slice->table, at);
+		}
+	}
+	return rc;
+}
+
+/* A key of the index that memory does not hold: over, unless it was renewed. */
+static int forget_stored(struct tide_shards *shards, int keyed, uint32_t shard, const char *key,
+                         size_t len, int64_t to_us, struct tide_writes *writes,
+                         struct tide_error *err)
+{
+	const struct tide_plan_keyed *plan = &shards->options.plan->keyed[keyed];
+	struct tide_buf value = { 0 };
+	union {
+		struct first first;
+		struct latest latest;
+	} state;
+	bool found = false;
+	tide_buf_clear(&shards->key_bytes);
+	tide_state_key(&shards->key_bytes, shards->options.ops[keyed], shard, key, len);
+	int rc = shards->key_bytes.failed
+	                 ? fail_memory(err)
+	                 : tide_rocks_get(shards->options.rocks,
+	                                  (struct tide_slice){ shards->key_bytes.p,
+	                                                       shards->key_bytes.len },
+	                                  &value, &found, err);
+	if (rc == TIDE_OK && found &&
+	    tide_value_decode((struct tide_slice){ value.p, value.len }, (char *)&state,
+	                      shards->slices[keyed].value_size)) {
+		int64_t until = plan->latest ? state.latest.time_us + plan->within_us
+		                             : state.first.until_us;
+		if (end_of(plan, until) <= to_us)
+			rc = forget_key(shards, keyed, shard, key, len, writes, err);
+	}
+	tide_buf_fini(&value);
+	return rc;
+}
+
+static int scan_index(struct tide_shards *shards, int keyed, struct tide_slice from,
+                      struct tide_slice to, int64_t to_us, struct tide_writes *writes,
+                      struct tide_error *err)
+{
+	const struct tide_shards_options *options = &shards->options;
+	struct tide_buf bytes = { 0 };
+	struct tide_slice key, value;
+	int rc = TIDE_OK;
+	struct tide_rocks_iter *it = tide_rocks_iter_new(options->rocks, from, to);
+	if (it == NULL)
+		return fail_memory(err);
+	while (rc == TIDE_OK && tide_rocks_iter_next(it, &key, &value)) {
+		uint32_t shard;
+		tide_buf_clear(&bytes);
+		if (!tide_state_split(key, options->until_ops[keyed], &shard, &bytes) ||
+		    tide_exchange_owner(shard, options->workers) != options->index)
+			continue;
+		const char *own = bytes.p + TIDE_KEY_TIME_SIZE;
+		size_t len = bytes.len - TIDE_KEY_TIME_SIZE;
+		if (bytes.failed)
+			rc = fail_memory(err);
+		else if (tide_table_find(shards->slices[keyed].table, own, (uint32_t)len) == NULL)
+			rc = forget_stored(shards, keyed, shard, own, len, to_us, writes, err);
+	}
+	int end = tide_rocks_iter_end(it, rc == TIDE_OK ? err : NULL);
+	tide_buf_fini(&bytes);
+	return rc != TIDE_OK ? rc : end;
+}
+
+int tide_claiming_forget(struct tide_shards *shards, int keyed, int64_t to_us,
+                         struct tide_writes *writes, struct tide_error *err)
+{
+	struct tide_slice_of *slice = &shards->slices[keyed];
+	struct tide_buf from = { 0 }, to = { 0 };
+	if (to_us <= slice->closed_us)
+		return TIDE_OK;
+	tide_state_end(&from, shards->options.until_ops[keyed],
+	               slice->closed_us == INT64_MIN ? INT64_MIN : slice->closed_us + 1);
+	tide_state_end(&to, shards->options.until_ops[keyed], to_us + 1);
+	struct tide_slice first = { from.p, from.len }, last = { to.p, to.len };
+	int rc = from.failed || to.failed ? fail_memory(err) : TIDE_OK;
+	if (rc == TIDE_OK && !slice->complete)
+		rc = scan_index(shards, keyed, first, last, to_us, writes, err);
+	if (rc == TIDE_OK)
+		rc = forget_held(shards, keyed, to_us, writes, err);
+	/* All owners have read it by now: it is the decided one. */
+	if (rc == TIDE_OK && shards->options.index == 0 &&
+	    !tide_writes_drop_range(writes, first, last))
+		rc = fail_memory(err);
+	slice->closed_us = to_us;
+	tide_buf_fini(&from);
+	tide_buf_fini(&to);
+	return rc;
+}

@@ -1,0 +1,85 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The bundled articles job on a real Kafka: each version once, whatever kills it.
+local cjson = require "cjson"
+local h = require "harness"
+
+local function article(id, second, version)
+   return { key = id, value = cjson.encode { id = id, title = version,
+      published_at = ("2024-01-01T10:%02d:%02dZ"):format(second / 60 % 60, second % 60) } }
+end
+
+local function args(topic, more)
+   local list = { "dedup", "-b", h.brokers, "--topic", topic, "--until-end", "--no-ui",
+                  "--checkpoint-dir", h.path "cp", "--output", "json",
+                  "--max-records-per-batch", 100 }
+   for _, arg in ipairs(more or {}) do
+      list[#list + 1] = arg
+   end
+   return list
+end
+
+-- id -> titles in the order they were printed.
+local function versions(text)
+   local found = {}
+   for _, row in ipairs(h.json_lines(text)) do
+      found[row.id] = found[row.id] or {}
+      table.insert(found[row.id], row.title)
+   end
+   return found
+end
+
+describe("the articles job", function()
+   before_each(function() h.begin() end)
+
+   it("lets no id out twice over a restart", function()
+      local topic = h.topic(3)
+      local records, expected = {}, {}
+      for i = 1, 1000 do
+         records[i] = article("a" .. i, 1 + i % 1000, "one")
+         expected["a" .. i] = { "one" }
+      end
+      h.produce(topic, records)
+      local printed = h.run(args(topic)):out()
+      records = {}
+      for i = 901, 1900 do
+         -- The first hundred are there already, a second newer.
+         records[#records + 1] = article("a" .. i, i <= 1000 and i % 1000 or 1200,
+                                         i <= 1000 and "old" or "one")
+         expected["a" .. i] = { "one" }
+      end
+      h.produce(topic, records)
+      printed = printed .. h.run(args(topic, { "--workers", 3 })):out()
+      assert.are.same(expected, versions(printed))
+   end)
+
+   for _, point in ipairs { "barrier", "decide", "decided", "published" } do
+      it("puts out each newer version after kills at " .. point, function()
+         local topic = h.topic(2)
+         local records = {}
+         for round = 1, 3 do
+            for i = 1, 100 do
+               records[#records + 1] = article("a" .. i, round * 10, "v" .. round)
+            end
+            h.produce(topic, records)
+            records = {}
+         end
+         local printed = ""
+         for hit = 1, 2 do
+            local job = h.start(args(topic), { env = {
+               TIDEMARK_FAILPOINT = ("%s=kill@%d"):format(point, hit) } })
+            local _, signal = job:wait(120)
+            assert.are.equal(h.process.signals.KILL, signal, job:err())
+            printed = printed .. job:out()
+         end
+         printed = printed .. h.run(args(topic)):out()
+         local found = versions(printed)
+         for i = 1, 100 do
+            local list = found["a" .. i]
+            assert.is_truthy(list, "a" .. i .. " is missing")
+            assert.are.equal("v3", list[#list])
+            -- The console may show an epoch again; versions never go back in one.
+            assert.is_true(#list <= 6)
+         end
+      end)
+   end
+end)
