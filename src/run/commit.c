@@ -35,6 +35,7 @@ struct tide_commit {
 	struct tide_result *result; /* whole states to rows, for complete mode */
 	struct tide_options client; /* of sinks that are clients of Kafka */
 	pthread_t thread;
+	atomic_int failed; /* the job ends before its rows are out */
 	bool running;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -367,6 +368,7 @@ static int open_outlet(struct tide_commit *commit, int output, struct tide_error
 		.checkpoint_id = tide_checkpoint_meta(options->checkpoint)->checkpoint_id,
 		.client = &commit->client,
 		.stop = options->stop,
+		.failed = &commit->failed,
 		.arg = harness != NULL ? harness->sink_arg : NULL,
 	};
 	int rc = ops->open(&outlet->sink, &sink, err);
@@ -518,6 +520,7 @@ void tide_commit_stop(struct tide_commit *commit)
 	if (commit->running) {
 		pthread_mutex_lock(&commit->lock);
 		commit->stop = true;
+		atomic_store(&commit->failed, 1);
 		pthread_cond_broadcast(&commit->changed);
 		pthread_mutex_unlock(&commit->lock);
 		pthread_join(commit->thread, NULL);

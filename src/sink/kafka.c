@@ -54,6 +54,7 @@ static int open_link(struct kafka *kafka, const struct tide_sink_options *option
 		.transactions = exactly_once == NULL || strcmp(exactly_once, "false") != 0,
 		.client = &kafka->client,
 		.stop = options->stop,
+		.failed = options->failed,
 	};
 	snprintf(kafka->id, sizeof kafka->id, "tidemark.%016llx.%s",
 	         (unsigned long long)options->checkpoint_id, kafka->name);

@@ -59,7 +59,7 @@ struct tide_kafka_link_options {
 	const char *topic; /* where the memory goes; NULL: a topic of the rows */
 	bool transactions; /* unless the broker has none */
 	const struct tide_options *client;
-	const atomic_int *stop;
+	const atomic_int *stop, *failed; /* give up waiting soon; may be NULL */
 };
 
 int tide_kafka_shape_read(struct tide_kafka_shape *shape, const struct tide_options *options,

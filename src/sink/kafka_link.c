@@ -60,7 +60,9 @@ static rd_kafka_t *handle(const struct tide_kafka_link *link)
 
 static bool stopping(struct tide_kafka_link *link)
 {
-	if (link->options.stop == NULL || atomic_load(link->options.stop) == 0)
+	const atomic_int *stop = link->options.stop, *failed = link->options.failed;
+	if ((stop == NULL || atomic_load(stop) == 0) &&
+	    (failed == NULL || atomic_load(failed) == 0))
 		return false;
 	if (link->stop_us == 0)
 		link->stop_us = tide_clock_mono_us();

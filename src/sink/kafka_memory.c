@@ -104,7 +104,7 @@ const char *tide_kafka_advice(rd_kafka_resp_err_t code)
 	case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
 		return "create the topic (kafka-topics.sh --create --topic …)";
 	case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-		return "the user needs Write and Describe on the topic";
+		return "the user needs Write, Describe and for exactly-once Read on the topic";
 	case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
 		return "the user needs IdempotentWrite on the cluster";
 	case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:

@@ -23,6 +23,7 @@ struct tide_sink_options {
 	uint64_t checkpoint_id;
 	const struct tide_options *client; /* for Kafka: brokers, rdkafka.*, profile */
 	const atomic_int *stop;            /* non-zero: give up waiting soon; may be NULL */
+	const atomic_int *failed;          /* likewise: the job ends, as something else failed */
 	void *arg;                         /* of a test's own sink */
 };
 

@@ -136,4 +136,52 @@ describe("the Kafka sink", function()
       assert.is_true(inside >= kills / 5, inside .. " kills landed in a transaction")
       assert.is_truthy(ended:err():find("exactly-once", 1, true))
    end)
+
+   it("gives up within ten seconds when the broker no longer answers", function()
+      local from, _, reader = setting()
+      local job = h.start(job_args(from), { env = { TIDEMARK_FAILPOINT = "kafka_flush=stop@3" } })
+      h.eventually("an epoch that is being published", function()
+         return h.read_file(("/proc/%d/stat"):format(job.pid)):match "%) T "
+      end, job)
+      local broker = tonumber(h.read_file(h.kafka_dir .. "/pid"))
+      h.process.kill_pid(broker, "STOP")
+      h.at_end(function() h.process.kill_pid(broker, "CONT") end)
+      local asked = h.process.now()
+      job:kill "INT"
+      job:kill "CONT"
+      local code = job:wait(30)
+      local took = h.process.now() - asked
+      h.process.kill_pid(broker, "CONT")
+      assert.are.equal(0, code, job:err())
+      assert.is_true(h.sanitized or took < 10, ("it took %.1f s"):format(took))
+      h.run(job_args(from))
+      assert_exact(reader)
+   end)
+
+   it("writes keys, times, headers and values as they are declared (SUM-57)", function()
+      local from, to = h.topic(1), h.topic(1, "out")
+      h.produce(from, { { key = "7", value = "1704110160000", partition = 0 } })
+      h.job(([[
+return tide.from(tide.kafka { topic = "unset", start = "earliest" })
+   :map(function(rec)
+      local ms = tonumber(tostring(rec.value))
+      return tostring(rec.key), ms, ms + 60000, 42, 7.5, true, "\195\188\n", nil
+   end, { "user_id:string", "window_start:timestamp", "window_end:timestamp", "events:int",
+          "share:double", "ok:bool", "text:string", "none:string?" })
+   :to(tide.kafka { topic = %q, key = "user_id", timestamp = "window_end",
+      value = { "window_start", "window_end", "events", "share", "ok", "text", "none" },
+      headers = { n = "events", nothing = "none", at = "window_start" } },
+      tide.kafka { topic = %q, name = "plain", key = "none", value = "share" })]]):format(to, to))
+      h.run(job_args(from))
+      local records = h.json_lines(h.kadmin("consume", to, 0, 0, -1))
+      table.sort(records, function(a, b) return #a.value > #b.value end)
+      assert.are.equal('{"window_start":"2024-01-01T11:56:00.000Z",' ..
+         '"window_end":"2024-01-01T11:57:00.000Z","events":42,"share":7.5,"ok":true,' ..
+         '"text":"ü\\n","none":null}', records[1].value)
+      assert.are.equal("7", records[1].key)
+      assert.are.equal(1704110220000, records[1].timestamp)
+      assert.are.same({ { "at", "2024-01-01T11:56:00.000Z" }, { "n", "42" },
+                        { "nothing", cjson.null } }, records[1].headers)
+      assert.are.same({ cjson.null, "7.5" }, { records[2].key, records[2].value })
+   end)
 end)

@@ -85,4 +85,35 @@ describe("security", function()
       assert.is_falsy((shown:out() .. shown:err()):find(secret, 1, true))
       assert.is_truthy(shown:out():find("sasl.username", 1, true))
    end)
+
+   it("writes to a topic when it may, and says what it may not", function()
+      local from, to = topic_with_words(), h.topic(1, "out")
+      h.job(([[return tide.from(tide.kafka { topic = "unset", start = "earliest" })
+         :to(tide.kafka { topic = %q })]]):format(to))
+      local args = { "run", h.path "job.lua", "-b", address "sasl", "--topic", from, "--until-end",
+                     "--no-ui", "--no-preflight", "--checkpoint-dir", h.path "cp", sasl(secret) }
+      local function may(...)
+         h.expect_exit(h.spawn { h.root .. "/tests/integration/kafka/server", "acl", h.kafka_dir,
+                                 "--add", "--allow-principal", "User:alice", ... }, 0)
+      end
+      local function says(code, part)
+         local job = h.start(args)
+         job:wait(60)
+         assert.is_truthy(job:err():find(part, 1, true), job:err())
+         assert.are.equal(code, job.code)
+      end
+      allow(from, "Read")
+      says(1, 'the user needs Write and Describe on transactional ids that begin with "tidemark."')
+      may("--operation", "Write", "--transactional-id", "tidemark.", "--resource-pattern-type",
+          "prefixed")
+      says(7, 'the user needs Read on groups that begin with "tidemark."')
+      may("--operation", "Read", "--group", "tidemark.", "--resource-pattern-type", "prefixed")
+      says(7, "the user needs Write, Describe and for exactly-once Read on the topic")
+      allow(to, "Write")
+      -- The memory of an epoch is an offset in it.
+      says(1, "the user needs Write, Describe and for exactly-once Read on the topic")
+      allow(to, "Read")
+      h.run(args)
+      assert.are.equal("one two", h.json_lines(h.kadmin("consume", to, 0, 0, -1))[1].value)
+   end)
 end)
