@@ -56,27 +56,24 @@ local function measured(flags, command)
    return took
 end
 
--- J1: words by field -----------------------------------------------------------
+-- Jobs ---------------------------------------------------------------------------
 
-local function raw()
+local checkpoint = scratch .. "/checkpoint"
+
+local function raw(topic, expected)
    local out = scratch .. "/raw.json"
-   local took = measured("-o " .. out, ("build/bench/raw_consumer -b %s %s"):format(brokers, words))
+   local took = measured("-o " .. out, ("build/bench/raw_consumer -b %s %s"):format(brokers, topic))
    local file = assert(io.open(out))
    local said = cjson.decode(file:read "*a")
    file:close()
-   assert(said.records == records, "the raw consumer read " .. said.records)
-   return { rate = said.records_per_s, cpu = took.cpu_s / records * 1e6, rss = took.rss_mb,
+   assert(said.records == expected, "the raw consumer read " .. said.records)
+   return { rate = said.records_per_s, cpu = took.cpu_s / expected * 1e6, rss = took.rss_mb,
             wall = took.wall_s }
 end
 
-local function job()
-   local progress, dir = scratch .. "/progress", scratch .. "/checkpoint"
-   shell(("rm -rf %s %s"):format(progress, dir))
-   local took = measured("", ("build/tidemark wordcount -b %s --topic %s --from earliest " ..
-      "--until-end -c %s --output none --no-ui --progress %s")
-      :format(brokers, words, dir, progress))
-   -- From the start of the first epoch, which is when the first record is there,
-   -- to the end of the last one's publication.
+-- From the start of the first epoch, which is when the first record is there, to
+-- the end of the last one's publication, in milliseconds.
+local function span_of(progress)
    local first, last
    for line in io.lines(progress) do
       local epoch = cjson.decode(line)
@@ -85,14 +82,17 @@ local function job()
       first = first or began
       last = began + epoch.batchDurationMs + (began < first and 86400e3 or 0)
    end
-   return { rate = records / (last - first) * 1e3, cpu = took.cpu_s / records * 1e6,
-            rss = took.rss_mb, wall = took.wall_s }
+   return last - first
 end
 
-local function counts_are_right()
-   return shell(("build/tidemark state ls wordcount -c %s/checkpoint --limit 100000000 " ..
-      "--output csv 2>/dev/null | tail -n +2 | tr -d '\\r' | sort | cmp -s - %s")
-      :format(scratch, os.getenv "COUNTS"))
+local function run_job(job, output)
+   local progress = scratch .. "/progress"
+   shell(("rm -rf %s %s"):format(progress, checkpoint))
+   local took = measured("-o " .. scratch .. "/out", ("build/tidemark %s -b %s --topic %s " ..
+      "--from earliest --until-end -c %s --output %s --no-ui --progress %s")
+      :format(job.command, brokers, job.topic, checkpoint, output or "none", progress))
+   return { rate = job.records / span_of(progress) * 1e3, cpu = took.cpu_s / job.records * 1e6,
+            rss = took.rss_mb, wall = took.wall_s }
 end
 
 local function bar(share)
@@ -113,15 +113,16 @@ local function ratio(name, raws, jobs, field, goal, least)
    return value
 end
 
-local function j1()
+--- The job and the raw consumer in turn, and what comes of it.
+local function compare(job)
    local raws, jobs, right = {}, {}, true
    for i = 1, pairs_count do
-      say("J1 %d of %d", i, pairs_count)
-      raws[i], jobs[i] = raw(), job()
-      right = right and counts_are_right()
+      say("%s, %d of %d", job.name, i, pairs_count)
+      raws[i], jobs[i] = raw(job.topic, job.records), run_job(job)
+      right = right and (not job.right or job.right())
    end
-   print(("\nJ1 word count by field, %d records, exactly once, console muted; medians of %d")
-      :format(records, pairs_count))
+   print(("\n%s, %d records, exactly once, console muted; medians of %d")
+      :format(job.name, job.records, pairs_count))
    for _, part in ipairs {
       { "records/s", "rate", "%.0f" }, { "CPU s per million", "cpu", "%.3f" },
       { "peak RSS, MB", "rss", "%.1f" }, { "whole process, s", "wall", "%.2f" },
@@ -132,15 +133,82 @@ local function j1()
    end
    local share = median(jobs, "rate") / median(raws, "rate")
    print(("  raw      |%s|\n  tidemark |%-40s|"):format(bar(1), bar(math.min(share, 1))))
-   local result = { records = records, pairs = pairs_count, raw = raws, tidemark = jobs,
-                    exact = right }
-   result.rate_ratio = ratio("records/s", raws, jobs, "rate", 0.6, true)
-   result.cpu_ratio = ratio("CPU-seconds", raws, jobs, "cpu", 2.6, false)
-   local more = median(jobs, "rss") - median(raws, "rss")
-   check(more <= 100, "%-28s %5.0f MB more than raw, goal at most 100", "peak RSS", more)
-   check(right, "every count equals the independent one, in each run")
+   local result = { records = job.records, pairs = pairs_count, raw = raws, tidemark = jobs }
+   result.rate_ratio = ratio("records/s", raws, jobs, "rate", job.rate, true)
+   result.cpu_ratio = ratio("CPU-seconds", raws, jobs, "cpu", job.cpu, false)
+   if job.rss then
+      local more = median(jobs, "rss") - median(raws, "rss")
+      check(more <= job.rss, "%-28s %5.0f MB more than raw, goal at most %d", "peak RSS", more,
+            job.rss)
+   end
+   if job.exact then
+      right = job.exact(job)
+   end
+   check(right, job.claim)
+   result.exact = right
    return result
 end
+
+local function counts_are_right()
+   return shell(("build/tidemark state ls wordcount -c %s --limit 100000000 --output csv " ..
+      "2>/dev/null | tail -n +2 | tr -d '\\r' | sort | cmp -s - %s")
+      :format(checkpoint, os.getenv "COUNTS"))
+end
+
+-- Every window that has closed is there, once, with what belongs into it.
+local function windows_are_right(job)
+   say("%s: its windows against an independent count", job.name)
+   local wanted, last = {}, ""
+   run_job(job, "csv")
+   for line in io.lines(os.getenv "WINDOWS") do
+      local ms, id, count, sum = line:match "^(%d+),([^,]+),(%d+),(.+)$"
+      local key = os.date("!%Y-%m-%dT%H:%M:%S.000Z", ms / 1000) .. "," .. id
+      wanted[key] = { tonumber(count), tonumber(sum) }
+   end
+   for line in io.lines(scratch .. "/out") do
+      local start, id, average, count = line:match "^([^,]+),[^,]+,(%d+),([^,]+),(%d+)"
+      if start then
+         local want = wanted[start .. "," .. id]
+         if not want or want[1] ~= tonumber(count) or
+            math.abs(want[2] / want[1] - average) > 1e-9 then
+            return false
+         end
+         wanted[start .. "," .. id] = nil
+         last = start > last and start or last
+      end
+   end
+   for key in pairs(wanted) do
+      if key:match "^[^,]+" <= last then
+         return false
+      end
+   end
+   return last ~= ""
+end
+
+local function unique_is_right(job)
+   run_job(job, "csv")
+   local last
+   for line in io.lines(scratch .. "/out") do
+      last = line:match "^1,(%d+)" or last
+   end
+   local file = assert(io.open(os.getenv "UNIQUE"))
+   local wanted = file:read "*n"
+   file:close()
+   return tonumber(last) == wanted
+end
+
+local jobs = {
+   { name = "J1 word count by field", command = "wordcount", topic = words, records = records,
+     rate = 0.6, cpu = 2.6, rss = 100, right = counts_are_right,
+     claim = "every count equals the independent one, in each run" },
+   { name = "J2 averages in windows of 10 s", command = "run tests/bench/averages.lua",
+     topic = os.getenv "READINGS", records = records, rate = 0.4, cpu = 5,
+     exact = windows_are_right,
+     claim = "no row is late, and every closed window equals the independent one" },
+   { name = "J3 articles, each once", command = "run tests/bench/articles.lua",
+     topic = os.getenv "ARTICLES", records = records / 2, rate = 0.4, cpu = 5,
+     exact = unique_is_right, claim = "as many different ones as the independent count has" },
+}
 
 -- Start ------------------------------------------------------------------------
 
@@ -199,7 +267,10 @@ local result = {
    settings = same_settings(),
 }
 print(("\n%s, %d cores, %.0f GiB"):format(result.cpu, result.cores, result.memory_kb / 2 ^ 20))
-result.j1 = j1()
+result.jobs = {}
+for i, job in ipairs(jobs) do
+   result.jobs[i] = compare(job)
+end
 result.start = start()
 if os.getenv "FULL" then
    result.keys = keys()
