@@ -251,6 +251,11 @@ function emitters.watermark(out, step, only)
       else
          mark.untimed = 0
          mark.time_us = cell.i
+         mark.count = mark.count + 1
+         mark.sum_us = mark.sum_us + tonumber(cell.i)
+         if cell.i < mark.min_us then
+            mark.min_us = cell.i
+         end
          if cell.i > mark.max_us then
             if cell.i > mark.limit_us then
                mark.ahead = mark.ahead + 1

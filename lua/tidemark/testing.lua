@@ -10,6 +10,7 @@
 --    job:expect { { field = "key", word = "a", count = 1 }, … }
 --    job:close()
 local ffi = require "ffi"
+local json = require "tidemark.json"
 local native = require "tidemark.native"
 local schema = require "tidemark.schema"
 local time = require "tidemark.time"
@@ -401,6 +402,13 @@ function Job:number(name)
       return nil
    end
    return tonumber(value)
+end
+
+--- What --progress says of the newest epoch since the (re)start, as a table; nil
+--- where none has run.
+function Job:progress()
+   local text = ffi.string(C.tide_testing_progress(self.testing))
+   return text ~= "" and json.decode(text) or nil
 end
 
 --- The watermark that the next epoch will go by, in milliseconds, or nil.

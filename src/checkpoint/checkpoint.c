@@ -11,6 +11,7 @@
  *
  * Keys in db/
  *   h EPOCH            decision record of an epoch, the newest TIDE_EPOCHS_KEPT
+ *   p EPOCH            progress of an epoch as JSON, as many; for people
  *   meta               the newest decision record: written by every decision
  *   n NAME             number of an operator
  *   o SINK EPOCH       rows that wait for a sink, or where their file is
@@ -461,6 +462,45 @@ int tide_checkpoint_outbox(struct tide_checkpoint *cp, const char *sink, int64_t
 	tide_buf_fini(&key);
 	tide_buf_fini(&value);
 	return rc;
+}
+
+static void progress_key(struct tide_buf *out, int64_t epoch)
+{
+	tide_history_key(out, epoch);
+	if (!out->failed)
+		out->p[0] = 'p';
+}
+
+bool tide_checkpoint_keep_progress(struct tide_writes *writes, int64_t epoch,
+                                   struct tide_slice json)
+{
+	struct tide_buf key = { 0 }, old = { 0 };
+	progress_key(&key, epoch);
+	bool ok = !key.failed && tide_writes_put(writes, slice_of(&key), json);
+	if (ok && epoch >= TIDE_EPOCHS_KEPT) {
+		progress_key(&old, epoch - TIDE_EPOCHS_KEPT);
+		ok = !old.failed && tide_writes_delete(writes, slice_of(&old));
+	}
+	tide_buf_fini(&key);
+	tide_buf_fini(&old);
+	return ok;
+}
+
+int tide_checkpoint_progress(struct tide_checkpoint *cp, int64_t from,
+                             void (*each)(struct tide_slice json, void *arg), void *arg,
+                             struct tide_error *err)
+{
+	struct tide_slice key, value;
+	struct tide_buf first = { 0 };
+	progress_key(&first, from > 0 ? from : 0);
+	struct tide_rocks_iter *it = NULL;
+	if (!first.failed)
+		it = tide_rocks_iter_new(cp->rocks, slice_of(&first),
+		                         (struct tide_slice){ "q", 1 });
+	while (it != NULL && tide_rocks_iter_next(it, &key, &value))
+		each(value, arg);
+	tide_buf_fini(&first);
+	return it != NULL ? tide_rocks_iter_end(it, err) : fail_memory(cp, err);
 }
 
 int tide_checkpoint_history(struct tide_checkpoint *cp,

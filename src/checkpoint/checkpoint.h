@@ -144,6 +144,15 @@ int tide_checkpoint_history(struct tide_checkpoint *cp,
                             bool (*each)(const struct tide_meta *meta, void *arg), void *arg,
                             struct tide_error *err);
 
+/* What people were told of an epoch, as JSON: kept with a later decision, and
+ * forgotten after TIDE_EPOCHS_KEPT epochs. Nothing depends on it. */
+bool tide_checkpoint_keep_progress(struct tide_writes *writes, int64_t epoch,
+                                   struct tide_slice json);
+/* That of epochs from `from` on, oldest first. */
+int tide_checkpoint_progress(struct tide_checkpoint *cp, int64_t from,
+                             void (*each)(struct tide_slice json, void *arg), void *arg,
+                             struct tide_error *err);
+
 /* An operator's number in this checkpoint, and how its states lie there. */
 struct tide_state_op {
 	uint16_t number;

@@ -60,13 +60,17 @@ SIZE_IS(tide_pair, 16);
 AT(tide_pair, into, 0);
 AT(tide_pair, from, 8);
 
-SIZE_IS(tide_mark, 48);
+SIZE_IS(tide_mark, 80);
 AT(tide_mark, time_us, 0);
 AT(tide_mark, untimed, 8);
 AT(tide_mark, max_us, 16);
 AT(tide_mark, limit_us, 24);
 AT(tide_mark, watermark_us, 32);
 AT(tide_mark, ahead, 40);
+AT(tide_mark, most_us, 48);
+AT(tide_mark, min_us, 56);
+AT(tide_mark, count, 64);
+AT(tide_mark, sum_us, 72);
 
 SIZE_IS(tide_state_ops, 48);
 AT(tide_state_ops, push, 0);

@@ -133,6 +133,10 @@ struct tide_mark {
 	int64_t limit_us;     /* what lies beyond is not believed, but counted */
 	int64_t watermark_us; /* in force for the epoch */
 	int64_t ahead;        /* event times beyond the limit */
+	int64_t most_us;      /* the greatest of the epoch; what follows is of it, too */
+	int64_t min_us;       /* INT64_MAX: none yet */
+	int64_t count;
+	double sum_us;
 };
 
 /* How Lua reaches state without knowing whose it is; run/ fills it in. */

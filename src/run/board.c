@@ -146,11 +146,12 @@ static void write_sources(struct tide_board *board, const struct tide_board_epoc
 		json_string(&board->sources, part->topic);
 		tide_buf_printf(&board->sources,
 		                ",\"partition\":%d,\"startOffset\":%lld,"
-		                "\"endOffset\":%lld,\"next\":%lld,\"end\":%lld,\"lag\":%lld,"
+		                "\"endOffset\":%lld,\"latestOffset\":%lld,"
+		                "\"next\":%lld,\"end\":%lld,\"lag\":%lld,"
 		                "\"worker\":%d}",
 		                part->partition, (long long)part->from, (long long)part->next,
-		                (long long)part->next, (long long)part->end, (long long)lag,
-		                part->worker);
+		                (long long)part->end, (long long)part->next, (long long)part->end,
+		                (long long)lag, part->worker);
 	}
 	tide_buf_printf(&board->sources, "]");
 }
@@ -178,23 +179,25 @@ static void write_latest(struct tide_board *board, const struct tide_board_epoch
 	tide_buf_clear(&board->latest);
 	tide_buf_printf(&board->latest, "\"name\":");
 	json_string(&board->latest, board->job);
-	tide_buf_printf(
-		&board->latest,
-		",\"runId\":\"%s\",\"timestamp\":\"%s\",\"batchId\":%lld,\"epoch\":%lld,"
-		"\"numInputRows\":%lld,\"numOutputRows\":%lld,\"inputRowsPerSecond\":%.1f,"
-		"\"processedRowsPerSecond\":%.1f,\"batchDurationMs\":%.3f,"
-		"\"durationMs\":{\"run\":%.3f,\"decide\":%.3f,\"publish\":%.3f,"
-		"\"triggerExecution\":%.3f},"
-		"\"stateOperators\":[{\"numRowsTotal\":%llu,\"memoryUsedBytes\":%llu}],"
-		"\"rowsFiltered\":%llu,\"rowsFailed\":%llu,\"lost_records\":%llu,\"sources\":",
-		board->run_id, when, (long long)epoch->epoch, (long long)epoch->epoch,
-		(long long)epoch->records, (long long)epoch->rows_out, input_rate(board),
-		seconds > 0 ? (double)epoch->records / seconds : 0, (double)note->total_us / 1e3,
-		(double)epoch->run_us / 1e3, (double)epoch->decide_us / 1e3,
-		(double)epoch->publish_us / 1e3, (double)note->total_us / 1e3,
-		(unsigned long long)epoch->state_rows, (unsigned long long)epoch->state_bytes,
-		(unsigned long long)epoch->rows_filtered, (unsigned long long)epoch->rows_failed,
-		(unsigned long long)epoch->rows_lost);
+	tide_buf_printf(&board->latest,
+	                ",\"runId\":\"%s\",\"timestamp\":\"%s\",\"batchId\":%lld,\"epoch\":%lld,"
+	                "\"numInputRows\":%lld,\"numOutputRows\":%lld,\"inputRowsPerSecond\":%.1f,"
+	                "\"processedRowsPerSecond\":%.1f,\"batchDurationMs\":%.3f,"
+	                "\"durationMs\":{\"run\":%.3f,\"wait\":%.3f,\"fold\":%.3f,\"decide\":%.3f,"
+	                "\"publish\":%.3f,\"triggerExecution\":%.3f},"
+	                "\"rowsFiltered\":%llu,\"rowsFailed\":%llu,\"rowsLate\":%llu,"
+	                "\"lost_records\":%llu,",
+	                board->run_id, when, (long long)epoch->epoch, (long long)epoch->epoch,
+	                (long long)epoch->records, (long long)epoch->rows_out, input_rate(board),
+	                seconds > 0 ? (double)epoch->records / seconds : 0,
+	                (double)note->total_us / 1e3, (double)epoch->run_us / 1e3,
+	                (double)epoch->wait_us / 1e3, (double)epoch->fold_us / 1e3,
+	                (double)epoch->decide_us / 1e3, (double)epoch->publish_us / 1e3,
+	                (double)note->total_us / 1e3, (unsigned long long)epoch->rows_filtered,
+	                (unsigned long long)epoch->rows_failed,
+	                (unsigned long long)epoch->rows_late, (unsigned long long)epoch->rows_lost);
+	tide_progress_write(epoch->progress, &board->latest);
+	tide_buf_printf(&board->latest, ",\"sources\":");
 	tide_buf_put(&board->latest, board->sources.p, board->sources.len);
 }
 
@@ -203,7 +206,8 @@ void tide_board_published(struct tide_board *board, const struct tide_board_epoc
 	pthread_mutex_lock(&board->lock);
 	board->notes[board->epochs++ % TIDE_BOARD_EPOCHS] =
 		(struct epoch_note){ epoch->epoch, epoch->records, epoch->run_us,
-		                     epoch->run_us + epoch->decide_us + epoch->publish_us,
+		                     epoch->run_us + epoch->wait_us + epoch->fold_us +
+		                             epoch->decide_us + epoch->publish_us,
 		                     epoch->started_us };
 	board->records += (uint64_t)epoch->records;
 	board->rows_out += (uint64_t)epoch->rows_out;
@@ -221,6 +225,14 @@ void tide_board_published(struct tide_board *board, const struct tide_board_epoc
 		fprintf(board->progress, "{%.*s}\n", (int)board->latest.len, board->latest.p);
 		fflush(board->progress);
 	}
+	pthread_mutex_unlock(&board->lock);
+}
+
+void tide_board_latest(struct tide_board *board, struct tide_buf *out)
+{
+	pthread_mutex_lock(&board->lock);
+	if (board->latest.len > 0)
+		tide_buf_printf(out, "{%.*s}", (int)board->latest.len, board->latest.p);
 	pthread_mutex_unlock(&board->lock);
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "record/rows.h"
+#include "run/progress.h"
 
 enum { TIDE_BOARD_EPOCHS = 60 };
 
@@ -22,13 +23,14 @@ struct tide_board_part {
 struct tide_board_epoch {
 	int64_t epoch, records, rows_out;
 	int64_t started_us; /* wall clock */
-	int64_t run_us, decide_us, publish_us;
+	int64_t run_us, wait_us, fold_us, decide_us, publish_us;
 	uint64_t state_rows, state_bytes;
-	uint64_t grouped;                               /* rows that reached a group_by so far */
-	uint64_t rows_filtered, rows_failed, rows_lost; /* totals */
+	uint64_t grouped; /* rows that reached a group_by so far */
+	uint64_t rows_filtered, rows_failed, rows_lost, rows_late; /* totals */
 	const struct tide_board_part *parts;
 	int part_count;
 	const struct tide_rows *rows; /* for the table; may be NULL */
+	const struct tide_progress *progress;
 };
 
 struct tide_board;
@@ -40,6 +42,8 @@ struct tide_board *tide_board_new(const char *job, const char *counted, int work
 void tide_board_free(struct tide_board *board);
 
 void tide_board_published(struct tide_board *board, const struct tide_board_epoch *epoch);
+/* The newest epoch's progress, an object of JSON, appended. */
+void tide_board_latest(struct tide_board *board, struct tide_buf *out);
 /* Why nothing comes out, or "" when something does. */
 void tide_board_say(struct tide_board *board, const char *state, const char *message);
 /* Redraw the terminal's status line. `records` is the live count. */

@@ -25,6 +25,8 @@ static const struct tide_own_flag config_flags[] = {
 	{ 0 }
 };
 static const struct tide_own_flag json_flags[] = { { "json", NULL, "as JSON" }, { 0 } };
+static const struct tide_own_flag progress_flags[] = { { "last", "N", "only of the newest N" },
+	                                               { 0 } };
 static const struct tide_own_flag offsets_flags[] = {
 	{ "format", "text|json", "json: one Spark-shaped object per kept epoch" }, { 0 }
 };
@@ -80,6 +82,9 @@ static const struct tide_command commands[] = {
 	  config_flags, tide_cli_config },
 	{ "checkpoint show", "[JOB.lua]", "what a checkpoint holds", 0, 1, true, json_flags,
 	  tide_cli_checkpoint_show },
+	{ "checkpoint progress", "[JOB.lua]",
+	  "what --progress says of an epoch, of those that are kept", 0, 1, true, progress_flags,
+	  tide_cli_checkpoint_progress },
 	{ "checkpoint verify", "[JOB.lua]", "read every record and checksum of a checkpoint", 0, 1,
 	  true, json_flags, tide_cli_checkpoint_verify },
 	{ "checkpoint outbox", "show|skip [JOB.lua] [SINK]",

@@ -57,6 +57,7 @@ int tide_cli_version(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_produce(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_broker(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_checkpoint_show(struct tide_cli *cli, struct tide_error *err);
+int tide_cli_checkpoint_progress(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_checkpoint_verify(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_checkpoint_outbox(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_checkpoint_resolve(struct tide_cli *cli, struct tide_error *err);

@@ -94,6 +94,32 @@ int tide_cli_checkpoint_show(struct tide_cli *cli, struct tide_error *err)
 	return rc;
 }
 
+static void print_line(struct tide_slice json, void *arg)
+{
+	(void)arg;
+	printf("%.*s\n", (int)json.len, json.p);
+}
+
+int tide_cli_checkpoint_progress(struct tide_cli *cli, struct tide_error *err)
+{
+	struct tide_setup setup;
+	struct tide_checkpoint *cp = NULL;
+	const char *last = tide_cli_own(cli, "last");
+	char *end = NULL;
+	int64_t count = last != NULL ? strtoll(last, &end, 10) : TIDE_EPOCHS_KEPT;
+	int rc = look(cli, &setup, &cp, err);
+	if (rc == TIDE_OK && (count < 1 || (end != NULL && (end == last || *end != '\0'))))
+		rc = tide_fail(err, TIDE_ERR_USAGE, "--last wants a number from 1 on, not \"%s\"",
+		               last);
+	if (rc == TIDE_OK) {
+		int64_t newest = tide_checkpoint_meta(cp)->epoch;
+		rc = tide_checkpoint_progress(cp, newest - count + 1, print_line, NULL, err);
+	}
+	tide_checkpoint_close(cp);
+	tide_setup_fini(&setup);
+	return rc;
+}
+
 int tide_cli_checkpoint_verify(struct tide_cli *cli, struct tide_error *err)
 {
 	struct tide_setup setup;

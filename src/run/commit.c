@@ -34,6 +34,8 @@ struct tide_commit {
 	struct outlet *outlets;     /* per output */
 	struct tide_result *result; /* whole states to rows, for complete mode */
 	struct tide_options client; /* of sinks that are clients of Kafka */
+	struct tide_buf progress;   /* of the newest epoch, until it is on record */
+	int64_t progress_epoch;
 	pthread_t thread;
 	atomic_int failed; /* the job ends before its rows are out */
 	bool running;
@@ -91,6 +93,13 @@ void tide_commit_mark(const struct tide_commit *commit, struct tide_meta *meta)
 	}
 }
 
+/* An epoch's progress is whole when it is published: the next decision keeps it. */
+static bool keep_progress(struct tide_commit *commit, struct tide_writes *writes)
+{
+	struct tide_slice json = { commit->progress.p, commit->progress.len };
+	return json.len == 0 || tide_checkpoint_keep_progress(writes, commit->progress_epoch, json);
+}
+
 static int decide(struct tide_commit *commit, struct tide_finished *finished,
                   struct tide_error *err)
 {
@@ -116,6 +125,8 @@ static int decide(struct tide_commit *commit, struct tide_finished *finished,
 			(struct tide_outbox_entry){ outlet->name, { bytes[o].p, bytes[o].len } };
 	}
 	tide_commit_mark(commit, &finished->meta);
+	if (rc == TIDE_OK && !keep_progress(commit, finished->writes[0]))
+		rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for progress");
 	if (rc == TIDE_OK)
 		rc = tide_checkpoint_decide(commit->options.checkpoint, &finished->meta,
 		                            finished->writes, finished->write_count, outbox,
@@ -181,14 +192,19 @@ static int commit_epoch(struct tide_commit *commit, struct tide_finished *finish
 		else
 			rc = publish(commit, o, finished->meta.epoch, &rows, err);
 		note->rows_out += tide_rows_count(rows);
+		finished->progress.sinks[o].rows = tide_rows_count(rows);
 		if (note->rows == NULL)
 			note->rows = rows;
 	}
 	note->decide_us = decided - began;
 	note->publish_us = tide_clock_mono_us() - decided;
-	if (rc == TIDE_OK)
-		tide_board_published(commit->options.board, note);
-	return rc;
+	if (rc != TIDE_OK)
+		return rc;
+	tide_board_published(commit->options.board, note);
+	tide_buf_clear(&commit->progress);
+	commit->progress_epoch = finished->meta.epoch;
+	tide_board_latest(commit->options.board, &commit->progress);
+	return TIDE_OK;
 }
 
 static void *commit_main(void *arg)
@@ -483,17 +499,22 @@ static int note_acked(struct tide_commit *commit, struct tide_error *err)
 	struct tide_checkpoint *cp = commit->options.checkpoint;
 	const struct tide_meta *now = tide_checkpoint_meta(cp);
 	struct tide_meta meta = { 0 };
-	bool news = false;
+	bool news = commit->progress.len > 0;
 	for (int o = 0; o < commit->options.plan->output_count; o++) {
 		const struct tide_sink_mark *mark = mark_of(now, commit->outlets[o].name);
 		news = news || (mark != NULL && mark->acked != commit->outlets[o].acked);
 	}
 	if (!news)
 		return TIDE_OK;
-	if (!tide_meta_copy(&meta, now))
+	struct tide_writes *writes = tide_writes_new();
+	if (writes == NULL || !keep_progress(commit, writes) || !tide_meta_copy(&meta, now)) {
+		tide_writes_free(writes);
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for the checkpoint's record");
+	}
 	tide_commit_mark(commit, &meta);
-	int rc = tide_checkpoint_decide(cp, &meta, NULL, 0, NULL, 0, err);
+	int rc = tide_checkpoint_decide(cp, &meta, &writes, 1, NULL, 0, err);
+	tide_buf_clear(&commit->progress);
+	tide_writes_free(writes);
 	tide_meta_fini(&meta);
 	return rc;
 }
@@ -532,6 +553,7 @@ void tide_commit_stop(struct tide_commit *commit)
 	}
 	tide_result_free(commit->result);
 	tide_options_fini(&commit->client);
+	tide_buf_fini(&commit->progress);
 	pthread_mutex_destroy(&commit->lock);
 	pthread_cond_destroy(&commit->changed);
 	free(commit->outlets);

@@ -34,6 +34,7 @@ void tide_finished_free(struct tide_finished *finished)
 	free(finished->writes);
 	free(finished->rows);
 	free(finished->parts);
+	tide_progress_fini(&finished->progress);
 	tide_meta_fini(&finished->meta);
 	free(finished);
 }
@@ -131,7 +132,8 @@ static int note_epoch(struct tide_finished *finished, const struct tide_gather *
 	struct tide_board_epoch *note = &finished->note;
 	int count = partitions->count;
 	finished->parts = calloc((size_t)count + 1, sizeof *finished->parts);
-	if (finished->parts == NULL)
+	if (finished->parts == NULL ||
+	    !tide_progress_take(&finished->progress, from->work, from->crew))
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for progress");
 	for (int i = 0; i < count; i++) {
 		const struct tide_share *share = partitions->shares[i];
@@ -148,16 +150,22 @@ static int note_epoch(struct tide_finished *finished, const struct tide_gather *
 			finished->parts[i].worker = w;
 		for (int k = 0; k < from->plan->keyed_count; k++)
 			note->grouped += tide_queue_total(worker->queues[k]);
-		note->state_rows += tide_shards_rows(worker->shards);
-		note->state_bytes += tide_shards_bytes(worker->shards);
 	}
+	for (int k = 0; k < finished->progress.op_count; k++) {
+		note->state_rows += finished->progress.ops[k].rows;
+		note->state_bytes += finished->progress.ops[k].bytes;
+	}
+	note->progress = &finished->progress;
 	note->epoch = meta->epoch;
 	note->records = finished->records;
 	note->started_us = from->work->now_us;
-	note->run_us = tide_clock_mono_us() - from->began_us;
+	note->run_us = from->ran_us - from->began_us;
+	note->wait_us = from->waited_us - from->ran_us;
+	note->fold_us = tide_clock_mono_us() - from->waited_us;
 	note->rows_filtered = meta->rows_filtered;
 	note->rows_failed = meta->rows_failed;
 	note->rows_lost = meta->rows_lost;
+	note->rows_late = meta->rows_late;
 	note->parts = finished->parts;
 	note->part_count = count;
 	return TIDE_OK;

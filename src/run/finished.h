@@ -10,6 +10,7 @@
 #include "run/crew.h"
 #include "run/events.h"
 #include "run/partitions.h"
+#include "run/progress.h"
 
 /* An epoch that has run and folded, but is not decided. Owns all it holds. */
 struct tide_finished {
@@ -21,6 +22,7 @@ struct tide_finished {
 	int64_t records;               /* read by this epoch */
 	struct tide_board_part *parts; /* for the board: where each partition stands */
 	struct tide_board_epoch note;  /* likewise; its last times are filled in here */
+	struct tide_progress progress; /* likewise, and its sinks' rows */
 };
 
 struct tide_finished *tide_finished_new(const struct tide_meta *before, int workers,
@@ -33,7 +35,8 @@ struct tide_gather {
 	struct tide_crew *crew;
 	const struct tide_work *work;
 	struct tide_events *events;
-	int64_t began_us; /* the epoch; monotonic */
+	int64_t began_us;          /* the epoch; monotonic */
+	int64_t ran_us, waited_us; /* all is read; the epoch before is published */
 };
 
 /* Fill it with what the workers have; they begin anew. */

@@ -50,6 +50,7 @@ struct loop {
 	struct tide_meta meta; /* of the newest epoch that was handed over */
 	struct tide_rate rate;
 	int64_t began_us, discover_us, trigger_us, busy_us;
+	int64_t epoch_us, ran_us, waited_us; /* of the epoch: begun, read, alone */
 	bool settled;
 };
 
@@ -266,8 +267,7 @@ static int discover(struct loop *loop, bool running, struct tide_error *err)
 }
 
 /* What the epoch changed, to decide; the next epoch builds on its record. */
-static int finish_epoch(struct loop *loop, int64_t began_us, struct tide_finished **out,
-                        struct tide_error *err)
+static int finish_epoch(struct loop *loop, struct tide_finished **out, struct tide_error *err)
 {
 	struct tide_gather gather = {
 		.plan = loop->plan,
@@ -275,7 +275,9 @@ static int finish_epoch(struct loop *loop, int64_t began_us, struct tide_finishe
 		.crew = loop->crew,
 		.work = &loop->work,
 		.events = &loop->events,
-		.began_us = began_us,
+		.began_us = loop->epoch_us,
+		.ran_us = loop->ran_us,
+		.waited_us = loop->waited_us,
 	};
 	struct tide_finished *finished =
 		tide_finished_new(&loop->meta, loop->settings->workers, loop->plan->output_count);
@@ -317,7 +319,7 @@ static int pass(const char *place, struct tide_error *err)
 /* `due`: also when there turns out to be no record. */
 static int run_epoch(struct loop *loop, bool due, struct tide_error *err)
 {
-	int64_t began = tide_clock_mono_us();
+	loop->epoch_us = tide_clock_mono_us();
 	loop->work.now_us = tide_clock_us();
 	loop->work.epoch = loop->meta.epoch + 1;
 	atomic_store(&loop->work.cut, false);
@@ -327,8 +329,10 @@ static int run_epoch(struct loop *loop, bool due, struct tide_error *err)
 	int rc = pass("run", err);
 	if (rc == TIDE_OK)
 		rc = tide_crew_run(loop->crew, err);
+	loop->ran_us = tide_clock_mono_us();
 	if (rc == TIDE_OK)
 		rc = tide_commit_wait(loop->commit, err);
+	loop->waited_us = tide_clock_mono_us();
 	if (rc != TIDE_OK)
 		return rc;
 	if (!tide_partitions_moved(&loop->partitions) && !due)
@@ -339,7 +343,7 @@ static int run_epoch(struct loop *loop, bool due, struct tide_error *err)
 		rc = tide_crew_fold(loop->crew, err);
 	struct tide_finished *finished = NULL;
 	if (rc == TIDE_OK)
-		rc = finish_epoch(loop, began, &finished, err);
+		rc = finish_epoch(loop, &finished, err);
 	if (rc != TIDE_OK) {
 		tide_finished_free(finished);
 		return rc;

@@ -364,6 +364,7 @@ static int finish_slice(struct tide_shards *shards, int keyed, const bool *updat
 		if (plan->outputs[o].keyed == keyed && update_outputs[o])
 			rc = tide_shards_emit(shards, keyed, o, slice->dirty, slice->dirty_count,
 			                      err);
+	slice->updated = slice->dirty_count;
 	slice->dirty_count = 0;
 	if (rc == TIDE_OK && dedups)
 		rc = tide_claiming_forget(
@@ -407,12 +408,11 @@ int tide_shards_evict(struct tide_shards *shards, struct tide_error *err)
 	return rc;
 }
 
-size_t tide_shards_bytes(const struct tide_shards *shards)
+struct tide_shards_figures tide_shards_figures(const struct tide_shards *shards, int keyed)
 {
-	size_t bytes = 0;
-	for (int k = 0; k < shards->options.plan->keyed_count; k++)
-		bytes += tide_table_bytes(shards->slices[k].table);
-	return bytes;
+	const struct tide_slice_of *slice = &shards->slices[keyed];
+	return (struct tide_shards_figures){ tide_table_count(slice->table),
+		                             tide_table_bytes(slice->table), slice->updated };
 }
 
 uint64_t tide_shards_rows(const struct tide_shards *shards)

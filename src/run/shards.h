@@ -70,7 +70,12 @@ int tide_shards_finish(struct tide_shards *shards, const bool *update_outputs,
 /* Only between a decision and the next merge: make room. */
 int tide_shards_evict(struct tide_shards *shards, struct tide_error *err);
 
-size_t tide_shards_bytes(const struct tide_shards *shards);
-uint64_t tide_shards_rows(const struct tide_shards *shards); /* in memory */
+/* Of one operator, after the epoch. */
+struct tide_shards_figures {
+	uint64_t rows, bytes; /* in memory */
+	uint64_t updated;     /* rows that the epoch changed */
+};
+struct tide_shards_figures tide_shards_figures(const struct tide_shards *shards, int keyed);
+uint64_t tide_shards_rows(const struct tide_shards *shards); /* in memory, of all */
 
 #endif

@@ -49,6 +49,7 @@ struct tide_testing {
 	struct tide_board *board;
 	struct tide_loop *loop;
 	atomic_int stop;
+	struct tide_buf progress;
 	struct tide_error err;
 };
 
@@ -165,6 +166,7 @@ void tide_testing_free(struct tide_testing *testing)
 		tide_rows_free(testing->kept[i].rows);
 	}
 	tide_memory_free(testing->memory);
+	tide_buf_fini(&testing->progress);
 	free(testing);
 }
 
@@ -327,6 +329,14 @@ void tide_testing_clear(struct tide_testing *testing)
 {
 	for (int i = 0; i < testing->kept_count; i++)
 		tide_rows_clear(testing->kept[i].rows);
+}
+
+const char *tide_testing_progress(struct tide_testing *testing)
+{
+	tide_buf_clear(&testing->progress);
+	tide_board_latest(testing->board, &testing->progress);
+	tide_buf_u8(&testing->progress, '\0');
+	return testing->progress.failed ? "" : testing->progress.p;
 }
 
 int64_t tide_testing_number(const struct tide_testing *testing, const char *name)

@@ -57,6 +57,10 @@ struct tide_cell tide_testing_cell(const struct tide_testing *testing, int32_t o
                                    int32_t column);
 void tide_testing_clear(struct tide_testing *testing);
 
+/* What --progress says of the newest epoch that ran since the start, as JSON;
+ * "" when none has. Good until the next call. */
+const char *tide_testing_progress(struct tide_testing *testing);
+
 /* A number of the newest epoch's record by name: epoch, rows_in, rows_out,
  * rows_filtered, rows_failed, rows_late, watermark_us, state_rows. INT64_MIN: unset. */
 int64_t tide_testing_number(const struct tide_testing *testing, const char *name);

@@ -205,9 +205,13 @@ static void begin_events(struct tide_worker *worker)
 
 static void end_events(struct tide_worker *worker, struct tide_share *share)
 {
-	for (int m = 0; m < worker->work->plan->mark_count; m++)
-		if (worker->marks[m].max_us > share->max_us[m])
-			share->max_us[m] = worker->marks[m].max_us;
+	for (int m = 0; m < worker->work->plan->mark_count; m++) {
+		struct tide_mark *mark = &worker->marks[m];
+		if (mark->max_us > share->max_us[m])
+			share->max_us[m] = mark->max_us;
+		if (mark->max_us > mark->most_us)
+			mark->most_us = mark->max_us;
+	}
 }
 
 static void count_result(struct tide_worker *worker, const struct tide_run_result *result)
@@ -353,6 +357,8 @@ static int bind(struct tide_worker *worker, struct tide_error *err)
 		worker->marks[m] = (struct tide_mark){
 			.untimed = 1,
 			.max_us = INT64_MIN,
+			.most_us = INT64_MIN,
+			.min_us = INT64_MAX,
 			.limit_us = worker->work->limits_us[m],
 			.watermark_us = worker->work->watermarks_us[m],
 		};

@@ -107,9 +107,10 @@
 			text("lag-sub", data.lag === 0 ? "caught up" : seconds > 2 ? "about " + span(seconds * 1000) : "records");
 		}
 		if (number(data.totalRecords)) figure("total", count(data.totalRecords));
-		const state = Array.isArray(data.stateOperators) ? data.stateOperators[0] : null;
-		text("total-sub", state && number(state.numRowsTotal)
-			? count(state.numRowsTotal) + " keys, " + bytes(state.memoryUsedBytes || 0) : "");
+		const states = Array.isArray(data.stateOperators) ? data.stateOperators : [];
+		const total = (name) => states.reduce((sum, state) => sum + (state[name] || 0), 0);
+		text("total-sub", states.length
+			? count(total("numRowsTotal")) + " keys, " + bytes(total("memoryUsedBytes")) : "");
 	};
 
 	const cell_text = (value) =>

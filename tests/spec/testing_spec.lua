@@ -148,6 +148,80 @@ return tide.from(tide.kafka { topic = "t" })
       assert.is_false(job:epoch())
    end)
 
+   -- By partition: where the newest epoch began and ended, and the log's end.
+   local function ranges()
+      local result = {}
+      for _, source in ipairs(job:progress().sources) do
+         result[source.partition + 1] =
+            { source.startOffset, source.endOffset, source.latestOffset }
+      end
+      return result
+   end
+
+   local function feed_each(counts)
+      for partition, count in ipairs(counts) do
+         for _ = 1, count do
+            job:feed { value = "v", partition = partition - 1 }
+         end
+      end
+   end
+
+   it("tells where each partition of an epoch began and ended", function()
+      job = testing.open(wordcount, { partitions = 3, workers = 2, from = "earliest" })
+      assert.is_nil(job:progress())
+      feed_each { 100, 151, 81 }
+      job:epoch()
+      assert.same({ { 0, 100, 100 }, { 0, 151, 151 }, { 0, 81, 81 } }, ranges())
+      assert.equal(332, job:progress().numInputRows)
+      feed_each { 100, 150, 80 }
+      job:epoch()
+      assert.same({ { 100, 200, 200 }, { 151, 301, 301 }, { 81, 161, 161 } }, ranges())
+      assert.equal(330, job:progress().numInputRows)
+      job:restart { crash = true }
+      feed_each { 100, 150, 80 }
+      job:epoch()
+      assert.same({ { 200, 300, 300 }, { 301, 451, 451 }, { 161, 241, 241 } }, ranges())
+      assert.equal(2, job:progress().batchId)
+   end)
+
+   it("tells what an epoch did to state, time and sinks", function()
+      job = testing.job([[
+local tide = require "tidemark"
+return tide.from(tide.kafka { topic = "t" })
+   :map(function(rec) return rec.key, rec.timestamp end, { "key", "at:timestamp" })
+   :watermark("at", "10s")
+   :group_by("key"):window("10s"):count()
+   :to(tide.console { mode = "update" })
+]], { workers = 2, partitions = 2, now = "2024-01-01T12:01:00Z" })
+      local function at(key, seconds, partition)
+         job:feed { key = key, partition = partition,
+                    timestamp = "2024-01-01T12:00:" .. seconds .. "Z" }
+      end
+      at("a", "01", 0); at("a", "02", 1); at("b", "33", 1)
+      job:epoch()
+      local progress = job:progress()
+      assert.same({ max = "2024-01-01T12:00:33.000Z", min = "2024-01-01T12:00:01.000Z",
+                    avg = "2024-01-01T12:00:12.000Z" }, progress.eventTime)
+      local state = progress.stateOperators[1]
+      assert.equal(2, state.numRowsTotal)
+      assert.equal(2, state.numRowsUpdated)
+      assert.is_true(state.memoryUsedBytes > 0)
+      assert.equal(0, state.numRowsDroppedByWatermark)
+      assert.same({ description = "console", name = progress.sink.name, numOutputRows = 2 },
+                  progress.sink)
+      assert.equal(2, progress.numOutputRows)
+
+      at("a", "05", 1); at("b", "34", 1)
+      job:epoch()
+      progress = job:progress()
+      assert.equal("2024-01-01T12:00:23.000Z", progress.eventTime.watermark)
+      assert.equal("2024-01-01T12:00:34.000Z", progress.eventTime.max)
+      state = progress.stateOperators[1]
+      assert.same({ 1, 1, 1 }, { state.numRowsTotal, state.numRowsUpdated,
+                                 state.numRowsDroppedByWatermark })
+      assert.equal(1, progress.rowsLate)
+   end)
+
    it("gives the clock to the job, and moves it when told", function()
       job = testing.job([[
 local tide = require "tidemark"
