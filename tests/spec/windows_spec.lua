@@ -143,3 +143,243 @@ describe("windows of ten seconds", function()
       job:close()
    end)
 end)
+
+-- A job on one topic, fed with lists of records; each runs to its end.
+local function open(text, options)
+   options = options or {}
+   options.now = options.now or "2024-01-02T00:00:00Z"
+   return testing.job(text, options)
+end
+
+local function feed(job, ...)
+   job:feed(...)
+   job:run()
+   return job
+end
+
+local function mark_of(job)
+   local ms = job:watermark()
+   return ms and tide.format(ms):match "T(%d+:%d+:%d+)"
+end
+
+describe("the watermark", function()
+   local job
+   after_each(function() job:close() end)
+
+   local function set_to(clock, options)
+      job = open(averages:format(options or "", "update"))
+      feed(job, reading(clock, 0))
+      assert.equal("12:00:11", mark_of(job))
+   end
+
+   it("does not judge the epoch that moves it (V14)", function()
+      job = open(averages:format("", "update"))
+      assert.is_nil(job:watermark())
+      feed(job, reading("12:00:00", 1), reading("09:00:00", 2))
+      job:expect { average("12:00:00", 1), average("09:00:00", 2) }
+      assert.equal("11:59:30", mark_of(job))
+   end)
+
+   it("never goes back, and stays where it is without rows and over restarts (V14)", function()
+      set_to "12:00:41"
+      feed(job, reading("12:00:15", 1))
+      assert.equal("12:00:11", mark_of(job))
+      assert.is_false(job:epoch())
+      assert.equal("12:00:11", mark_of(job))
+      job:restart { workers = 3 }
+      feed(job, reading("12:00:15", 3))
+      job:expect { average("12:00:10", 2) }
+      assert.equal("12:00:11", mark_of(job))
+   end)
+
+   it("that is in force is the one of the epoch before (V14)", function()
+      set_to "12:00:41"
+      feed(job, reading("12:10:00", 1), reading("12:00:12", 2))
+      job:expect { average("12:10:00", 1), average("12:00:10", 2) }
+      assert.equal(0, job:number "rows_late")
+      assert.equal("12:09:30", mark_of(job))
+   end)
+
+   it("closes a window whose end it has reached (V13)", function()
+      job = open(averages:format("", "append"))
+      feed(job, reading("12:00:05", 7), reading("12:00:40", 1))
+      job:expect { average("12:00:00", 7) }
+      assert.equal("12:00:10", mark_of(job))
+      feed(job, reading("12:00:09", 1))
+      assert.equal(1, job:number "rows_late")
+   end)
+
+   it("leaves a row alone whose window is open, and drops it when it is strict (V13)", function()
+      for late, rows in pairs { closed = { average("12:00:30", 70) }, strict = {} } do
+         job = open(averages:format((', { late = "%s" }'):format(late), "update"))
+         feed(job, reading("12:01:05", 1))
+         assert.equal("12:00:35", mark_of(job))
+         feed(job, reading("12:00:33", 70))
+         job:expect(rows)
+         assert.equal(late == "strict" and 1 or 0, job:number "rows_late")
+         feed(job, reading("12:00:35", 2)) -- as late as it: kept
+         job:expect { average("12:00:30", late == "strict" and 2 or 36) }
+         job:close()
+      end
+      job = open(averages:format("", "update"))
+   end)
+
+   it("believes no event time too far ahead of the clock, but counts it", function()
+      job = open(averages:format("", "update"), { now = "2024-01-01T12:00:00Z" })
+      feed(job, reading("12:05:00", 1), reading("23:00:00", 2))
+      job:expect { average("12:05:00", 1), average("23:00:00", 2) }
+      assert.equal("12:04:30", mark_of(job))
+   end)
+
+   it("believes any event time when told so", function()
+      job = open((averages:format("", "update"):gsub('"30s"', '"30s", { max_ahead = false }')),
+                 { now = "2024-01-01T12:00:00Z" })
+      feed(job, reading("23:00:00", 2))
+      assert.equal("22:59:30", mark_of(job))
+   end)
+end)
+
+describe("a row without event time", function()
+   it("is counted and goes into no window", function()
+      local job = open((averages:format("", "update"):gsub('"ts:timestamp"', '"ts:timestamp?"')))
+      feed(job, reading("12:00:05", 1), { value = '{"id":1,"ts":null,"value":5}' })
+      job:expect { average("12:00:00", 1) }
+      assert.equal(1, job:number "rows_late")
+      job:close()
+   end)
+end)
+
+describe("partitions", function()
+   local per_partition = (averages:format("", "append"):gsub('"30s"',
+      '"30s", { per_partition = true, idle = "1m" }'))
+   local job
+   after_each(function() job:close() end)
+
+   local function to(partition, clock, value)
+      local record = reading(clock, value)
+      record.partition = partition
+      return record
+   end
+
+   it("hold the watermark together until one of them is idle", function()
+      job = open(per_partition, { partitions = 2 })
+      feed(job, to(0, "12:00:05", 1))
+      assert.is_nil(job:watermark())
+      feed(job, to(1, "12:00:00", 2))
+      assert.equal("11:59:30", mark_of(job))
+      feed(job, to(0, "12:01:00", 3))
+      assert.equal("11:59:30", mark_of(job))
+      -- The slow one has nothing to read, and after a minute nobody waits for it.
+      job:advance "59s"
+      assert.equal(0, job:run())
+      job:advance "2s"
+      feed(job, to(0, "12:01:01", 4))
+      assert.equal("12:00:31", mark_of(job))
+      job:expect { average("12:00:00", 1.5) }
+   end)
+
+   it("that become idle let windows close without another row", function()
+      job = open(per_partition, { partitions = 2 })
+      feed(job, to(0, "12:00:05", 1), to(1, "12:00:00", 2))
+      feed(job, to(0, "12:01:00", 3))
+      job:epoch()
+      job:advance "61s"
+      assert.equal(2, job:run()) -- one to know it, one to close
+      job:expect { average("12:00:00", 1.5) }
+      assert.equal("12:00:30", mark_of(job))
+      job:restart { workers = 4 }
+      assert.equal(0, job:run())
+   end)
+
+   it("that run ahead wait until the others follow", function()
+      job = open((averages:format("", "update"):gsub('"30s"', '"10m"')),
+                 { partitions = 2, max_records_per_batch = 20 })
+      local function clock(seconds)
+         return ("12:%02d:%02d"):format(math.floor(seconds / 60), math.floor(seconds % 60))
+      end
+      -- Both span half an hour, but half of the second's records are of its first minute.
+      local records = {}
+      for i = 0, 199 do
+         records[#records + 1] = to(0, clock(9 * i), 1)
+         records[#records + 1] = to(1, clock(i < 100 and 0.6 * i or 60 + 17 * (i - 100)), 1)
+      end
+      feed(job, unpack(records))
+      assert.equal(0, job:number "rows_late")
+      assert.equal(400, job:number "rows_in")
+   end)
+end)
+
+local sliding = [[
+local tide = require "tidemark"
+return tide.from(tide.kafka { topic = "sessions" })
+   :json { "user_id:string", "session_id:string", "ts:timestamp" }
+   :watermark("ts", "10m")
+   :group_by("user_id"):window("5m", "1m")
+   :aggregate { tide.count() :as "events",
+                tide.approx_count_distinct "session_id" :as "approx_sessions" }
+   :to(tide.console { mode = "append" })
+]]
+
+local function event(user, clock, session)
+   return { value = ('{"user_id":"%s","ts":"%s","session_id":"%s"}'):format(user, at(clock),
+                                                                           session) }
+end
+
+local function sessions(user, start, events, distinct)
+   local from, to = window(start .. ":00", 300)
+   return { window_start = from, window_end = to, user_id = user, events = events,
+            approx_sessions = distinct }
+end
+
+describe("sliding windows", function()
+   each_way("count a row in each window that contains it (V15)", function(way)
+      local job = open(sliding, { workers = way.options.workers, jit = way.options.jit })
+      local function again(i)
+         if way.restart then
+            job:restart(way.restart(i))
+         end
+      end
+      feed(job, event("u1", "12:00:30", "s1"), event("u1", "12:01:10", "s1"),
+           event("u1", "12:01:50", "s2"))
+      job:expect {}
+      assert.equal("11:51:50", mark_of(job))
+      again(1)
+      feed(job, event("u2", "12:13:30", "s9"))
+      job:expect { sessions("u1", "11:56", 1, 1), sessions("u1", "11:57", 3, 2),
+                   sessions("u1", "11:58", 3, 2) }
+      assert.equal("12:03:30", mark_of(job))
+      again(2)
+      feed(job, event("u2", "12:30:00", "s9"))
+      job:expect { sessions("u1", "11:59", 3, 2), sessions("u1", "12:00", 3, 2),
+                   sessions("u1", "12:01", 2, 2), sessions("u2", "12:09", 1, 1),
+                   sessions("u2", "12:10", 1, 1), sessions("u2", "12:11", 1, 1),
+                   sessions("u2", "12:12", 1, 1), sessions("u2", "12:13", 1, 1) }
+      assert.equal("12:20:00", mark_of(job))
+      again(3)
+      feed(job, event("u2", "13:30:00", "s9"))
+      job:expect { sessions("u2", "12:26", 1, 1), sessions("u2", "12:27", 1, 1),
+                   sessions("u2", "12:28", 1, 1), sessions("u2", "12:29", 1, 1),
+                   sessions("u2", "12:30", 1, 1) }
+      job:close()
+   end)
+
+   it("begin where the offset says, before 1970 as after it", function()
+      local job = open [[
+local tide = require "tidemark"
+return tide.from(tide.kafka { topic = "t" }):json { "ts:timestamp" }
+   :watermark("ts", "0s", { max_ahead = false })
+   :group_by():window("1h", { offset = "15m" }):count()
+   :to(tide.console { mode = "update" })]]
+      job:feed({ value = '{"ts":"2024-01-01T12:14:59.999Z"}' },
+               { value = '{"ts":"2024-01-01T12:15:00Z"}' },
+               { value = '{"ts":"1969-12-31T23:59:59Z"}' })
+      job:run()
+      local function hour(from, to)
+         return { window_start = from, window_end = to, count = 1 }
+      end
+      job:expect { hour("2024-01-01T11:15:00Z", "2024-01-01T12:15:00Z"),
+                   hour("2024-01-01T12:15:00Z", "2024-01-01T13:15:00Z"),
+                   hour("1969-12-31T23:15:00Z", "1970-01-01T00:15:00Z") }
+      job:close()
+   end)
+end)
