@@ -24,6 +24,7 @@
 #include "run/crew.h"
 #include "run/events.h"
 #include "run/finished.h"
+#include "run/migrate.h"
 #include "run/partitions.h"
 #include "run/plan.h"
 
@@ -112,6 +113,9 @@ static int adopt_checkpoint(struct loop *loop, struct tide_error *err)
 	rc = tide_commit_adopt(&loop->meta, plan, err);
 	for (int k = 0; rc == TIDE_OK && k < plan->keyed_count; k++)
 		rc = number_operator(loop, k, err);
+	if (rc == TIDE_OK && stored->plan != NULL && stored->epoch >= 0)
+		rc = tide_migrate(loop->checkpoint, plan, loop->ops, stored->plan, &loop->meta,
+		                  err);
 	if (rc == TIDE_OK)
 		rc = tide_events_init(&loop->events, plan, loop->settings->until_end, &loop->meta,
 		                      err);

@@ -12,12 +12,22 @@ void tide_plan_keyspec(const struct tide_plan_keyed *keyed, struct tide_keyspec 
 enum tide_type tide_plan_key_type(const struct tide_plan_keyed *keyed, int part);
 
 /* What of the plan a checkpoint depends on, one fact a line: operators, key
- * types, state layouts, sink modes. Equal text: the checkpoint fits. */
+ * types, windows, aggregates and their states, sink modes and columns. */
 void tide_plan_fingerprint(const struct tide_plan *plan, struct tide_buf *out);
 /* TIDE_ERR_CHECKPOINT naming what changed, and the ways out. Additions that no
- * old state depends on are not a change. */
+ * old state depends on are not a change: aggregates and columns. */
 int tide_plan_compare(const char *stored, const struct tide_plan *plan, const char *dir,
                       struct tide_error *err);
+
+/* Aggregates came since, so that states lie elsewhere: bytes of an old state that
+ * go to another place in the new one. Returns how many moves there are; 0: none
+ * is needed. */
+enum { TIDE_PLAN_MOVES_MAX = 64 };
+struct tide_plan_move {
+	size_t from, to, size;
+};
+int tide_plan_moves(const char *stored, const struct tide_plan_keyed *keyed,
+                    struct tide_plan_move *moves, size_t *old_size);
 
 enum tide_plan_format { TIDE_PLAN_TEXT, TIDE_PLAN_DOT, TIDE_PLAN_JSON };
 void tide_plan_explain(const struct tide_plan *plan, enum tide_plan_format format,

@@ -68,6 +68,17 @@ static struct kept *kept_find(struct tide_testing *testing, const char *name)
 	return NULL;
 }
 
+/* The job has been changed since. */
+static bool other_columns(const struct tide_rows *rows, const struct tide_schema *schema)
+{
+	const struct tide_schema *old = tide_rows_schema(rows);
+	bool other = old->count != schema->count;
+	for (int c = 0; !other && c < old->count; c++)
+		other = old->columns[c].type != schema->columns[c].type ||
+		        old->columns[c].nullable != schema->columns[c].nullable;
+	return other;
+}
+
 static int keeper_open(struct tide_sink **out, const struct tide_sink_options *options,
                        struct tide_error *err)
 {
@@ -80,8 +91,11 @@ static int keeper_open(struct tide_sink **out, const struct tide_sink_options *o
 		kept->epoch = -1;
 		testing->kept_count += kept->name != NULL;
 	}
-	if (kept != NULL && kept->rows == NULL)
+	if (kept != NULL &&
+	    (kept->rows == NULL || other_columns(kept->rows, options->output->row))) {
+		tide_rows_free(kept->rows);
 		kept->rows = tide_rows_new(options->output->row);
+	}
 	if (keeper == NULL || kept == NULL || kept->name == NULL || kept->rows == NULL) {
 		free(keeper);
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for a sink");

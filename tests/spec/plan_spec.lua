@@ -346,3 +346,87 @@ return tide.from(tide.kafka { topic = mine.topic }):to(tide.console { })]],
       assert.truthy(message:find("mine.lua:3: attempt to index local 'x'", 1, true), message)
    end)
 end)
+
+describe("event time that is wrong", function()
+   local timed = ':json { "id:int", "ts:timestamp", "at:string" }'
+   local function steps(text, mode)
+      return (helper.steps(timed .. text):gsub("console { }", ('console { mode = "%s" }')
+         :format(mode or "update")))
+   end
+
+   it("has its watermark behind the grouping", function()
+      refuses(steps ':group_by("id"):watermark("ts", "30s"):count()',
+              ":watermark comes before :group_by", "clean no state")
+      refuses(steps ':group_by("id"):count():watermark("count", "30s")',
+              "These rows are aggregated already", "move it up")
+   end)
+
+   it("has two watermarks on one stream", function()
+      refuses(steps ':watermark("ts", "30s"):watermark("ts", "5m")', "has one already (line 4)")
+   end)
+
+   it("has a column that is none, or no timestamp, or no delay", function()
+      refuses(steps ':watermark("tz", "30s")', 'no column "tz"', "ts")
+      refuses(steps ':watermark("at", "30s")', 'wants a column of type timestamp',
+              'declare it "at:timestamp"')
+      refuses(steps ':watermark("ts")', ':watermark wants a time span like "10s", not nil')
+      refuses(steps ':watermark("ts", "soon")', 'not "soon"')
+      refuses(steps ':watermark("ts", "1m", { idle = "5s" })', "per_partition = true")
+      refuses(steps ':watermark("ts", "1m", { max_ahed = "5s" })', 'did you mean "max_ahead"')
+   end)
+
+   it("has windows without it", function()
+      refuses(steps ':group_by("id"):window("10s"):count()', ":window goes by event time",
+              ':watermark("column", "30s") comes before')
+      refuses(steps ':watermark("ts", "1s"):window("10s")', ":window needs groups")
+   end)
+
+   it("has windows of no size, with gaps, or too many", function()
+      local function window(arguments)
+         return steps((':watermark("ts", "1s"):group_by("id"):window(%s):count()')
+            :format(arguments))
+      end
+      refuses(window '"0s"', 'wants a time span like "10s", not "0s"')
+      refuses(window '"10s", "20s"', "leaves gaps between windows")
+      refuses(window '"1d", "1s"', "each row would be in 86400 windows")
+      refuses(window '"10s", { offset = "10s" }', "an offset of 10s is no less")
+      refuses(window '"10s", { late = "never" }', "late must be")
+      refuses(window '"10s"):window("20s"', "have one already")
+   end)
+
+   it("puts out in a mode that cannot be", function()
+      refuses(steps(':group_by("id"):count()', "append"), 'mode = "append"', "never is",
+              ":watermark")
+      refuses(steps(':watermark("ts", "1s"):group_by("id"):count()', "append"), "never is")
+      refuses(steps(':watermark("ts", "1s")', "update"), 'mode = "update" is for aggregated rows')
+   end)
+
+   it("shares a state between modes that treat late rows otherwise", function()
+      refuses([[
+local tide = require "tidemark"
+local counts = tide.from(tide.kafka { topic = "t" })
+   :json { "id:int", "ts:timestamp" }:watermark("ts", "1s")
+   :group_by("id"):window("10s"):count()
+return { counts:to(tide.console { mode = "complete", name = "a" }),
+         counts:to(tide.console { mode = "append", name = "b" }) }]],
+         'mode = "complete" keeps every row', 'mode = "append" (line 6)',
+         "build the grouping twice")
+   end)
+
+   it("has two watermarks of one name", function()
+      refuses([[
+local tide = require "tidemark"
+local rows = tide.from(tide.kafka { topic = "t" }):json { "id:int", "ts:timestamp" }
+local function count(delay)
+   return rows:watermark("ts", delay):group_by("id", { name = delay }):window("10s"):count()
+      :to(tide.console { name = delay })
+end
+return { count "5m", count "30m" }]], 'the watermark "t.ts" is there twice', 'name = "…"')
+   end)
+
+   it("never cleans its state, which is a warning", function()
+      local found = helper.lint(steps ':watermark("ts", "1s"):group_by("id"):count()')
+      assert.equal(1, #found)
+      assert.truthy(found[1]:find('the state of "count(id)" is never cleaned', 1, true))
+   end)
+end)

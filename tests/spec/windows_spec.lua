@@ -239,6 +239,24 @@ describe("the watermark", function()
    end)
 end)
 
+describe("a grouping without a window", function()
+   it("drops what is before the watermark and keeps every key (SUM-26)", function()
+      local job = open [[
+local tide = require "tidemark"
+return tide.from(tide.kafka { topic = "readings" })
+   :json { "id:int", "ts:timestamp?", "value:double" }
+   :watermark("ts", "30s"):group_by("id"):count()
+   :to(tide.console { mode = "update" })]]
+      feed(job, reading("12:00:41", 1, 1), reading("09:00:00", 1, 2))
+      job:expect { { id = 1, count = 1 }, { id = 2, count = 1 } }
+      feed(job, reading("12:00:09", 1, 1), reading("12:00:11", 1, 1), reading("12:00:10", 1, 3),
+           { value = '{"id":2,"ts":null,"value":1}' })
+      job:expect { { id = 1, count = 2 }, { id = 2, count = 2 } }
+      assert.equal(2, job:number "rows_late")
+      job:close()
+   end)
+end)
+
 describe("a row without event time", function()
    it("is counted and goes into no window", function()
       local job = open((averages:format("", "update"):gsub('"ts:timestamp"', '"ts:timestamp?"')))
@@ -381,5 +399,108 @@ return tide.from(tide.kafka { topic = "t" }):json { "ts:timestamp" }
                    hour("2024-01-01T12:15:00Z", "2024-01-01T13:15:00Z"),
                    hour("1969-12-31T23:15:00Z", "1970-01-01T00:15:00Z") }
       job:close()
+   end)
+end)
+
+-- A job that is changed while it stands still.
+describe("a changed job on its old checkpoint", function()
+   local path, job
+   before_each(function() path = os.tmpname() end)
+   after_each(function()
+      if job then job:close() end
+      job = nil
+      os.remove(path)
+   end)
+
+   local function write(steps, mode)
+      local file = assert(io.open(path, "w"))
+      file:write(([[
+local tide = require "tidemark"
+return tide.from(tide.kafka { topic = "t" })
+   :json { "id:int", "ts:timestamp", "value:double" }
+   %s
+   :to(tide.console { mode = "%s", name = "out" })
+]]):format(steps, mode or "update"))
+      file:close()
+   end
+
+   local function start(steps, mode)
+      write(steps, mode)
+      job = testing.open(path, { now = "2024-01-02T00:00:00Z" })
+      feed(job, reading("12:00:05", 10))
+   end
+
+   local function refused(steps, mode, ...)
+      write(steps, mode)
+      local ok, e = pcall(job.restart, job)
+      assert.is_false(ok)
+      for _, part in ipairs { "was made by another version of this job", "Nothing was changed",
+                              "--checkpoint-dir", ... } do
+         assert.truthy(e:find(part, 1, true), e)
+      end
+   end
+
+   local base = ':watermark("ts", "30s"):group_by("id", { name = "g" }):window("10s")' ..
+      ':aggregate { tide.sum "value" :as "total" }'
+
+   for what, change in pairs {
+      ["another window"] = { from = '"10s"', to = '"1m"', "the window of state \"g\"",
+                             "was: 10000 ms", "now: 60000 ms" },
+      ["another slide"] = { from = '"10s"', to = '"10s", "5s"', "now: 10000 ms every 5000 ms" },
+      ["another offset"] = { from = '"10s"', to = '"10s", { offset = "1s" }', "from 1000 ms on" },
+      ["another key"] = { from = '"id"', to = '"value"', "the key of state \"g\"",
+                          "was: id:int", "now: value:double" },
+      ["another aggregate"] = { from = 'tide.sum "value" :as "total"',
+                                to = 'tide.avg "value" :as "total"',
+                                "the aggregate total of state \"g\"" },
+      ["one aggregate less"] = { from = 'tide.sum "value" :as "total"', to = "tide.count()",
+                                 "the aggregate total of state \"g\"", "(there is none)" },
+      ["no window"] = { from = ':window("10s")', to = "" , "of state \"g\"" },
+      ["other late rows"] = { from = '"10s"', to = '"10s", { late = "strict" }',
+                              "the late rows of state \"g\"" },
+      ["another name"] = { from = '"g"', to = '"h"', 'has state "g"', 'name = "g"' },
+   } do
+      it("is refused with " .. what, function()
+         start(base)
+         refused((base:gsub(change.from:gsub("%p", "%%%0"), (change.to:gsub("%%", "%%%%")))),
+                 nil, unpack(change, 1))
+         write(base) -- and the old shape goes on
+         job.stopped = nil
+         job:restart()
+      end)
+   end
+
+   it("is refused with another mode", function()
+      start(base)
+      refused(base, "append", 'the mode of sink "out"', "was: update", "now: append")
+   end)
+
+   it("may have one more aggregate, wherever it stands", function()
+      start(base)
+      for workers, list in ipairs { 'tide.count() :as "n", tide.sum "value" :as "total"',
+                                    'tide.max "value" :as "most", tide.count() :as "n", ' ..
+                                       'tide.sum "value" :as "total"' } do
+         write((base:gsub('tide.sum "value" :as "total"', list)))
+         job:restart { workers = workers }
+         feed(job, reading("12:00:06", 1), reading("12:00:15", 5))
+         local old, new = { window("12:00:00", 10) }, { window("12:00:10", 10) }
+         local rows = { { window_start = old[1], window_end = old[2], id = 1, total = 10 + workers,
+                          n = workers },
+                        { window_start = new[1], window_end = new[2], id = 1, total = 5 * workers,
+                          n = workers } }
+         if workers == 2 then
+            rows[1].most, rows[2].most = 1, 5
+         end
+         job:expect(rows)
+      end
+   end)
+
+   it("may have another delay, and the watermark does not go back", function()
+      start(base)
+      assert.equal("11:59:35", mark_of(job))
+      write((base:gsub('"30s"', '"1h"')))
+      job:restart()
+      feed(job, reading("12:00:06", 1))
+      assert.equal("11:59:35", mark_of(job))
    end)
 end)
