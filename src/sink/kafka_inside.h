@@ -77,6 +77,8 @@ int tide_kafka_link_open(struct tide_kafka_link **out,
                          const struct tide_kafka_link_options *options, struct tide_error *err);
 /* Are there transactions? */
 bool tide_kafka_link_exact(const struct tide_kafka_link *link);
+/* There are none, although they were asked for. */
+bool tide_kafka_link_fell_back(const struct tide_kafka_link *link);
 /* The epoch in its memory, or -1. */
 int64_t tide_kafka_link_known(const struct tide_kafka_link *link);
 /* The first transaction of a producer takes about a second: one that only
@@ -111,6 +113,7 @@ struct tide_kafka_topic {
 struct tide_kafka_topics {
 	struct tide_kafka_topic *items;
 	size_t count;
+	bool silent; /* the broker did not answer what it was asked about one */
 };
 
 /* Asks the broker once for each, and waits a little for one that is being made. */

@@ -173,6 +173,9 @@ static int prepare(rd_kafka_conf_t *conf, void *opaque, struct tide_error *err)
 		{ "log_level", "6", true, true },
 		/* 100 by default, which every transaction waits for. */
 		{ "retry.backoff.ms", "1", link->exact, false },
+		/* A large epoch over a slow line shall end its transaction; one that a
+		 * killed process left is ended by the next start, or after this. */
+		{ "transaction.timeout.ms", "300000", link->exact, false },
 		/* As Java's: a key is in the same partition whoever writes it. */
 		{ "partitioner", "murmur2_random", true, false },
 		/* One in flight keeps the order where nothing else does. */
@@ -390,11 +393,16 @@ int tide_kafka_link_send(struct tide_kafka_link *link, const struct tide_kafka_s
 	}
 }
 
-/* Until every message is acknowledged. */
-static int flush(struct tide_kafka_link *link, int64_t until_us, struct tide_error *err)
+/* Until every message is acknowledged. Those that get through give the others
+ * more time. */
+static int flush(struct tide_kafka_link *link, int64_t *until_us, struct tide_error *err)
 {
-	while (link->failed == 0 && rd_kafka_outq_len(handle(link)) > 0) {
-		int ms = left_ms(link, until_us, PAUSE_MS);
+	int before = rd_kafka_outq_len(handle(link));
+	for (int left; link->failed == 0 && (left = rd_kafka_outq_len(handle(link))) > 0;) {
+		if (left < before)
+			*until_us = in_ms(PUBLISH_MS);
+		before = left;
+		int ms = left_ms(link, *until_us, PAUSE_MS);
 		if (ms == 0)
 			return passing(link, RD_KAFKA_RESP_ERR__TIMED_OUT,
 			               "waiting for acknowledgements", err);
@@ -467,7 +475,7 @@ static int transact(struct tide_kafka_link *link, int64_t epoch, tide_kafka_fill
 	if (rc == TIDE_OK)
 		rc = pass("kafka_flush", err);
 	if (rc == TIDE_OK)
-		rc = flush(link, until_us, err);
+		rc = flush(link, &until_us, err);
 	if (rc != TIDE_OK || !link->exact)
 		return rc;
 	rc = pass("kafka_offsets", err);
@@ -593,6 +601,11 @@ bool tide_kafka_link_stopping(struct tide_kafka_link *link)
 bool tide_kafka_link_exact(const struct tide_kafka_link *link)
 {
 	return link->exact;
+}
+
+bool tide_kafka_link_fell_back(const struct tide_kafka_link *link)
+{
+	return link->options.transactions && !link->exact;
 }
 
 int64_t tide_kafka_link_known(const struct tide_kafka_link *link)

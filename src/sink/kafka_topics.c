@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "sink/kafka_inside.h"
 
-enum { REQUEST_MS = 5000, FOUND_US = 5000000, PAUSE_MS = 100 };
+enum { REQUEST_MS = 5000, DESCRIBE_MS = 1000, FOUND_US = 5000000, PAUSE_MS = 100 };
 
 /* TIDE_OK with a state: whether the topic is there is for the caller to judge. */
 static int ask(struct tide_client *client, const char *name, rd_kafka_resp_err_t *state,
@@ -73,8 +73,8 @@ static void read_configs(struct tide_kafka_topic *topic, const rd_kafka_ConfigRe
 }
 
 /* What the topic refuses, as far as we may know it: without DescribeConfigs
- * the broker tells later. */
-static void describe(struct tide_client *client, struct tide_kafka_topic *topic)
+ * the broker tells later. False when it does not answer. */
+static bool describe(struct tide_client *client, struct tide_kafka_topic *topic)
 {
 	rd_kafka_t *rk = tide_client_handle(client);
 	rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
@@ -82,9 +82,9 @@ static void describe(struct tide_client *client, struct tide_kafka_topic *topic)
 		rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
 	rd_kafka_ConfigResource_t *resource =
 		rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic->name);
-	rd_kafka_AdminOptions_set_request_timeout(options, REQUEST_MS, NULL, 0);
+	rd_kafka_AdminOptions_set_request_timeout(options, DESCRIBE_MS, NULL, 0);
 	rd_kafka_DescribeConfigs(rk, &resource, 1, options, queue);
-	rd_kafka_event_t *event = rd_kafka_queue_poll(queue, REQUEST_MS + PAUSE_MS);
+	rd_kafka_event_t *event = rd_kafka_queue_poll(queue, DESCRIBE_MS + PAUSE_MS);
 	size_t count = 0;
 	const rd_kafka_ConfigResource_t **found =
 		event == NULL || rd_kafka_event_error(event) != 0
@@ -95,11 +95,13 @@ static void describe(struct tide_client *client, struct tide_kafka_topic *topic)
 		read_configs(topic, found[0]);
 	else
 		tide_log(TIDE_DEBUG, "the settings of topic %s are not known", topic->name);
+	bool answered = event != NULL && rd_kafka_event_error(event) == 0;
 	if (event != NULL)
 		rd_kafka_event_destroy(event);
 	rd_kafka_ConfigResource_destroy(resource);
 	rd_kafka_AdminOptions_destroy(options);
 	rd_kafka_queue_destroy(queue);
+	return answered;
 }
 
 static int add(struct tide_kafka_topics *topics, struct tide_slice name,
@@ -156,7 +158,9 @@ int tide_kafka_topics_find(struct tide_kafka_topics *topics, struct tide_kafka_l
 			free(topics->items[--topics->count].name);
 		return rc != TIDE_OK ? rc : TIDE_ERR_UNAVAILABLE;
 	}
-	describe(open, topic);
+	/* Brokers without transactions lack this, too, and do not say so. */
+	if (!tide_kafka_link_fell_back(link) && !topics->silent)
+		topics->silent = !describe(open, topic);
 	if (topic->bytes_max > 0)
 		tide_kafka_link_limit(link, topic->bytes_max);
 	*out = topic;

@@ -193,6 +193,20 @@ describe("sinks of a job", function()
       assert.are.equal(count + 60, #ids_in(to))
    end)
 
+   it("are at-least-once on a broker without transactions", function()
+      local broker = h.start { "broker", "in", "out", "--partitions", 1 }
+      local address = h.eventually("the embedded broker", function()
+         return (broker:out() .. broker:err()):match "127%.0%.0%.1:%d+"
+      end, broker)
+      h.run({ "produce", "in", "-b", address }, { stdin = '{"value":"x"}\n' })
+      h.job(stream .. 'return s:to(tide.kafka { topic = "out" })')
+      local running = h.run { "run", h.path "job.lua", "-b", address, "--topic", "in", "--until-end",
+                          "--no-ui", "--checkpoint-dir", h.path "cp" }
+      says(running:err(), "sink kafka:out is at-least-once: the embedded broker does not keep")
+      says(running:err(), "1 in, 1 rows out")
+      says(h.run(checkpoint("outbox", "show")):out(), "nothing waits")
+   end)
+
    it("refuse before the decision what their topic will not take", function()
       local small, compacted = h.topic_name "small", h.topic_name "compacted"
       h.kadmin("create", small, 1, "max.message.bytes=600")
