@@ -200,10 +200,10 @@ describe("sinks of a job", function()
       end, broker)
       h.run({ "produce", "in", "-b", address }, { stdin = '{"value":"x"}\n' })
       h.job(stream .. 'return s:to(tide.kafka { topic = "out" })')
-      local running = h.run { "run", h.path "job.lua", "-b", address, "--topic", "in", "--until-end",
+      local ran = h.run { "run", h.path "job.lua", "-b", address, "--topic", "in", "--until-end",
                           "--no-ui", "--checkpoint-dir", h.path "cp" }
-      says(running:err(), "sink kafka:out is at-least-once: the embedded broker does not keep")
-      says(running:err(), "1 in, 1 rows out")
+      says(ran:err(), "sink kafka:out is at-least-once: the embedded broker does not keep")
+      says(ran:err(), "1 in, 1 rows out")
       says(h.run(checkpoint("outbox", "show")):out(), "nothing waits")
    end)
 
