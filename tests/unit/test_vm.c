@@ -38,8 +38,9 @@ struct world {
 	bool go_on;
 };
 
-static const struct tide_state_ops state_ops = { tide_queue_push, tide_queue_drop,
-	                                         tide_queue_resolve };
+static const struct tide_state_ops state_ops = { .push = tide_queue_push,
+	                                         .drop = tide_queue_drop,
+	                                         .resolve = tide_queue_resolve };
 
 static const char *const wordcount = "jobs/wordcount.lua";
 
