@@ -198,8 +198,9 @@ local function layout_text(step, key_columns)
          state[i] = column[1] .. ":" .. column[2]
       end
       if not aggregate.shared then
-         text[#text + 1] = ("%s=%s{%s}"):format(aggregate.share or aggregate.as, aggregate.text,
-                                                table.concat(state, ","))
+         local what = ("%s=%s"):format(aggregate.share or aggregate.as, aggregate.text)
+         text[#text + 1] = ("%s{%s, %d bytes}"):format((what:gsub("[%c{};]", " ")),
+            table.concat(state, ","), aggregate.spec.size)
       end
    end
    return table.concat(text, "; ")

@@ -20,7 +20,7 @@ static void fact(struct tide_buf *out, const char *kind, const char *name, const
 	tide_buf_printf(out, "\t%s\t", which);
 }
 
-/* A part of a layout's text, "name=what{state}", and what is behind it. */
+/* A part of a layout's text, "name=what{columns, 16 bytes}", and what is behind it. */
 static const char *aggregate_next(const char *text, struct tide_slice *name, struct tide_slice *all)
 {
 	const char *end = strstr(text, "}; ");
@@ -80,7 +80,7 @@ static void keyed_facts(const struct tide_plan *plan, const struct tide_plan_key
 	}
 	for (const char *at = aggregates_of(keyed); at != NULL;) {
 		struct tide_slice name, all;
-		char which[TIDE_NAME_MAX + 16];
+		char which[256];
 		at = aggregate_next(at, &name, &all);
 		snprintf(which, sizeof which, "aggregate %.*s", (int)name.len, name.p);
 		fact(out, "state", keyed->name, which);
@@ -257,25 +257,13 @@ int tide_plan_compare(const char *stored, const struct tide_plan *plan, const ch
 
 /* ---- moving ---- */
 
-/* Bytes of "{a:int,b:double[3],c:text(9)}", as lua/tidemark/state.lua lays it out. */
+/* Of "name=what{columns, 16 bytes}": 16. */
 static size_t state_bytes(struct tide_slice aggregate)
 {
-	const char *at = aggregate.p, *end = aggregate.p + aggregate.len;
 	size_t bytes = 0;
-	for (const char *p = at; p < end; p++)
-		if (*p == '{')
-			at = p + 1;
-	while (at < end) {
-		size_t len = strcspn(at, ",}\n"), count = 1;
-		const char *type = memchr(at, ':', len);
-		if (type != NULL && sscanf(type, ":text(%zu)", &count) == 1)
-			bytes += 8 + (count + 7) / 8 * 8;
-		else if (type != NULL && sscanf(type, ":%*[a-z][%zu]", &count) == 1)
-			bytes += 8 * count;
-		else if (type != NULL)
-			bytes += 8;
-		at += len + 1;
-	}
+	for (const char *p = aggregate.p + aggregate.len; p > aggregate.p; p--)
+		if (*p == ',' && sscanf(p, ", %zu bytes}", &bytes) == 1)
+			break;
 	return bytes;
 }
 

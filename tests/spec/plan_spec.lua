@@ -307,7 +307,8 @@ return tide.job { name = "j", workers = 3, trigger = "10s", outputs = {
          "6 console(mode=complete) 9",
       }, text)
       assert.are.equal("by id", program.keyed[1].name)
-      assert.are.equal("key id:int; n=count(){n:int}; sum_id=sum(id){sum:int,n:int}",
+      assert.are.equal("key id:int; n=count(){n:int, 8 bytes}; " ..
+                       "sum_id=sum(id){sum:int,n:int, 16 bytes}",
                        program.keyed[1].layout)
       assert.are.equal("console:t", program.outputs[1].name)
       assert.are.equal("console:by id", program.outputs[2].name)

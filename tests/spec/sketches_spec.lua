@@ -268,9 +268,10 @@ describe("approx_percentile", function()
       assert.are.equal("k, p50_v, count, p99_9_v, p50_w, x",
                        table.concat(require "tidemark.schema".names(keyed.schema), ", "))
       assert.are.equal("key k:string; " ..
-         "percentiles of v in 256=approx_percentile(v){buckets:int[515]}; " ..
-         "count=count(){n:int}; percentiles of w in 256=approx_percentile(w){buckets:int[515]}; " ..
-         "percentiles of v in 32=approx_percentile(v){buckets:int[67]}", keyed.layout)
+         "percentiles of v in 256=approx_percentile(v){buckets:int[515], 4120 bytes}; " ..
+         "count=count(){n:int, 8 bytes}; " ..
+         "percentiles of w in 256=approx_percentile(w){buckets:int[515], 4120 bytes}; " ..
+         "percentiles of v in 32=approx_percentile(v){buckets:int[67], 536 bytes}", keyed.layout)
    end)
 
    it("is refused when it is not defined well", function()

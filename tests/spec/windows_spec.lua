@@ -495,6 +495,24 @@ return tide.from(tide.kafka { topic = "t" })
       end
    end)
 
+   it("keeps states of every size where others come before them", function()
+      local first = 'tide.approx_count_distinct "value" :as "d", tide.first "value" :as "f"'
+      local function with(list)
+         return (base:gsub('tide.sum "value" :as "total"', list))
+      end
+      start(with(first))
+      local from, to = window("12:00:00", 10)
+      local row = { window_start = from, window_end = to, id = 1, d = 2, f = 10 }
+      job:restart()
+      feed(job, reading("12:00:06", 1))
+      job:expect { row }
+      write(with('tide.max "value" :as "m", ' .. first))
+      job:restart { workers = 2 }
+      feed(job, reading("12:00:07", 1))
+      row.m = 1
+      job:expect { row }
+   end)
+
    it("may have another delay, and the watermark does not go back", function()
       start(base)
       assert.equal("11:59:35", mark_of(job))

@@ -425,7 +425,7 @@ static void plan_of_the_word_count_is_filled(void **state)
 	assert_int_equal(plan->keyed_count, 1);
 	assert_string_equal(plan->keyed[0].name, "count(field,word)");
 	assert_string_equal(plan->keyed[0].layout,
-	                    "key field:string,word:string; count=count(){n:int}");
+	                    "key field:string,word:string; count=count(){n:int, 8 bytes}");
 	assert_int_equal(plan->keyed[0].key_count, 2);
 	assert_int_equal(plan->keyed[0].keys[1], 1);
 	assert_int_equal(plan->keyed[0].state_size, 8);
