@@ -157,6 +157,7 @@ static void consume(rd_kafka_t *rk, const char *topic, int count, const char *mo
 	seen.open = count;
 	rd_kafka_assign(rk, list);
 	while (seen.open > 0) {
+		int64_t before = seen.records;
 		int got = 0;
 		for (int q = 0; q < queue_count; q++) {
 			got += callback ? rd_kafka_consume_callback_queue(queues[q], 0, on_message,
@@ -168,8 +169,10 @@ static void consume(rd_kafka_t *rk, const char *topic, int count, const char *mo
 		/* Nothing anywhere: wait for the first partition a moment. */
 		if (got == 0)
 			read_batch(queues[0], 1, &next[0]);
+		/* That there is no more is learnt later, up to fetch.wait.max.ms. */
+		if (seen.records > before)
+			seen.last_us = tide_clock_mono_us();
 	}
-	seen.last_us = tide_clock_mono_us();
 	for (int q = 0; q < queue_count; q++)
 		rd_kafka_queue_destroy(queues[q]);
 	rd_kafka_topic_partition_list_destroy(list);
