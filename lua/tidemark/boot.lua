@@ -34,6 +34,9 @@ end
 --- Load the job file at ctx.call.path, and fill ctx.call.plan if there is one.
 function M.load()
    local ok, e = xpcall(load_job, errors.handler, ffi.string(ctx.call.path))
+   if ctx.call.plan ~= nil then
+      plan_write.files(ctx.call.plan, errors.wanted())
+   end
    return not ok and errors.show(e) or nil
 end
 

@@ -4,6 +4,8 @@ local M = {}
 
 -- Chunk names of the running job's files: path and lines.
 local sources = {}
+-- Paths of all files that the job asked for, also of those that are not there.
+local wanted = {}
 
 --- A job file or module is about to be compiled.
 function M.source(path, text)
@@ -16,7 +18,21 @@ function M.source(path, text)
 end
 
 function M.forget()
-   sources = {}
+   sources, wanted = {}, {}
+end
+
+--- A file of the job is about to be read.
+function M.want(path)
+   if not wanted[path] then
+      wanted[path] = true
+      wanted[#wanted + 1] = path
+   end
+end
+
+--- The files that the job asked for, itself first. Complete after a load that
+--- failed, too: saving one of them may mend it.
+function M.wanted()
+   return wanted
 end
 
 --- The line of text that a job file has there.

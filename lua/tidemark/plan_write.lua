@@ -118,6 +118,13 @@ function M.warning(plan, found)
    check(C.tide_ffi_plan_warning(plan, found.path, found.line, found.message, found.source or ""))
 end
 
+--- Add the paths of the files that the job consists of.
+function M.files(plan, paths)
+   for _, path in ipairs(paths) do
+      check(C.tide_ffi_plan_file(plan, path))
+   end
+end
+
 --- Fill `plan` (a struct tide_plan *). `files` are the sources that the job
 --- consists of, in a stable order.
 function M.write(plan, program, files)

@@ -246,6 +246,7 @@ end
 -- Loading ------------------------------------------------------------------
 
 local function read(path)
+   errors.want(path)
    local file = io.open(path, "rb")
    if not file then
       return nil

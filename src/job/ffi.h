@@ -98,6 +98,7 @@ void tide_ffi_log(int level, const char *text);
 
 /* The plan. Each adds to what was added last; false or -1 without memory. */
 bool tide_ffi_plan_job(struct tide_plan *plan, const char *name, const char *path);
+bool tide_ffi_plan_file(struct tide_plan *plan, const char *path);
 void tide_ffi_plan_hash(struct tide_plan *plan, const char *source, size_t len);
 bool tide_ffi_plan_setting(struct tide_plan *plan, const char *key, const char *value);
 int tide_ffi_plan_input(struct tide_plan *plan, const char *kind, int line);

@@ -21,6 +21,11 @@ bool tide_ffi_plan_job(struct tide_plan *plan, const char *name, const char *pat
 	return text_set(&plan->job, name) && text_set(&plan->path, path);
 }
 
+bool tide_ffi_plan_file(struct tide_plan *plan, const char *path)
+{
+	return tide_plan_add_file(plan, path);
+}
+
 void tide_ffi_plan_hash(struct tide_plan *plan, const char *source, size_t len)
 {
 	plan->hash = tide_hash(source, len, plan->hash);

@@ -113,7 +113,10 @@ void tide_plan_free(struct tide_plan *plan)
 		free(plan->warnings[i].text);
 		free(plan->warnings[i].source);
 	}
+	for (int i = 0; i < plan->file_count; i++)
+		free(plan->files[i]);
 	tide_options_fini(&plan->settings);
+	free(plan->files);
 	free(plan->inputs);
 	free(plan->marks);
 	free(plan->keyed);
@@ -172,4 +175,17 @@ int tide_plan_add_warning(struct tide_plan *plan)
 	int i = list_add(&items, &plan->warning_count, sizeof *plan->warnings);
 	plan->warnings = items;
 	return i;
+}
+
+bool tide_plan_add_file(struct tide_plan *plan, const char *path)
+{
+	for (int i = 0; i < plan->file_count; i++)
+		if (plan->files[i] != NULL && strcmp(plan->files[i], path) == 0)
+			return true;
+	void *items = plan->files;
+	int i = list_add(&items, &plan->file_count, sizeof *plan->files);
+	plan->files = items;
+	if (i < 0 || (plan->files[i] = strdup(path)) == NULL)
+		return false;
+	return true;
 }

@@ -113,8 +113,10 @@ struct tide_plan_warning {
 };
 
 struct tide_plan {
-	char *job;                    /* name */
-	char *path;                   /* of the job file */
+	char *job;    /* name */
+	char *path;   /* of the job file */
+	char **files; /* the job file and those it asked for, even where it then failed to load */
+	int file_count;
 	uint64_t hash;                /* of the source of the job file and what it requires */
 	struct tide_options settings; /* of tide.job: trigger, workers, on_error, … */
 	int input_count, mark_count, keyed_count, output_count, step_count, warning_count;
@@ -136,5 +138,6 @@ int tide_plan_add_keyed(struct tide_plan *plan);
 int tide_plan_add_output(struct tide_plan *plan);
 int tide_plan_add_step(struct tide_plan *plan);
 int tide_plan_add_warning(struct tide_plan *plan);
+bool tide_plan_add_file(struct tide_plan *plan, const char *path);
 
 #endif

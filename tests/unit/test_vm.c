@@ -520,6 +520,20 @@ static void load_errors_name_file_line_and_text(void **state)
 	world_close(&world);
 }
 
+static void plan_names_the_files_of_a_job_that_does_not_load(void **state)
+{
+	(void)state;
+	struct world world;
+	assert_int_equal(vm_new(&world, (struct tide_vm_options){ 0 }), 0);
+	assert_int_equal(job_load(&world, "require 'no.such'\n"), TIDE_ERR_SCRIPT);
+	assert_int_equal(world.plan->file_count, 2);
+	assert_string_equal(world.plan->files[0], world.path);
+	assert_string_equal(world.plan->files[1], "/tmp/no/such.lua");
+	assert_int_equal(job_load(&world, passing), 0);
+	assert_int_equal(world.plan->file_count, 1);
+	world_close(&world);
+}
+
 static void wrong_library_folder_is_named(void **state)
 {
 	(void)state;
@@ -754,6 +768,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(bad_row_is_reported_and_passed),
 		cmocka_unit_test(bad_row_stops_the_batch_when_told_to),
 		cmocka_unit_test(load_errors_name_file_line_and_text),
+		cmocka_unit_test(plan_names_the_files_of_a_job_that_does_not_load),
 		cmocka_unit_test(wrong_library_folder_is_named),
 		cmocka_unit_test(settings_reach_the_job),
 		cmocka_unit_test(greedy_row_fails_alone_and_the_limit_is_named),
