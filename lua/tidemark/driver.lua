@@ -32,7 +32,7 @@ end
 -- What the generated text reaches by name.
 local F = {
    cast = cast, u64 = ffi.typeof "uint64_t", bytes = ffi.typeof "char *",
-   rec_ct = record.rec_ct, no_memory = no_memory, copy_bytes = ffi.copy,
+   recs = record.set, no_memory = no_memory, copy_bytes = ffi.copy,
 }
 for name, fn in pairs(cells) do
    F[name] = fn

@@ -18,7 +18,7 @@ local WAITING_MAX = 1024
 
 local HEAD = [[
 local K, ctx, C, F = ...
-local cast, u64, bytes, rec_ct = F.cast, F.u64, F.bytes, F.rec_ct
+local cast, u64, bytes = F.cast, F.u64, F.bytes
 local put_int, put_double, put_bool = F.put_int, F.put_double, F.put_bool
 local put_string, put_timestamp = F.put_string, F.put_timestamp
 local exact, text_of, copy = F.exact, F.text_of, F.copy
@@ -546,17 +546,20 @@ function M.input(input)
       add(out, "\nlocal out = K.stage%d\n", input.index)
       row_maker(out, input, found)
    end
-   add(out, "\nreturn function(first, count)\n   local gen = ctx.gen\n")
+   local takes_record = not again and any_takes_row(list, found)
+   add(out, "\nreturn function(first, count)\n")
    if again then
       add(out, "   local mark = ctx.events[%d]\n", input.mark.number - 1)
+   elseif takes_record then
+      add(out, "   local recs = F.recs()\n")
    end
    add(out, "   for i = first, count - 1 do\n")
    row_begins(out, keyed, outputs, strict)
    if again then
       resumes(out, input, found)
    else
-      if any_takes_row(list, found) then
-         add(out, "      local rec = rec_ct(i, gen)\n")
+      if takes_record then
+         add(out, "      local rec = recs[i]\n")
       end
       calls(out, list, found, "rec", "      ")
    end

@@ -1,8 +1,10 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- A Kafka record as scripts see it: rec.key, rec.value, rec:headers() and so on.
 --
--- The object holds the record's row and its generation, so that a kept one is
--- noticed before it is read.
+-- There is one object for each place in a batch, made once, for making one per
+-- record would keep the garbage collector busy. Each of the last SETS batches has
+-- objects of its own, so that a kept record is noticed when it is read, for that
+-- many batches.
 --
 -- Here and wherever records pass, results are put in parentheses: a tail call
 -- counts against the JIT's limit of unrolled loops, and a loop over records
@@ -18,23 +20,35 @@ local cast, istype = ffi.cast, ffi.istype
 
 local M = {}
 
-local rec_ct = native.struct "const uint32_t row_; const uint32_t gen_;"
+local SETS = 64
+
+local rec_ct = native.struct "const uint32_t row_; const uint32_t set_;"
 local view_ct, word_ct, word_p = text.view_ct, text.word_ct, text.word_p
 local before, bytes_p = text.before, ffi.typeof "const uint8_t *"
 
-M.rec_ct = rec_ct
-
+local sets, now = {}, 0
 local topic -- of the running batch
 
 --- A batch begins.
 function M.turn()
    local batch = ctx.batch
    topic = ffi.string(batch.topic, batch.topic_len)
+   now = now % SETS + 1
+   local set = sets[now] or {}
+   sets[now] = set
+   for row = set[0] and #set + 1 or 0, batch.count - 1 do
+      set[row] = rec_ct(row, now)
+   end
+end
+
+--- The record objects of the running batch, by row.
+function M.set()
+   return sets[now]
 end
 
 --- The record object of the row that runs.
 function M.current()
-   return (rec_ct(ctx.row, ctx.gen))
+   return sets[now][ctx.row]
 end
 
 function M.is_record(v)
@@ -42,7 +56,7 @@ function M.is_record(v)
 end
 
 local function facts(rec)
-   if rec.gen_ ~= ctx.gen then
+   if rec.set_ ~= now or ctx.batch == nil then
       error("this record belonged to a batch that is over: keep its fields, not the record", 0)
    end
    return ctx.batch.recs + rec.row_
@@ -99,7 +113,10 @@ local function next_header(_, name)
    if following[0].len_ < 0 then
       return nil
    end
-   local value = view(following[1])
+   local value = following[1]
+   if value.len_ < 0 then
+      return following[0], nil
+   end
    return following[0], value
 end
 
