@@ -2,9 +2,12 @@
 /* Takes from the workers, while they rest, what an epoch has changed. */
 #include "run/finished.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
+
+enum { TRIM_BYTES = 8 << 20 };
 
 struct tide_finished *tide_finished_new(const struct tide_meta *before, int workers,
                                         int output_count)
@@ -27,8 +30,11 @@ void tide_finished_free(struct tide_finished *finished)
 {
 	if (finished == NULL)
 		return;
-	for (int i = 0; finished->writes != NULL && i < finished->write_count; i++)
+	size_t written = 0;
+	for (int i = 0; finished->writes != NULL && i < finished->write_count; i++) {
+		written += tide_writes_bytes(finished->writes[i]);
 		tide_writes_free(finished->writes[i]);
+	}
 	for (int o = 0; finished->rows != NULL && o < finished->output_count; o++)
 		tide_rows_free(finished->rows[o]);
 	free(finished->writes);
@@ -37,6 +43,9 @@ void tide_finished_free(struct tide_finished *finished)
 	tide_progress_fini(&finished->progress);
 	tide_meta_fini(&finished->meta);
 	free(finished);
+	/* It was taken on other threads, whose arenas would keep most of it. */
+	if (written > TRIM_BYTES)
+		malloc_trim(0);
 }
 
 static bool move_rows(struct tide_rows **to, const struct tide_rows *from, uint32_t first,

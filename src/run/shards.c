@@ -381,16 +381,20 @@ int tide_shards_finish(struct tide_shards *shards, const bool *update_outputs,
 	return rc;
 }
 
-/* Down to three quarters, so that it is not done every epoch; and what has been
- * removed goes when it is more than what is left. */
-static int evict_slice(struct tide_shards *shards, int keyed, size_t share, struct tide_error *err)
+/* Down to three quarters, so that it is not done every epoch, and so far that
+ * what is coming fits; and what has been removed goes when it is more than what
+ * is left. */
+static int evict_slice(struct tide_shards *shards, int keyed, size_t share, size_t coming,
+                       struct tide_error *err)
 {
 	struct tide_slice_of *slice = &shards->slices[keyed];
 	size_t used = tide_table_bytes(slice->table), dead = tide_table_dead_bytes(slice->table);
-	if (used <= share && (dead <= used / 2 || dead < DEAD_BYTES_MIN))
+	bool full = used + coming > share && used > share / 2;
+	size_t left = coming < share / 4 ? share / 4 * 3 : share / 2;
+	if (!full && (dead <= used / 2 || dead < DEAD_BYTES_MIN))
 		return TIDE_OK;
 	int64_t first_us = slice->ends != NULL ? tide_ends_first(slice->ends) : INT64_MAX;
-	if (tide_table_evict(slice->table, used > share ? share / 4 * 3 : share) > 0) {
+	if (tide_table_evict(slice->table, full ? left : share) > 0) {
 		slice->complete = false;
 		if (first_us < slice->stored_us)
 			slice->stored_us = first_us;
@@ -400,11 +404,13 @@ static int evict_slice(struct tide_shards *shards, int keyed, size_t share, stru
 	return slice->ends != NULL ? tide_closing_moved(slice, err) : TIDE_OK;
 }
 
-int tide_shards_evict(struct tide_shards *shards, struct tide_error *err)
+int tide_shards_evict(struct tide_shards *shards, struct tide_table *const *coming,
+                      struct tide_error *err)
 {
 	int keyed_count = shards->options.plan->keyed_count, rc = TIDE_OK;
 	for (int k = 0; rc == TIDE_OK && k < keyed_count; k++)
-		rc = evict_slice(shards, k, shards->options.memory_max / (size_t)keyed_count, err);
+		rc = evict_slice(shards, k, shards->options.memory_max / (size_t)keyed_count,
+		                 tide_table_bytes(coming[k]), err);
 	return rc;
 }
 

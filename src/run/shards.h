@@ -67,8 +67,10 @@ int tide_shards_claim(struct tide_shards *shards, int keyed, struct tide_claims 
  * and result rows for the outputs in update mode. Then nothing is dirty. */
 int tide_shards_finish(struct tide_shards *shards, const bool *update_outputs,
                        struct tide_writes *writes, struct tide_error *err);
-/* Only between a decision and the next merge: make room. */
-int tide_shards_evict(struct tide_shards *shards, struct tide_error *err);
+/* Only between a decision and the next merge: make room for what is coming, of
+ * which each worker has about as much as this one. */
+int tide_shards_evict(struct tide_shards *shards, struct tide_table *const *coming,
+                      struct tide_error *err);
 
 /* Of one operator, after the epoch. */
 struct tide_shards_figures {

@@ -128,7 +128,8 @@ int tide_worker_init(struct tide_worker *worker, struct tide_work *work, int ind
 		.workers = settings->workers,
 		.vm = worker->vm,
 		.fresh = work->fresh,
-		.memory_max = (size_t)settings->memory_bytes / 2 / (size_t)settings->workers,
+		/* With changes, what is written of them and RocksDB, all of it. */
+		.memory_max = (size_t)settings->memory_bytes / 8 * 3 / (size_t)settings->workers,
 	};
 	return tide_shards_new(&shards, &worker->shards, err);
 }
@@ -233,9 +234,10 @@ static size_t claims_bytes(const struct tide_worker *worker)
 	return bytes;
 }
 
-/* End the epoch early when its changes reach this worker's part of a quarter
- * of the memory: they stay until the decision. Rows that wait are whole rows,
- * and a sixteenth is enough for them. */
+/* End the epoch early when its changes reach this worker's part of an eighth
+ * of the memory: they stay until the decision, and what is written of them
+ * while the next are collected takes as much again. Rows that wait are whole
+ * rows, and a sixteenth is enough for them. */
 static void check_memory(struct tide_worker *worker)
 {
 	struct tide_work *work = worker->work;
@@ -243,7 +245,7 @@ static void check_memory(struct tide_worker *worker)
 	for (int k = 0; k < work->plan->keyed_count; k++)
 		bytes += tide_table_bytes(worker->deltas[k]);
 	size_t mine = (size_t)work->settings->memory_bytes / (size_t)work->settings->workers;
-	if (bytes > mine / 4 || claims_bytes(worker) > mine / 16)
+	if (bytes > mine / 8 || claims_bytes(worker) > mine / 16)
 		atomic_store(&work->cut, true);
 }
 
@@ -442,7 +444,7 @@ int tide_worker_fold(struct tide_worker *worker, struct tide_error *err)
 	const struct tide_plan *plan = work->plan;
 	int rc = TIDE_OK;
 	if (work->level == 0)
-		rc = tide_shards_evict(worker->shards, err);
+		rc = tide_shards_evict(worker->shards, worker->deltas, err);
 	if (rc == TIDE_OK && work->level == 0)
 		rc = tide_shards_close(worker->shards, work->watermarks_us, work->append_outputs,
 		                       err);
