@@ -19,6 +19,9 @@ local M = {}
 local stage_p = ffi.typeof "struct tide_stage *"
 local bytes_p = ffi.typeof "char *"
 local waiting = ffi.new "uint32_t[1]"
+-- Of the batch: malformed rows that failed; the last row that was set aside, and
+-- for how many branches.
+local malformed_failed, aside_row, aside_count = 0, -1, 0
 local MALFORMED, NO_MEMORY = 1, 5 -- TIDE_SCAN_MALFORMED, TIDE_JSON_NOMEM
 
 -- An error that no on_error policy may swallow, even when a job's pcall did.
@@ -40,6 +43,18 @@ end
 
 -- Constants of a program ------------------------------------------------------
 
+-- A record that is not what :json reads goes to a sink of its own. It may still
+-- fail elsewhere, and is undone there as rows of other outputs are.
+local function set_aside(step, reason)
+   local number = step.letters.output - 1
+   if not ctx.set_aside(ctx.arg, ctx.batch, ctx.row, number, reason,
+                        ("%s:%d"):format(step.path, step.line)) then
+      no_memory()
+   end
+   ctx.counts[number] = C.tide_ffi_rows_count(ctx.rows[number])
+   aside_row, aside_count = ctx.row, aside_row == ctx.row and aside_count + 1 or 1
+end
+
 local function json_constants(K, step)
    local columns = step.schema.columns
    local fields = ffi.new("struct tide_field[?]", #columns)
@@ -58,20 +73,23 @@ local function json_constants(K, step)
    local out, count = K["stage" .. step.index], #columns
    K["spec" .. step.index] = ffi.gc(spec, C.tide_ffi_json_free)
    K["why" .. step.index] = why
+   -- True when the row ends here.
    K["failed" .. step.index] = function(code)
+      local message = ffi.string(why.text)
       if code == NO_MEMORY then
-         no_memory(ffi.string(why.text))
+         no_memory(message)
+      elseif code == MALFORMED and step.malformed_null then
+         for i = 0, count - 1 do
+            out.c[i].len = -1
+         end
+         return false
       elseif code == MALFORMED then
          ctx.malformed = ctx.malformed + 1
-         if step.malformed_null then
-            for i = 0, count - 1 do
-               out.c[i].len = -1
-            end
-            return
+         if step.letters then
+            set_aside(step, ("%s (at byte %d of the value)"):format(message, why.at))
+            return true
          end
-      end
-      local message = ffi.string(why.text)
-      if code == MALFORMED then
+         malformed_failed = malformed_failed + 1
          message = ('%s (at byte %d of the value); malformed = "null" in :json makes a row of ' ..
                     'nulls of it'):format(message, why.at)
       elseif why.field >= 0 then
@@ -263,8 +281,11 @@ local function undo_rows(loop)
    end
 end
 
--- A row that failed was not late.
-local function undo_late(loop, row)
+-- A row that failed was not late, nor was it set aside.
+local function undo_counts(loop, row)
+   if row == aside_row then
+      ctx.malformed, aside_row = ctx.malformed - aside_count, -1
+   end
    for _, number in ipairs(loop.timed) do
       ctx.ops.drop_timed(ctx.timed[number], row)
    end
@@ -272,7 +293,7 @@ end
 
 -- The row failed in the loop: nothing of it has reached a state yet.
 local function undo(loop)
-   undo_late(loop, ctx.row)
+   undo_counts(loop, ctx.row)
    for _, number in ipairs(loop.keyed) do
       ctx.ops.drop(ctx.queues[number], ctx.marks[number])
    end
@@ -300,10 +321,13 @@ function M.report(message, reason, place)
 end
 
 -- nil when the batch goes on behind the row, else the message that stops it.
-local function refused(e)
+local function refused(loop, e)
    local message = describe(e)
    if fatal or not M.report(message, memory_message(e) or errors.reason(e), errors.place(e)) then
       return fatal or message
+   end
+   for _, number in ipairs(loop.outputs) do -- one of them may have a letter more
+      ctx.counts[number] = C.tide_ffi_rows_count(ctx.rows[number])
    end
    return nil
 end
@@ -334,7 +358,7 @@ local function take_back(runner, loop, adder, queue, count)
          end
       end
       undo_rows(loop)
-      undo_late(loop, row)
+      undo_counts(loop, row)
    end
    ctx.row = row
    at = at + 1
@@ -354,7 +378,7 @@ local function add_rest(runner, loop, e)
       collected(e)
       local first = take_back(runner, loop, adder, queue, count)
       failed = failed + 1
-      local message = refused(e)
+      local message = refused(loop, e)
       if message then
          return failed, message
       end
@@ -380,6 +404,7 @@ function M.run(runner, input, result)
       runs = 0
       jit.flush()
    end
+   malformed_failed, aside_row = 0, -1
    record.turn()
    begin(loop.outputs, loop.keyed)
    while true do
@@ -394,14 +419,14 @@ function M.run(runner, input, result)
          failed, first = failed + some, ctx.next
       else
          undo(loop)
-         message = refused(e)
+         message = refused(loop, e)
          failed, first = failed + 1, ctx.row + 1
       end
       if message then
          return message
       end
    end
-   result.rows_in, result.rows_failed = count, failed
+   result.rows_in, result.rows_failed = count, failed - malformed_failed
    result.rows_filtered, result.rows_malformed = ctx.filtered, ctx.malformed
    return nil
 end

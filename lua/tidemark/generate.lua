@@ -146,7 +146,7 @@ function emitters.json(out, step, only)
    add(out, [[
    return function()
       local code = C.tide_ffi_json_scan(ctx, spec, ctx.batch.recs + ctx.row, out.c, why)
-      if code ~= 0 then failed(code) end
+      if code ~= 0 and failed(code) then return end
 ]])
    next_steps(out, step, only, "      ")
    add(out, "   end\n")
@@ -387,7 +387,10 @@ end
 -- The row waits, with its event time and offset behind it, until the owner of
 -- its key has seen whether it is new.
 function emitters.dedup(out, step)
-   local offset, waiting = #step.schema.columns + 1, step.waiting
+   local offset, waiting = #step.schema.columns + #step.hidden - 1, step.waiting
+   local kept = #step.hidden == 2 and "" or
+      ("         if not C.tide_ffi_keep_record(ctx, c + %d) then no_memory() end\n")
+         :format(#step.schema.columns)
    add(out, "   local from = K.stage%d\n   return function()\n", stage_of(step.parent).index)
    fill_record(out, step, "      ")
    add(out, [[
@@ -395,11 +398,11 @@ function emitters.dedup(out, step)
       if ctx.ops.claim(ctx.timed[%d], c, ctx.row) then
          c[%d].i = ctx.batch.recs[ctx.row].offset_
          c[%d].len = 0
-         if not C.tide_ffi_rows_append(ctx.rows[%d], c) then no_memory() end
+%s         if not C.tide_ffi_rows_append(ctx.rows[%d], c) then no_memory() end
          ctx.counts[%d] = ctx.counts[%d] + 1
       end
    end
-]], step.claims - 1, offset, offset, waiting, waiting, waiting)
+]], step.claims - 1, offset, offset, kept, waiting, waiting, waiting)
 end
 
 function emitters.output(out, step)
@@ -459,13 +462,17 @@ function M.fallible(keyed)
    return false
 end
 
--- What waits for its owners is undone as rows of outputs are.
+-- What waits for its owners is undone as rows of outputs are, and what is set
+-- aside on the way to one of several places.
 local function ends_of(input)
    local found = reach(input, nil, {})
-   local outputs = sorted_ends(found, "output", "output")
+   local outputs, seen = sorted_ends(found, "output", "output"), {}
    for step in pairs(found) do
+      local letters = step.letters and #input.children > 1 and step.letters.output - 1
       if step.kind == "dedup" then
          outputs[#outputs + 1] = step.waiting
+      elseif letters and not seen[letters] then
+         outputs[#outputs + 1], seen[letters] = letters, true
       end
    end
    table.sort(outputs)
@@ -523,7 +530,7 @@ local function resumes(out, step, found)
       C.tide_ffi_passed_cells(ctx, i, out.c)
       mark.time_us = out.c[%d].i
       mark.untimed = 0
-]], #step.schema.columns)
+]], #step.schema.columns + #step.hidden - 2)
    next_steps(out, step, found, "      ")
 end
 

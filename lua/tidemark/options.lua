@@ -76,7 +76,11 @@ local function one_of(...)
 end
 checks.mode = one_of("append", "update", "complete")
 checks.files_format = one_of "json"
-checks.malformed = one_of("error", "null")
+local malformed = one_of("error", "null")
+function checks.malformed(value)
+   local ok, wanted = malformed(value)
+   return ok, (wanted or "") .. ", or a sink like tide.kafka { topic = \"dead\" }"
+end
 checks.late = one_of("closed", "strict")
 local on_error = one_of("fail", "skip")
 function checks.on_error(value)

@@ -90,7 +90,8 @@ function checks.json(program, fact, parent)
    if not parent.schema.record then
       error(":json reads the value of a record: it comes first, right after tide.from", 0)
    end
-   local given = options.check("json", ":json", fact.options)
+   local sink = stream.facts(fact.options.malformed)
+   local given = sink and {} or options.check("json", ":json", fact.options)
    local row = json_columns(fact.columns)
    if given.malformed == "null" then
       for _, column in ipairs(row.columns) do
@@ -102,6 +103,9 @@ function checks.json(program, fact, parent)
    end
    local step = step_new(program, fact, parent, "json", row)
    step.malformed_null = given.malformed == "null"
+   if sink then
+      program.letters[#program.letters + 1] = { step = step, sink = sink }
+   end
    step.text = ("json -> %s"):format(schema.text(row))
    return step
 end
@@ -311,15 +315,32 @@ local function is_output(node)
    return fact and fact.kind == "output"
 end
 
--- Where records go that fail: a sink fed by no step.
-local function add_dead_letters(program, sink)
-   local found = sinks.dead_letters(sink)
-   local step = step_new(program, sink, nil, "output", found.schema)
-   program.outputs[#program.outputs + 1] = step
+-- Where records go that fail: a sink fed by no step. One that stands in several
+-- places of the job is one.
+local function add_dead_letters(program, sink, option)
+   local found = sinks.dead_letters(sink, option)
+   local step = program.dead[sink]
+   if step then
+      step.text = option .. ", " .. step.text
+      return step
+   end
+   step = step_new(program, sink, nil, "output", found.schema)
+   program.outputs[#program.outputs + 1], program.dead[sink] = step, step
    step.output, step.sink, step.options = #program.outputs, sink.endpoint, found.options
    step.name = found.name or ("%s:%s"):format(sink.endpoint, found.target)
-   step.text = ("on_error: %s(%s)"):format(sink.endpoint, found.text)
-   program.job.on_error = ("output:%d"):format(step.output - 1)
+   step.text = ("%s: %s(%s)"):format(option, sink.endpoint, found.text)
+   return step
+end
+
+local function add_letters(program, on_error)
+   for _, letters in ipairs(program.letters) do
+      letters.step.letters = at(letters.sink, add_dead_letters, program, letters.sink, "malformed")
+   end
+   if on_error then
+      local step = at(on_error, add_dead_letters, program, on_error, "on_error")
+      program.job.on_error = ("output:%d"):format(step.output - 1)
+      program.keeps_records = true
+   end
 end
 
 -- What the job file returned, as a list of outputs and the job's options.
@@ -391,7 +412,7 @@ end
 function M.make(value, path)
    local list, job, dead_letters = returned(value, path)
    local program = { path = path, steps = {}, inputs = {}, marks = {}, keyed = {}, outputs = {},
-                     visited = {}, warnings = {}, job = job }
+                     visited = {}, warnings = {}, job = job, letters = {}, dead = {} }
    program.name = job.name or path:match("([^/]+)%.lua$") or path:match("([^/]+)$")
    check_all_returned(list)
    local seen = {}
@@ -403,12 +424,11 @@ function M.make(value, path)
       seen[node] = true
       add_output(program, stream.facts(node))
    end
-   if dead_letters then
-      at(dead_letters, add_dead_letters, program, dead_letters)
-   end
+   add_letters(program, dead_letters)
    plan_time.settle(program)
    for k, keyed in ipairs(program.keyed) do
       keyed.waiting = #program.outputs + k - 1
+      keyed.hidden = keyed.kind == "dedup" and plan_dedup.hidden(program)
    end
    check_names(program.marks, "the watermark")
    check_names(program.keyed, "the grouping")

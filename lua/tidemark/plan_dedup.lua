@@ -61,8 +61,8 @@ function M.dedup(program, fact, parent, step_new)
    check_options(fact.options)
    local given = fact.options
    local keys, list = keys_of(given, parent.schema)
-   if #parent.schema.columns > 254 then
-      error("a row that goes through :dedup has at most 254 columns", 0)
+   if #parent.schema.columns > 250 then
+      error("a row that goes through :dedup has at most 250 columns", 0)
    end
    local ok, within = pcall(time.ms, given.within or parent.mark.delay)
    if not ok or within <= 0 then
@@ -82,6 +82,23 @@ function M.dedup(program, fact, parent, step_new)
    step.text = ("dedup(by %s, keep %s, within %s)"):format(list,
       step.latest and "latest" or "first", tostring(given.within or "the watermark's delay"))
    return step
+end
+
+--- Columns of a row that waits, behind its own: for on_error = sink the record it
+--- came from (src/record/kept.h), and always its event time and offset.
+function M.hidden(program)
+   local columns = {}
+   if program.keeps_records then
+      columns = {
+         { name = "@key", type = "bytes", nullable = true },
+         { name = "@value", type = "bytes", nullable = true },
+         { name = "@timestamp", type = "timestamp", nullable = true },
+         { name = "@headers", type = "bytes", nullable = true },
+      }
+   end
+   columns[#columns + 1] = { name = "event_time", type = "timestamp", nullable = false }
+   columns[#columns + 1] = { name = "offset", type = "int", nullable = false }
+   return columns
 end
 
 return M

@@ -53,11 +53,11 @@ local function row_and_keys(group)
    return columns, keys
 end
 
--- Behind the row that waits lie its event time and its offset.
 local function write_dedup(plan, step)
    local columns = { unpack(step.schema.columns) }
-   columns[#columns + 1] = { name = "event_time", type = "timestamp", nullable = false }
-   columns[#columns + 1] = { name = "offset", type = "int", nullable = false }
+   for _, column in ipairs(step.hidden) do
+      columns[#columns + 1] = column
+   end
    check(C.tide_ffi_plan_keyed(plan, step.name, step.input - 1, step.layout, step.line))
    check(C.tide_ffi_plan_keyed_sizes(plan, #columns, #step.keys, 0, step.latest and 24 or 8))
    for i, column in ipairs(columns) do

@@ -159,18 +159,18 @@ local function dead_row()
    return row
 end
 
---- on_error = sink: the same as check, with the schema of its rows.
-function M.dead_letters(sink)
+--- on_error = sink, malformed = sink: the same as check, with the schema of its rows.
+function M.dead_letters(sink, what)
    if sink.endpoint ~= "kafka" and sink.endpoint ~= "files" then
-      error(("on_error takes a sink that keeps records, tide.kafka or tide.files, not tide.%s")
-         :format(sink.endpoint), 0)
+      error(("%s takes a sink that keeps records, tide.kafka or tide.files, not tide.%s")
+         :format(what, sink.endpoint), 0)
    end
    local row = dead_row()
    local found = kinds[sink.endpoint](sink, row)
    if found.with then
-      error("on_error: dead letters go to one topic, not to one for each", 0)
+      error(what .. ": dead letters go to one topic, not to one for each", 0)
    elseif found.options.mode and found.options.mode ~= "append" then
-      error('on_error: dead letters are new rows, mode = "append"', 0)
+      error(what .. ': dead letters are new rows, mode = "append"', 0)
    end
    found.options.mode = "append"
    for _, option in ipairs { "key", "value_column" } do

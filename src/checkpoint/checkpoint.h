@@ -12,8 +12,9 @@
 #include "base/error.h"
 #include "state/rocks.h"
 
-/* Format 1 knew no event time; it is read and no longer written. */
-enum { TIDE_CHECKPOINT_FORMAT = 2, TIDE_EPOCHS_KEPT = 100 };
+/* Format 1 knew no event time, format 2 did not count malformed records by
+ * themselves; both are read and no longer written. */
+enum { TIDE_CHECKPOINT_FORMAT = 3, TIDE_EPOCHS_KEPT = 100 };
 
 struct tide_checkpoint;
 
@@ -70,8 +71,10 @@ struct tide_meta {
 	char *plan;           /* fingerprint text, see run/plan.c */
 	char *cluster;        /* Kafka's cluster id */
 	int64_t watermark_us; /* the least of marks' next_us; INT64_MIN: unset */
-	uint64_t rows_in, rows_out, rows_filtered, rows_failed, rows_late,
-		rows_lost; /* ledger, running totals */
+	/* Ledger, running totals. Malformed are those that were dropped for it, and not
+	 * among the failed. */
+	uint64_t rows_in, rows_out, rows_filtered, rows_failed, rows_late, rows_lost,
+		rows_malformed;
 	int position_count, sink_count, mark_count, late_count;
 	struct tide_position *positions;
 	struct tide_sink_mark *sinks;

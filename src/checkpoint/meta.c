@@ -305,6 +305,7 @@ void tide_meta_encode(const struct tide_meta *meta, struct tide_buf *out)
 		tide_buf_u64(out, (uint64_t)mark->acked);
 	}
 	encode_marks(meta, out);
+	tide_buf_u64(out, meta->rows_malformed);
 	if (!out->failed)
 		tide_buf_u64(out, tide_hash(out->p + start, out->len - start, MAGIC));
 }
@@ -433,6 +434,8 @@ static bool read_meta(struct tide_reader *in, struct tide_meta *meta)
 	bool ok = read_positions(in, meta) && read_sinks(in, meta);
 	if (ok && meta->format > 1)
 		ok = read_marks(in, meta) && read_lates(in, meta);
+	if (ok && meta->format > 2)
+		meta->rows_malformed = tide_read_u64(in);
 	return ok || in->failed;
 }
 

@@ -57,6 +57,8 @@ struct tide_ctx {
 	struct tide_ring *ring;
 	bool (*bad_row)(void *arg, const struct tide_batch *batch, uint32_t row,
 	                const char *message, const char *reason, const char *place);
+	bool (*set_aside)(void *arg, const struct tide_batch *batch, uint32_t row, int32_t output,
+	                  const char *reason, const char *place);
 	void *arg;
 	int64_t now_us;
 	int64_t epoch;

@@ -14,6 +14,7 @@
 #include "job/lookup.h"
 #include "job/pool.h"
 #include "record/batch.h"
+#include "record/kept.h"
 #include "record/rows.h"
 
 /* The declarations travel inside the program, so that a script's types and the
@@ -252,6 +253,11 @@ void tide_ffi_record_cells(const struct tide_batch *batch, const struct tide_rec
 		cells[3].len = -1;
 	cell_view(&cells[4], &rec->key_);
 	cell_view(&cells[5], &rec->value_);
+}
+
+bool tide_ffi_keep_record(const struct tide_ctx *ctx, struct tide_cell *cells)
+{
+	return tide_kept_put(ctx->batch, &ctx->batch->recs[ctx->row], cells);
 }
 
 static struct tide_slice slice_of(const char *text)

@@ -58,6 +58,9 @@ int tide_ffi_json_scan(struct tide_ctx *ctx, const struct tide_json_spec *spec,
 void tide_ffi_record_cells(const struct tide_batch *batch, const struct tide_rec *rec,
                            struct tide_cell *cells);
 
+/* The running record in cells, as record/kept.h has them. False without memory. */
+bool tide_ffi_keep_record(const struct tide_ctx *ctx, struct tide_cell *cells);
+
 /* A made-up record; NULL for a null key or value or no header. False without
  * memory. */
 bool tide_ffi_batch_add(struct tide_batch *batch, const char *key, size_t key_len,

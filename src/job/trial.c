@@ -64,6 +64,13 @@ static bool pass_over(void *arg, const struct tide_batch *batch, uint32_t row, c
 	return true;
 }
 
+static bool put_aside(void *arg, const struct tide_batch *batch, uint32_t row, int32_t output,
+                      const char *reason, const char *place)
+{
+	(void)arg, (void)batch, (void)row, (void)output, (void)reason, (void)place;
+	return true;
+}
+
 struct tide_trial *tide_trial_new(const struct tide_plan *plan)
 {
 	struct tide_trial *trial = calloc(1, sizeof *trial);
@@ -120,6 +127,7 @@ struct tide_vm_bind tide_trial_bind(struct tide_trial *trial)
 		.rows = trial->rows,
 		.ring = trial->ring,
 		.bad_row = pass_over,
+		.set_aside = put_aside,
 		.now_us = (int64_t)NOW_US * 1000000,
 	};
 }

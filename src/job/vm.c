@@ -245,6 +245,7 @@ int tide_vm_bind(struct tide_vm *vm, const struct tide_vm_bind *bind, struct tid
 	ctx->rows = bind->rows;
 	ctx->ring = bind->ring;
 	ctx->bad_row = bind->bad_row;
+	ctx->set_aside = bind->set_aside;
 	ctx->arg = bind->arg;
 	ctx->now_us = bind->now_us;
 	ctx->epoch = bind->epoch;

@@ -42,6 +42,11 @@ int tide_vm_lint(struct tide_vm *vm, struct tide_plan *plan, bool try, struct ti
 typedef bool tide_vm_bad_row(void *arg, const struct tide_batch *batch, uint32_t row,
                              const char *message, const char *reason, const char *place);
 
+/* A row that the job gives to a sink of its own as it came: output `output` gets
+ * it. False without memory. */
+typedef bool tide_vm_set_aside(void *arg, const struct tide_batch *batch, uint32_t row,
+                               int32_t output, const char *reason, const char *place);
+
 /* What a worker's loops write to. queues[k] serves keyed operator k (state_ops
  * reach it); rows[o] collects the rows of output o. All belong to the caller
  * and may be exchanged between runs by binding again. */
@@ -53,6 +58,7 @@ struct tide_vm_bind {
 	struct tide_rows **rows;
 	struct tide_ring *ring;
 	tide_vm_bad_row *bad_row;
+	tide_vm_set_aside *set_aside;
 	void *arg;
 	int64_t now_us; /* of the epoch */
 	int64_t epoch;

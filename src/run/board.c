@@ -32,7 +32,8 @@ struct tide_board {
 	struct tide_buf table;   /* JSON of its rows */
 	struct tide_buf sources; /* JSON of the partitions */
 	int64_t lag;
-	uint64_t records, rows_out, rows_failed, rows_filtered, rows_lost, state_rows, state_bytes;
+	uint64_t records, rows_out, rows_failed, rows_malformed, rows_filtered, rows_lost,
+		state_rows, state_bytes;
 	double rate; /* records a second, smoothed for people */
 	uint64_t drawn_records;
 	int64_t drawn_us;
@@ -185,7 +186,8 @@ static void write_latest(struct tide_board *board, const struct tide_board_epoch
 	                "\"processedRowsPerSecond\":%.1f,\"batchDurationMs\":%.3f,"
 	                "\"durationMs\":{\"run\":%.3f,\"wait\":%.3f,\"fold\":%.3f,\"decide\":%.3f,"
 	                "\"publish\":%.3f,\"triggerExecution\":%.3f},"
-	                "\"rowsFiltered\":%llu,\"rowsFailed\":%llu,\"rowsLate\":%llu,"
+	                "\"rowsFiltered\":%llu,\"rowsFailed\":%llu,\"rowsMalformed\":%llu,"
+	                "\"rowsLate\":%llu,"
 	                "\"lost_records\":%llu,",
 	                board->run_id, when, (long long)epoch->epoch, (long long)epoch->epoch,
 	                (long long)epoch->records, (long long)epoch->rows_out, input_rate(board),
@@ -195,6 +197,7 @@ static void write_latest(struct tide_board *board, const struct tide_board_epoch
 	                (double)epoch->decide_us / 1e3, (double)epoch->publish_us / 1e3,
 	                (double)note->total_us / 1e3, (unsigned long long)epoch->rows_filtered,
 	                (unsigned long long)epoch->rows_failed,
+	                (unsigned long long)epoch->rows_malformed,
 	                (unsigned long long)epoch->rows_late, (unsigned long long)epoch->rows_lost);
 	tide_progress_write(epoch->progress, &board->latest);
 	tide_buf_printf(&board->latest, ",\"sources\":");
@@ -213,6 +216,7 @@ void tide_board_published(struct tide_board *board, const struct tide_board_epoc
 	board->rows_out += (uint64_t)epoch->rows_out;
 	board->rows_filtered = epoch->rows_filtered;
 	board->rows_failed = epoch->rows_failed;
+	board->rows_malformed = epoch->rows_malformed;
 	board->rows_lost = epoch->rows_lost;
 	board->state_rows = epoch->state_rows;
 	board->grouped = epoch->grouped;
@@ -370,10 +374,10 @@ void tide_board_summary(struct tide_board *board, FILE *out)
 		        grouped(board->grouped, a, sizeof a),
 		        grouped(board->state_rows, b, sizeof b),
 		        grouped(board->state_bytes / 1024, c, sizeof c));
-	if (board->rows_failed + board->rows_lost + board->rows_filtered > 0)
+	uint64_t failed = board->rows_failed + board->rows_malformed;
+	if (failed + board->rows_lost + board->rows_filtered > 0)
 		fprintf(out, "  not used %s filtered, %s failed, %s lost\n",
-		        grouped(board->rows_filtered, a, sizeof a),
-		        grouped(board->rows_failed, b, sizeof b),
+		        grouped(board->rows_filtered, a, sizeof a), grouped(failed, b, sizeof b),
 		        grouped(board->rows_lost, c, sizeof c));
 	pthread_mutex_unlock(&board->lock);
 }

@@ -26,7 +26,7 @@ struct tide_board_epoch {
 	int64_t run_us, wait_us, fold_us, decide_us, publish_us;
 	uint64_t state_rows, state_bytes;
 	uint64_t grouped; /* rows that reached a group_by so far */
-	uint64_t rows_filtered, rows_failed, rows_lost, rows_late; /* totals */
+	uint64_t rows_filtered, rows_failed, rows_malformed, rows_lost, rows_late; /* totals */
 	const struct tide_board_part *parts;
 	int part_count;
 	const struct tide_rows *rows; /* for the table; may be NULL */

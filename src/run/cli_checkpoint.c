@@ -33,9 +33,11 @@ static void print_meta_text(const struct tide_setup *setup, const struct tide_me
 	printf("checkpoint %s\n  id %016llx, format %u, job %s\n", setup->checkpoint_dir,
 	       (unsigned long long)meta->checkpoint_id, meta->format, meta->job ? meta->job : "");
 	printf("  last epoch %lld, decided %s\n", (long long)meta->epoch, when);
-	printf("  records %llu in, %llu out, %llu filtered, %llu failed, %llu lost\n",
+	printf("  records %llu in, %llu out, %llu filtered, %llu failed, %llu malformed, "
+	       "%llu late, %llu lost\n",
 	       (unsigned long long)meta->rows_in, (unsigned long long)meta->rows_out,
 	       (unsigned long long)meta->rows_filtered, (unsigned long long)meta->rows_failed,
+	       (unsigned long long)meta->rows_malformed, (unsigned long long)meta->rows_late,
 	       (unsigned long long)meta->rows_lost);
 	for (int i = 0; i < meta->position_count; i++)
 		printf("  %s-%d next offset %lld\n", meta->positions[i].topic,
@@ -56,12 +58,14 @@ static void meta_json(const struct tide_meta *meta, struct tide_buf *out)
 	tide_buf_printf(out, "{\"id\":\"%016llx\",\"format\":%u,\"job\":",
 	                (unsigned long long)meta->checkpoint_id, meta->format);
 	json_text(out, meta->job);
-	tide_buf_printf(out,
-	                ",\"epoch\":%lld,\"rowsIn\":%llu,\"rowsOut\":%llu,\"rowsFiltered\":%llu,"
-	                "\"rowsFailed\":%llu,\"lost_records\":%llu,\"offsets\":",
-	                (long long)meta->epoch, (unsigned long long)meta->rows_in,
-	                (unsigned long long)meta->rows_out, (unsigned long long)meta->rows_filtered,
-	                (unsigned long long)meta->rows_failed, (unsigned long long)meta->rows_lost);
+	tide_buf_printf(
+		out,
+		",\"epoch\":%lld,\"rowsIn\":%llu,\"rowsOut\":%llu,\"rowsFiltered\":%llu,"
+		"\"rowsFailed\":%llu,\"rowsMalformed\":%llu,\"rowsLate\":%llu,\"lost_records\":%llu,\"offsets\":",
+		(long long)meta->epoch, (unsigned long long)meta->rows_in,
+		(unsigned long long)meta->rows_out, (unsigned long long)meta->rows_filtered,
+		(unsigned long long)meta->rows_failed, (unsigned long long)meta->rows_malformed,
+		(unsigned long long)meta->rows_late, (unsigned long long)meta->rows_lost);
 	tide_offsets_write(meta, out);
 	tide_buf_printf(out, ",\"plan\":");
 	json_text(out, meta->plan);

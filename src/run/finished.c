@@ -173,6 +173,7 @@ static int note_epoch(struct tide_finished *finished, const struct tide_gather *
 	note->fold_us = tide_clock_mono_us() - from->waited_us;
 	note->rows_filtered = meta->rows_filtered;
 	note->rows_failed = meta->rows_failed;
+	note->rows_malformed = meta->rows_malformed;
 	note->rows_lost = meta->rows_lost;
 	note->rows_late = meta->rows_late;
 	note->parts = finished->parts;
@@ -190,7 +191,8 @@ int tide_finished_gather(struct tide_finished *finished, const struct tide_gathe
 		finished->records += worker->totals.rows_in;
 		meta->rows_in += worker->totals.rows_in;
 		meta->rows_filtered += worker->totals.rows_filtered;
-		meta->rows_failed += worker->totals.rows_failed + worker->totals.rows_malformed;
+		meta->rows_failed += worker->totals.rows_failed;
+		meta->rows_malformed += worker->totals.rows_malformed;
 		worker->writes = tide_writes_new();
 		if (worker->writes == NULL)
 			return tide_fail(err, TIDE_ERR_NOMEM, "no memory for writes");

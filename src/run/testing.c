@@ -365,6 +365,7 @@ int64_t tide_testing_number(const struct tide_testing *testing, const char *name
 		{ "rows_out", (int64_t)meta->rows_out },
 		{ "rows_filtered", (int64_t)meta->rows_filtered },
 		{ "rows_failed", (int64_t)meta->rows_failed },
+		{ "rows_malformed", (int64_t)meta->rows_malformed },
 		{ "rows_late", (int64_t)meta->rows_late },
 		{ "watermark_us", meta->watermark_us },
 		{ "state_rows", (int64_t)tide_loop_state_rows(testing->loop) },

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "record/kept.h"
 #include "run/letter.h"
 
 enum {
@@ -28,6 +29,13 @@ static bool bad_row(void *arg, const struct tide_batch *batch, uint32_t row, con
 		         batch->partition, (long long)batch->recs[row].offset_,
 		         letters < 0 ? "skipped" : "set aside", letters < 0 ? message : reason);
 	return letters < 0 || tide_letter_add(worker->rows[letters], batch, row, reason, place);
+}
+
+static bool set_aside(void *arg, const struct tide_batch *batch, uint32_t row, int32_t output,
+                      const char *reason, const char *place)
+{
+	struct tide_worker *worker = arg;
+	return tide_letter_add(worker->rows[output], batch, row, reason, place);
 }
 
 static struct tide_queue *queue_new(struct tide_table *delta, const struct tide_plan_keyed *keyed,
@@ -351,6 +359,7 @@ static int bind(struct tide_worker *worker, struct tide_error *err)
 		.rows = worker->rows,
 		.ring = worker->ring,
 		.bad_row = bad_row,
+		.set_aside = set_aside,
 		.arg = worker,
 		.now_us = worker->work->now_us,
 		.epoch = worker->work->epoch,
@@ -459,19 +468,35 @@ int tide_worker_fold(struct tide_worker *worker, struct tide_error *err)
 	return rc;
 }
 
-/* As many rows as a batch has records, each with the offset it came from. */
+/* The record a row came from: its offset, and all of it where letters want it. */
+static bool add_record(const struct tide_worker *worker, struct tide_batch *batch,
+                       const struct tide_rows *rows, uint32_t row)
+{
+	int last = tide_rows_schema(rows)->count - 1;
+	int64_t offset = tide_rows_cell(rows, row, last).i;
+	struct tide_cell cells[TIDE_KEPT_CELLS];
+	struct tide_slice none = { 0 };
+	if (worker->work->letters < 0)
+		return tide_batch_add(batch, none, none, offset, -1) != NULL;
+	for (int i = 0; i < TIDE_KEPT_CELLS; i++)
+		cells[i] = tide_rows_cell(rows, row, last - 1 - TIDE_KEPT_CELLS + i);
+	return tide_kept_add(batch, cells, offset);
+}
+
+/* As many rows as a batch has records, each with the record it came from. How
+ * many of them is *count then. */
 static int resume_some(struct tide_worker *worker, struct tide_share *share, int keyed,
-                       const uint32_t *passed, size_t count, struct tide_error *err)
+                       const uint32_t *passed, size_t *count, struct tide_error *err)
 {
 	const struct tide_rows *rows = tide_claims_rows(share->claims[keyed]);
-	int last = tide_rows_schema(rows)->count - 1;
 	struct tide_run_result result = { 0 };
 	struct tide_batch *batch =
 		tide_ring_next(worker->ring, share->part->topic, share->part->partition);
 	bool ok = batch != NULL;
-	for (size_t i = 0; ok && i < count; i++)
-		ok = tide_batch_add(batch, (struct tide_slice){ 0 }, (struct tide_slice){ 0 },
-		                    tide_rows_cell(rows, passed[i], last).i, -1) != NULL;
+	size_t some = 0;
+	for (; ok && some < *count && !tide_batch_full(batch); some++)
+		ok = add_record(worker, batch, rows, passed[some]);
+	*count = some;
 	if (!ok)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for a batch");
 	begin_events(worker);
@@ -496,11 +521,9 @@ static int resume_share(struct tide_worker *worker, struct tide_share *share, in
 		return TIDE_OK;
 	if (!tide_claims_passed(share->claims[keyed], &passed, &count))
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for rows");
-	for (size_t at = 0; rc == TIDE_OK && at < count; at += TIDE_BATCH_RECORDS_MAX) {
-		size_t some = count - at;
-		if (some > TIDE_BATCH_RECORDS_MAX)
-			some = TIDE_BATCH_RECORDS_MAX;
-		rc = resume_some(worker, share, keyed, passed + at, some, err);
+	for (size_t at = 0, some; rc == TIDE_OK && at < count; at += some) {
+		some = count - at;
+		rc = resume_some(worker, share, keyed, passed + at, &some, err);
 	}
 	return rc;
 }

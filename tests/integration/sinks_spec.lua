@@ -345,6 +345,27 @@ return tide.job { on_error = %s, outputs =
       assert.are.equal(97, #ids_in(to))
    end)
 
+   it("take malformed records apart from those that fail, each once over a kill", function()
+      local dead, bad = h.topic(1, "dead"), h.topic(1, "bad")
+      spoil()
+      h.job((spoiled:format(('tide.kafka { topic = %q }'):format(dead), to)
+         :gsub('{ "n:int" }', ('({ "n:int" }, { malformed = tide.kafka { topic = %q } })')
+            :format(bad))))
+      run_killed(from, "kafka_commit=kill@2")
+      h.run(job_args(from))
+      local letters = {}
+      for _, topic in ipairs { bad, dead } do
+         for _, record in ipairs(h.json_lines(h.kadmin("consume", topic, 0, 0, -1))) do
+            letters[#letters + 1] = cjson.decode(record.value)
+         end
+      end
+      assert.are.equal("below zero", letters[3].reason)
+      table.insert(letters, 2, table.remove(letters, 3))
+      assert_letters(letters)
+      local shown = cjson.decode(h.run(checkpoint("show", "--json")):out())
+      assert.are.same({ 100, 1, 2 }, { shown.rowsIn, shown.rowsFailed, shown.rowsMalformed })
+   end)
+
    it("take records that fail as they were, or into files", function()
       local dead = h.topic(1, "dead")
       spoil()

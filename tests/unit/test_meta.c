@@ -33,7 +33,8 @@ static void fill(struct tide_meta *meta)
 		                    .rows_filtered = 3,
 		                    .rows_failed = 4,
 		                    .rows_late = 5,
-		                    .rows_lost = UINT64_MAX };
+		                    .rows_lost = UINT64_MAX,
+		                    .rows_malformed = 6 };
 	for (int p = 0; p < 3; p++) {
 		struct tide_position *at = tide_meta_position_add(meta, p == 2 ? "b" : "a", p % 2);
 		assert_non_null(at);
@@ -89,6 +90,7 @@ static void record_comes_back_as_it_was(void **state)
 	assert_string_equal(back.job, "wordcount");
 	assert_int_equal(back.watermark_us, INT64_MIN);
 	assert_int_equal(back.rows_lost, UINT64_MAX);
+	assert_int_equal(back.rows_malformed, 6);
 	assert_int_equal(tide_meta_position(&back, "b", 0)->next, 25);
 	assert_null(tide_meta_position(&back, "b", 1));
 	assert_int_equal(tide_meta_sink(&back, "console")->acked, -1);
@@ -110,7 +112,7 @@ static void record_comes_back_as_it_was(void **state)
 static void a_record_of_format_1_is_one_without_event_time(void **state)
 {
 	(void)state;
-	enum { EMPTY_LISTS = 2 * sizeof(uint32_t), HASH_SEED = 0x4154454d };
+	enum { NEW = 2 * sizeof(uint32_t) + sizeof(uint64_t), HASH_SEED = 0x4154454d };
 	struct tide_meta meta, back;
 	struct tide_buf bytes = { 0 }, old = { 0 };
 	fill(&meta);
@@ -118,7 +120,7 @@ static void a_record_of_format_1_is_one_without_event_time(void **state)
 	free(meta.lates[0].name);
 	meta.late_count = 0;
 	tide_meta_encode(&meta, &bytes);
-	size_t body = bytes.len - sizeof(uint64_t) - EMPTY_LISTS;
+	size_t body = bytes.len - sizeof(uint64_t) - NEW;
 	tide_buf_put(&old, bytes.p, body);
 	old.p[4] = 1;
 	tide_buf_u64(&old, tide_hash(old.p, body, HASH_SEED));
@@ -127,6 +129,29 @@ static void a_record_of_format_1_is_one_without_event_time(void **state)
 	assert_int_equal(back.format, 1);
 	assert_int_equal(back.mark_count, 0);
 	assert_int_equal(tide_meta_sink(&back, "console")->due, 9);
+	tide_meta_fini(&back);
+	tide_meta_fini(&meta);
+	tide_buf_fini(&bytes);
+	tide_buf_fini(&old);
+}
+
+/* A record of format 2 ends before the count of malformed records. */
+static void a_record_of_format_2_has_counted_none_as_malformed(void **state)
+{
+	(void)state;
+	enum { HASH_SEED = 0x4154454d };
+	struct tide_meta meta, back;
+	struct tide_buf bytes = { 0 }, old = { 0 };
+	fill(&meta);
+	tide_meta_encode(&meta, &bytes);
+	size_t body = bytes.len - 2 * sizeof(uint64_t);
+	tide_buf_put(&old, bytes.p, body);
+	old.p[4] = 2;
+	tide_buf_u64(&old, tide_hash(old.p, body, HASH_SEED));
+	assert_int_equal(tide_meta_decode((struct tide_slice){ old.p, old.len }, &back, &err),
+	                 TIDE_OK);
+	assert_int_equal(back.rows_malformed, 0);
+	assert_int_equal(tide_meta_late(&back, "count(id,window)")->late, 7);
 	tide_meta_fini(&back);
 	tide_meta_fini(&meta);
 	tide_buf_fini(&bytes);
@@ -179,6 +204,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(record_comes_back_as_it_was),
 		cmocka_unit_test(a_record_of_format_1_is_one_without_event_time),
+		cmocka_unit_test(a_record_of_format_2_has_counted_none_as_malformed),
 		cmocka_unit_test(every_flipped_bit_is_refused),
 		cmocka_unit_test(every_other_length_is_refused),
 	};

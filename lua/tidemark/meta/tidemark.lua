@@ -70,7 +70,7 @@ local Stream = {}
 ---Read columns from the value: "id:int", "name:string?" (may be null),
 ---"user_id=user.id:int" (nested). Types: int double bool string bytes timestamp.
 ---@param columns string[]
----@param options? { malformed: "error"|"null" }
+---@param options? { malformed: "error"|"null"|tide.Endpoint }
 ---@return tide.Stream
 function Stream:json(columns, options) end
 
