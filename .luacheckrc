@@ -6,6 +6,7 @@ unused_args = true
 ignore = { "212/_.*", "213/_.*" }
 exclude_files = { "build", "lua/tidemark/meta" }
 
+files["lua/tidemark/templates"] = { std = "luajit+busted" }
 files["tests/spec"] = { std = "luajit+busted" }
 files["tests/integration"] = { std = "luajit+busted" }
 files["tests/golden"] = { std = "luajit+busted" }

@@ -184,7 +184,7 @@ COMP := $(wildcard src/run/tidemark.bash)
 install: all ## to PREFIX (/usr/local): program, Lua library, jobs, man page, completion
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/tidemark/jobs
 	install -m 755 build/tidemark $(DESTDIR)$(PREFIX)/bin/tidemark
-	cd lua && find . -name '*.lua' -exec install -D -m 644 {} $(DESTDIR)$(PREFIX)/share/tidemark/lua/{} \;
+	cd lua && find . \( -name '*.lua' -o -path './tidemark/templates/*' \) -type f -exec install -D -m 644 {} $(DESTDIR)$(PREFIX)/share/tidemark/lua/{} \;
 	install -m 644 $(wildcard jobs/*.lua) $(DESTDIR)$(PREFIX)/share/tidemark/jobs/
 	$(if $(MAN),install -D -m 644 $(MAN) $(DESTDIR)$(PREFIX)/share/man/man1/tidemark.1)
 	$(if $(COMP),install -D -m 644 $(COMP) $(DESTDIR)$(PREFIX)/share/bash-completion/completions/tidemark)

@@ -105,17 +105,40 @@ local function check_options(options)
    return options
 end
 
+local function readable(path)
+   local file = io.open(path)
+   if file then
+      file:close()
+   end
+   return file and path
+end
+
+-- A job is looked for from where we are, and then beside the spec that asks.
+local function job_at(path)
+   if readable(path) then
+      return path
+   end
+   local own, level = debug.getinfo(1, "S").source, 2
+   for info in function() return debug.getinfo(level, "S") end do
+      local folder = info.source ~= own and info.source:match "^@(.*/)[^/]*$"
+      if folder then
+         return readable(folder .. path) or fail("testing: there is no job %s, nor %s", path,
+                                                 folder .. path)
+      elseif info.source ~= own and info.source:match "^@" then
+         break
+      end
+      level = level + 1
+   end
+   fail("testing: there is no job %s", path)
+end
+
 --- Opens a job on empty topics and a fresh checkpoint.
----@param path string of the job file
+---@param path string of the job file, from where we are or from the spec's folder
 ---@param options? table workers, partitions, from, jit, now, max_records_per_batch
 ---@return table job
 function M.open(path, options)
    options = check_options(options or {})
-   local readable = io.open(path)
-   if not readable then
-      fail("testing: there is no job %s", path)
-   end
-   readable:close()
+   path = job_at(path)
    local directory = os.tmpname()
    os.remove(directory)
    local job = setmetatable({

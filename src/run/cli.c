@@ -15,6 +15,12 @@ static const struct tide_own_flag check_flags[] = { { "strict", NULL,
 	                                              "exit 4 where there are warnings" },
 	                                            { "json", NULL, "one JSON object on stdout" },
 	                                            { 0 } };
+static const struct tide_own_flag new_flags[] = {
+	{ "template", "NAME", "wordcount (unless said), window or dedup" }, { 0 }
+};
+static const struct tide_own_flag test_flags[] = {
+	{ "filter", "PATTERN", "only tests whose name matches this Lua pattern" }, { 0 }
+};
 static const struct tide_own_flag explain_flags[] = { { "dot", NULL,
 	                                                "the plan as a graph for Graphviz" },
 	                                              { "json", NULL, "the plan as JSON" },
@@ -77,6 +83,10 @@ static const struct tide_command commands[] = {
 	  run_flags, tide_cli_demo },
 	{ "check", "JOB.lua", "load a job, check its plan and warn, without a broker", 1, 1, true,
 	  check_flags, tide_cli_check },
+	{ "new", "NAME", "make a folder with a job, its tests, and records to try it on", 1, 1,
+	  false, new_flags, tide_cli_new },
+	{ "test", "[SPEC…]", "run the specs of jobs: files, folders, jobs, or what is here", 0, 256,
+	  false, test_flags, tide_cli_test },
 	{ "explain", "JOB.lua", "print a job's plan", 1, 1, true, explain_flags, tide_cli_explain },
 	{ "config", "[JOB.lua]", "every setting, its value and where it came from", 0, 1, true,
 	  config_flags, tide_cli_config },

@@ -41,6 +41,7 @@ _tidemark_values()
 	--state) echo clear keep ;;
 	--format) echo text json ;;
 	--generator) echo words text ;;
+	--template) echo wordcount window dedup ;;
 	--profile | -p) echo default cluster local-lb ;;
 	*) return 1 ;;
 	esac
@@ -83,6 +84,9 @@ _tidemark()
 		return # a value that only the user knows
 	elif [[ $current == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "${flags// value/} --help" -- "$current")
+	elif [ "$command" = test ]; then
+		mapfile -t COMPREPLY < <(compgen -f -X '!*_spec.lua' -- "$current"
+			compgen -d -S / -- "$current")
 	elif "$program" --help 2>/dev/null | grep -q "^  $command .*JOB\.lua"; then
 		mapfile -t COMPREPLY < <(compgen -W "wordcount dedup" -- "$current"
 			compgen -f -X '!*.lua' -- "$current"
