@@ -289,6 +289,9 @@ local function undo_counts(loop, row)
    for _, number in ipairs(loop.timed) do
       ctx.ops.drop_timed(ctx.timed[number], row)
    end
+   for _, number in ipairs(loop.sieves) do
+      ctx.ops.drop_sift(ctx.sieves[number], row)
+   end
 end
 
 -- The row failed in the loop: nothing of it has reached a state yet.

@@ -46,7 +46,7 @@ end
 
 -- Those that pass a row on take one if any step behind them does.
 local function takes_row(step, only)
-   if step.kind == "watermark" then
+   if step.kind == "watermark" or step.kind == "late" then
       for _, child in ipairs(children_of(step, only)) do
          if takes_row(child, only) then
             return true
@@ -65,10 +65,11 @@ local function any_takes_row(list, only)
    return false
 end
 
+local passes = { filter = true, group_by = true, watermark = true, window = true, late = true }
+
 -- The step whose cells hold the row that leaves `step`.
 local function stage_of(step)
-   while step.kind == "filter" or step.kind == "group_by" or step.kind == "watermark" or
-      step.kind == "window" do
+   while passes[step.kind] do
       step = step.parent
    end
    return step
@@ -267,6 +268,14 @@ function emitters.watermark(out, step, only)
 ]], step.number - 1, step.column - 1)
    calls(out, children_of(step, only), only, "row", "      ")
    add(out, "   end\n")
+end
+
+function emitters.late(out, step, only)
+   add(out, "   local from = K.stage%d\n   return function(row)\n", stage_of(step.parent).index)
+   fill_record(out, step, "      ")
+   add(out, "      if ctx.ops.sift(ctx.sieves[%d], from.c, ctx.row) then\n", step.sieve - 1)
+   calls(out, children_of(step, only), only, "row", "         ")
+   add(out, "      end\n   end\n")
 end
 
 -- Text of a function each that adds to, merges or finishes one aggregate. ----
@@ -492,6 +501,16 @@ local function timed_ends(found)
    return list
 end
 
+local function sieves_among(found)
+   local list = {}
+   for step in pairs(found) do
+      if step.kind == "late" then
+         list[#list + 1] = step.sieve - 1
+      end
+   end
+   return list
+end
+
 --- Whether the loop of an input adds row by row: see WAITING_MAX.
 function M.strict(input)
    local found, keyed, outputs = ends_of(input)
@@ -576,7 +595,7 @@ function M.input(input)
    end
    add(out, "end\n")
    return { text = table.concat(out), keyed = keyed, outputs = outputs, strict = strict,
-            timed = timed_ends(found) }
+            timed = timed_ends(found), sieves = sieves_among(found) }
 end
 
 --- Adds what waits to the states that were found for it. A row that fails takes

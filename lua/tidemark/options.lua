@@ -88,6 +88,11 @@ function checks.on_error(value)
    return ok, (wanted or "") .. ", or a sink like tide.kafka { topic = \"dead\" }"
 end
 
+function checks.share(value)
+   local ok = type(value) == "number" and value > 0 and value <= 1
+   return ok and ("%.17g"):format(value), "a share like 0.1: more than 0, at most 1"
+end
+
 -- Checks that keep the value as it is.
 local keeps = {}
 
@@ -99,6 +104,14 @@ end
 
 function keeps.column(value)
    return type(value) == "string" and value ~= "", 'the name of a column'
+end
+
+function keeps.columns(value)
+   local ok = type(value) == "table" and #value > 0
+   for _, name in ipairs(ok and value or {}) do
+      ok = ok and type(name) == "string"
+   end
+   return ok or type(value) == "string" and value ~= "", "a column, or a list of columns"
 end
 
 function keeps.value(value)
@@ -128,6 +141,8 @@ M.kinds = {
    watermark = { per_partition = "flag", idle = "span", max_ahead = "span_or_false",
                  name = "text" },
    window = { offset = "span", late = "late" },
+   late = { within = "span", sample = "share", by = "columns", name = "text" },
+   late_to_drops = { sample = "share" },
    job = { name = "text", trigger = "span", max_records_per_batch = "count",
            max_records_per_second = "count", workers = "count", on_error = "on_error",
            fail_on_data_loss = "flag" },

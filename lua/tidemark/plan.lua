@@ -5,6 +5,7 @@ local aggregates = require "tidemark.aggregates"
 local errors = require "tidemark.errors"
 local options = require "tidemark.options"
 local plan_dedup = require "tidemark.plan_dedup"
+local plan_late = require "tidemark.plan_late"
 local plan_time = require "tidemark.plan_time"
 local schema = require "tidemark.schema"
 local sinks = require "tidemark.sinks"
@@ -41,6 +42,7 @@ local function step_new(program, fact, parent, kind, row)
    if parent then
       step.input, step.keyed, step.mark = parent.input, parent.keyed, parent.mark
       step.root, step.updates = parent.root, parent.updates
+      step.late_name = parent.late_name
       parent.children[#parent.children + 1] = step
    end
    program.steps[step.index] = step
@@ -184,7 +186,18 @@ function checks.watermark(program, fact, parent)
    return plan_time.watermark(program, fact, parent, step_new)
 end
 
+function checks.late(program, fact, parent)
+   return plan_late.late(program, fact, parent, step_new)
+end
+
+-- What goes on is what there was; the sinks come behind those that are returned.
+function checks.late_to(program, fact, parent)
+   program.late_tos[#program.late_tos + 1] = { fact = fact, parent = parent }
+   return parent
+end
+
 function checks.window(program, fact, group)
+   plan_late.check_behind(fact)
    return plan_time.window(program, fact, group, step_new)
 end
 
@@ -258,7 +271,9 @@ end
 -- Outputs ------------------------------------------------------------------
 
 local function source_name(program, parent)
-   if parent.keyed then
+   if parent.late_name and not parent.keyed then
+      return parent.late_name
+   elseif parent.keyed then
       return program.keyed[parent.keyed].name
    end
    return program.inputs[parent.input].options.topics
@@ -305,6 +320,16 @@ local function add_output(program, fact)
    for _, sink in ipairs(fact.sinks) do
       local given = stream.facts(sink)
       at(given.path and given or fact, sink_step, program, fact, parent, given)
+   end
+end
+
+local function add_late_outputs(program)
+   for _, found in ipairs(program.late_tos) do
+      local step = at(found.fact, plan_late.to, program, found.fact, found.parent, step_new)
+      for _, sink in ipairs(found.fact.sinks) do
+         local given = stream.facts(sink)
+         at(given.path and given or found.fact, sink_step, program, found.fact, step, given)
+      end
    end
 end
 
@@ -381,14 +406,14 @@ local function returned(value, path)
    return value, job, dead_letters
 end
 
-local function check_all_returned(list)
+local function check_all_returned(program, list)
    local seen = {}
    for _, node in ipairs(list) do
-      seen[node] = true
+      seen[stream.facts(node)] = true
    end
    for _, node in ipairs(stream.outputs()) do
-      if not seen[node] then
-         local fact = stream.facts(node)
+      local fact = stream.facts(node)
+      if not seen[fact] and not program.visited[fact] then
          errors.at(fact.path, fact.line,
             "this output is built but not returned, so it would never run: return or remove it")
       end
@@ -408,13 +433,22 @@ local function check_names(list, what)
    end
 end
 
+-- What the checkpoint counts late rows of.
+local function counting(program)
+   local list = { unpack(program.keyed) }
+   for _, step in ipairs(program.lates) do
+      list[#list + 1] = step.counts and step or nil
+   end
+   return list
+end
+
 --- The checked program of what a job file returned.
 function M.make(value, path)
    local list, job, dead_letters = returned(value, path)
    local program = { path = path, steps = {}, inputs = {}, marks = {}, keyed = {}, outputs = {},
-                     visited = {}, warnings = {}, job = job, letters = {}, dead = {} }
+                     lates = {}, late_tos = {}, visited = {}, warnings = {}, job = job,
+                     letters = {}, dead = {} }
    program.name = job.name or path:match("([^/]+)%.lua$") or path:match("([^/]+)$")
-   check_all_returned(list)
    local seen = {}
    for _, node in ipairs(list) do
       if seen[node] then
@@ -424,14 +458,18 @@ function M.make(value, path)
       seen[node] = true
       add_output(program, stream.facts(node))
    end
+   check_all_returned(program, list)
+   add_late_outputs(program)
    add_letters(program, dead_letters)
    plan_time.settle(program)
+   plan_late.settle(program)
    for k, keyed in ipairs(program.keyed) do
       keyed.waiting = #program.outputs + k - 1
       keyed.hidden = keyed.kind == "dedup" and plan_dedup.hidden(program)
    end
-   check_names(program.marks, "the watermark")
    check_names(program.keyed, "the grouping")
+   check_names(counting(program), "the late stream")
+   check_names(program.marks, "the watermark")
    check_names(program.outputs, "the sink")
    return program
 end

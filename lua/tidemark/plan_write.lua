@@ -28,10 +28,25 @@ end
 local function write_mark(plan, step)
    check(C.tide_ffi_plan_mark(plan, step.name, step.input - 1, step.line))
    C.tide_ffi_plan_mark_options(plan, step.delay, step.per_partition, step.idle, step.ahead)
+   if step.of then
+      C.tide_ffi_plan_mark_of(plan, step.of - 1)
+   end
 end
 
 -- Numbers of enum tide_late.
 local lates = { never = 0, closed = 1, strict = 2 }
+
+local function write_late(plan, step)
+   local own = step.mark and step.mark.number - 1 or -1
+   check(C.tide_ffi_plan_late(plan, step.counts and step.late_name or "", step.watch.number - 1,
+                              own, lates[step.late], step.share))
+   if step.window then
+      C.tide_ffi_plan_late_window(plan, step.window.size, step.window.slide, step.window.offset)
+   end
+   for _, column in ipairs(step.columns) do
+      C.tide_ffi_plan_late_column(plan, column.number - 1, column.text)
+   end
+end
 
 local function write_time(plan, step)
    local mark, window = step.group.mark, step.group.window
@@ -138,6 +153,9 @@ function M.write(plan, program, files)
    end
    for _, step in ipairs(program.marks) do
       write_mark(plan, step)
+   end
+   for _, step in ipairs(program.lates) do
+      write_late(plan, step)
    end
    for _, step in ipairs(program.keyed) do
       write_keyed(plan, step)

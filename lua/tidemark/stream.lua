@@ -29,7 +29,7 @@ local function make(class, kind, parent, args)
    local node = setmetatable({}, class.meta)
    local path, line = errors.here(2)
    args.kind, args.parent, args.path, args.line = kind, parent, path, line
-   args.class = class
+   args.class, args.grouped = class, class == Grouped
    facts[node] = args
    return node
 end
@@ -53,7 +53,7 @@ end
 local later = {
    session = "session windows",
    join = "joins", lookup = "lookup tables", process = "process functions",
-   union = "unions", late_to = "late records", avro = "Avro",
+   union = "unions", avro = "Avro",
 }
 
 M.refused = {}
@@ -69,7 +69,10 @@ local function unknown_step(class, key, extra)
    elseif later[key] then
       error((":%s: this version of tidemark does not have %s yet"):format(key, later[key]), 0)
    end
-   if class == Grouped and Stream.methods[key] and key ~= "to" then
+   if class == Grouped and key == "late" then
+      error(":late is a step of rows, and these are groups: it comes before :group_by, or " ..
+         ":late_to(sink) here takes what they drop", 0)
+   elseif class == Grouped and Stream.methods[key] and key ~= "to" then
       error(((key == "watermark" and ":watermark comes before :group_by; behind it, it would " ..
          "drop nothing that is late and clean no state") or
          (":%s is a step of rows, and these are groups: an aggregate comes first"):format(key)), 0)
@@ -215,17 +218,42 @@ before_grouping "sum"
 before_grouping "aggregate"
 before_grouping "window"
 
-function steps.to(self, ...)
-   local parent = wants_self("to", self, Stream)
-   local sinks = { ... }
+local function check_sinks(step, sinks)
    if #sinks == 0 then
-      error(':to wants a sink: :to(tide.console { mode = "append" })', 0)
+      error((':%s wants a sink: :%s(tide.console { mode = "append" })'):format(step, step), 0)
    end
    for _, sink in ipairs(sinks) do
       if not facts[sink] or not facts[sink].endpoint then
-         error((":to wants sinks like tide.console { }, got a %s"):format(type(sink)), 0)
+         error((":%s wants sinks like tide.console { }, got a %s"):format(step, type(sink)), 0)
       end
    end
+   return sinks
+end
+
+function steps.late(self, options)
+   return make(Stream, "late", wants_self("late", self, Stream), { options = options or {} })
+end
+
+-- :late_to(sink…[, options]) goes on with what it is called on; its output
+-- counts as returned when what goes on is.
+local function late_to(class)
+   return function(self, ...)
+      local parent = wants_self("late_to", self, class)
+      local sinks, given = { ... }, nil
+      if type(sinks[#sinks]) == "table" and not facts[sinks[#sinks]] then
+         given = table.remove(sinks)
+      end
+      local node = make(class, "late_to", parent, { sinks = check_sinks("late_to", sinks),
+                                                    options = given or {} })
+      outputs[#outputs + 1] = node
+      return node
+   end
+end
+steps.late_to, Grouped.methods.late_to = late_to(Stream), late_to(Grouped)
+
+function steps.to(self, ...)
+   local parent = wants_self("to", self, Stream)
+   local sinks = check_sinks("to", { ... })
    local node = make(Output, "output", parent, { sinks = sinks })
    outputs[#outputs + 1] = node
    return node

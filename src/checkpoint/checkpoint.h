@@ -13,8 +13,9 @@
 #include "state/rocks.h"
 
 /* Format 1 knew no event time, format 2 did not count malformed records by
- * themselves; both are read and no longer written. */
-enum { TIDE_CHECKPOINT_FORMAT = 3, TIDE_EPOCHS_KEPT = 100 };
+ * themselves, format 3 not of what late rows are a part; all are read and no
+ * longer written. */
+enum { TIDE_CHECKPOINT_FORMAT = 4, TIDE_EPOCHS_KEPT = 100 };
 
 struct tide_checkpoint;
 
@@ -52,11 +53,16 @@ struct tide_event_mark {
 	struct tide_event_part *parts;
 };
 
-/* Rows that one operator has dropped by their event time, so far. */
+enum { TIDE_LATE_REGISTERS = 128 };
+
+/* Rows that one operator has dropped by their event time, or that a step for
+ * late rows has seen, so far. */
 struct tide_late_count {
 	char *name;
-	uint64_t late, untimed; /* untimed: they had none */
-	int64_t most_us;        /* the furthest behind the watermark */
+	uint64_t seen, late, untimed;       /* untimed: they had no event time */
+	uint64_t beyond;                    /* later than that step was asked for */
+	int64_t most_us;                    /* the furthest behind the watermark */
+	uint32_t keys[TIDE_LATE_REGISTERS]; /* which keys (run/late.h) */
 };
 
 /* The decision record of one epoch. Owns everything it points to. */

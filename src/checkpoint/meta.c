@@ -72,9 +72,9 @@ static bool copy_marks(struct tide_meta *to, const struct tide_meta *from)
 		struct tide_late_count *late = tide_meta_late(to, from->lates[i].name);
 		if (late == NULL)
 			return false;
-		late->late = from->lates[i].late;
-		late->untimed = from->lates[i].untimed;
-		late->most_us = from->lates[i].most_us;
+		char *name = late->name;
+		*late = from->lates[i];
+		late->name = name;
 	}
 	return true;
 }
@@ -257,10 +257,23 @@ static void encode_marks(const struct tide_meta *meta, struct tide_buf *out)
 	}
 	tide_buf_u32(out, (uint32_t)meta->late_count);
 	for (int i = 0; i < meta->late_count; i++) {
-		tide_buf_str(out, meta->lates[i].name);
-		tide_buf_u64(out, meta->lates[i].late);
-		tide_buf_u64(out, meta->lates[i].untimed);
-		tide_buf_u64(out, (uint64_t)meta->lates[i].most_us);
+		const struct tide_late_count *late = &meta->lates[i];
+		tide_buf_str(out, late->name);
+		tide_buf_u64(out, late->late);
+		tide_buf_u64(out, late->untimed);
+		tide_buf_u64(out, (uint64_t)late->most_us);
+	}
+}
+
+/* More of late rows, which format 3 did not have yet. */
+static void encode_lates(const struct tide_meta *meta, struct tide_buf *out)
+{
+	for (int i = 0; i < meta->late_count; i++) {
+		const struct tide_late_count *late = &meta->lates[i];
+		tide_buf_u64(out, late->seen);
+		tide_buf_u64(out, late->beyond);
+		for (int k = 0; late->late > 0 && k < TIDE_LATE_REGISTERS; k++)
+			tide_buf_u32(out, late->keys[k]);
 	}
 }
 
@@ -306,6 +319,7 @@ void tide_meta_encode(const struct tide_meta *meta, struct tide_buf *out)
 	}
 	encode_marks(meta, out);
 	tide_buf_u64(out, meta->rows_malformed);
+	encode_lates(meta, out);
 	if (!out->failed)
 		tide_buf_u64(out, tide_hash(out->p + start, out->len - start, MAGIC));
 }
@@ -412,6 +426,17 @@ static bool read_lates(struct tide_reader *in, struct tide_meta *meta)
 	return true;
 }
 
+static void read_more_of_lates(struct tide_reader *in, struct tide_meta *meta)
+{
+	for (int i = 0; i < meta->late_count; i++) {
+		struct tide_late_count *late = &meta->lates[i];
+		late->seen = tide_read_u64(in);
+		late->beyond = tide_read_u64(in);
+		for (int k = 0; late->late > 0 && k < TIDE_LATE_REGISTERS; k++)
+			late->keys[k] = tide_read_u32(in);
+	}
+}
+
 /* False when out of memory; damage is in->failed. */
 static bool read_meta(struct tide_reader *in, struct tide_meta *meta)
 {
@@ -436,6 +461,8 @@ static bool read_meta(struct tide_reader *in, struct tide_meta *meta)
 		ok = read_marks(in, meta) && read_lates(in, meta);
 	if (ok && meta->format > 2)
 		meta->rows_malformed = tide_read_u64(in);
+	if (ok && meta->format > 3)
+		read_more_of_lates(in, meta);
 	return ok || in->failed;
 }
 

@@ -49,8 +49,9 @@ struct tide_ctx {
 	struct tide_batch *batch; /* NULL while none runs */
 	struct tide_arena *arena; /* where new text goes */
 	struct tide_queue **queues;
-	struct tide_timed **timed; /* of the keyed operators that look at event time */
-	struct tide_mark *events;  /* one for each watermark of the plan */
+	struct tide_timed **timed;  /* of the keyed operators that look at event time */
+	struct tide_sieve **sieves; /* one for each step that late rows pass */
+	struct tide_mark *events;   /* one for each watermark of the plan */
 	struct tide_rows **rows;
 	const struct tide_rows *passed; /* rows that have passed a dedup … */
 	const uint32_t *passed_rows;    /* … which of them, for each record of the batch */

@@ -110,6 +110,15 @@ int tide_ffi_plan_mark(struct tide_plan *plan, const char *name, int input, int 
 /* The newest watermark. Spans are milliseconds; ahead_ms < 0: no limit. */
 void tide_ffi_plan_mark_options(struct tide_plan *plan, double delay_ms, bool per_partition,
                                 double idle_ms, double ahead_ms);
+/* Another one observes for it. */
+void tide_ffi_plan_mark_of(struct tide_plan *plan, int of);
+/* A step for rows that are late; own: its watermark behind it, or -1. Then its
+ * windows, if it has them, and the columns of its key. */
+int tide_ffi_plan_late(struct tide_plan *plan, const char *name, int mark, int own, int late,
+                       double sample);
+void tide_ffi_plan_late_window(struct tide_plan *plan, double size_ms, double slide_ms,
+                               double offset_ms);
+void tide_ffi_plan_late_column(struct tide_plan *plan, int column, bool is_text);
 int tide_ffi_plan_keyed(struct tide_plan *plan, const char *name, int input, const char *layout,
                         int line);
 /* The newest keyed operator: first its sizes, then the columns of its row. */

@@ -59,7 +59,14 @@ int tide_ffi_plan_mark(struct tide_plan *plan, const char *name, int input, int 
 		return -1;
 	plan->marks[i].input = input;
 	plan->marks[i].line = line;
+	plan->marks[i].of = i;
 	return i;
+}
+
+void tide_ffi_plan_mark_of(struct tide_plan *plan, int of)
+{
+	assert(of >= 0 && of < plan->mark_count);
+	plan->marks[plan->mark_count - 1].of = of;
 }
 
 static int64_t us_of(double ms)
@@ -76,6 +83,43 @@ void tide_ffi_plan_mark_options(struct tide_plan *plan, double delay_ms, bool pe
 	mark->per_partition = per_partition;
 	mark->idle_us = us_of(idle_ms);
 	mark->ahead_us = ahead_ms < 0 ? INT64_MAX : us_of(ahead_ms);
+}
+
+int tide_ffi_plan_late(struct tide_plan *plan, const char *name, int mark, int own, int late,
+                       double sample)
+{
+	assert(mark >= 0 && mark < plan->mark_count && own < plan->mark_count);
+	int i = tide_plan_add_late(plan);
+	if (i < 0 || !text_set(&plan->lates[i].name, name))
+		return -1;
+	plan->lates[i].mark = mark;
+	plan->lates[i].own = own;
+	plan->lates[i].late = (enum tide_late)late;
+	plan->lates[i].sample = sample;
+	return i;
+}
+
+static struct tide_plan_late *late_last(struct tide_plan *plan)
+{
+	assert(plan->late_count > 0);
+	return &plan->lates[plan->late_count - 1];
+}
+
+void tide_ffi_plan_late_window(struct tide_plan *plan, double size_ms, double slide_ms,
+                               double offset_ms)
+{
+	struct tide_plan_late *late = late_last(plan);
+	late->size_us = us_of(size_ms);
+	late->slide_us = us_of(slide_ms);
+	late->offset_us = us_of(offset_ms);
+}
+
+void tide_ffi_plan_late_column(struct tide_plan *plan, int column, bool is_text)
+{
+	struct tide_plan_late *late = late_last(plan);
+	assert(late->column_count < (int)(sizeof late->columns / sizeof late->columns[0]));
+	late->columns[late->column_count] = column;
+	late->is_text[late->column_count++] = is_text;
 }
 
 int tide_ffi_plan_keyed(struct tide_plan *plan, const char *name, int input, const char *layout,

@@ -14,6 +14,7 @@ struct tide_trial {
 	struct tide_queue queue; /* of every keyed operator: it never holds a key */
 	struct tide_queue **queues;
 	struct tide_timed **timed;
+	struct tide_sieve **sieves;
 	struct tide_mark *marks;
 	struct tide_rows **rows;
 	int row_count;
@@ -54,7 +55,19 @@ static void drop_timed(struct tide_timed *timed, uint32_t number)
 	(void)timed, (void)number;
 }
 
-_Static_assert(sizeof(struct tide_state_ops) == 6 * sizeof(void (*)(void)),
+/* What stands behind late rows is tried, too. */
+static bool sift(struct tide_sieve *sieve, const struct tide_cell *row, uint32_t number)
+{
+	(void)sieve, (void)row, (void)number;
+	return true;
+}
+
+static void drop_sift(struct tide_sieve *sieve, uint32_t number)
+{
+	(void)sieve, (void)number;
+}
+
+_Static_assert(sizeof(struct tide_state_ops) == 8 * sizeof(void (*)(void)),
                "a new operation needs one that does nothing, above");
 
 static bool pass_over(void *arg, const struct tide_batch *batch, uint32_t row, const char *message,
@@ -79,11 +92,12 @@ struct tide_trial *tide_trial_new(const struct tide_plan *plan)
 	trial->ring = tide_ring_new();
 	trial->queues = calloc((size_t)plan->keyed_count + 1, sizeof(struct tide_queue *));
 	trial->timed = calloc((size_t)plan->keyed_count + 1, sizeof(struct tide_timed *));
+	trial->sieves = calloc((size_t)plan->late_count + 1, sizeof(struct tide_sieve *));
 	trial->marks = calloc((size_t)plan->mark_count + 1, sizeof *trial->marks);
 	size_t rows = (size_t)(plan->output_count + plan->keyed_count) + 1;
 	trial->rows = calloc(rows, sizeof(struct tide_rows *));
 	bool ok = trial->ring != NULL && trial->queues != NULL && trial->rows != NULL &&
-	          trial->timed != NULL && trial->marks != NULL;
+	          trial->timed != NULL && trial->sieves != NULL && trial->marks != NULL;
 	for (int k = 0; ok && k < plan->keyed_count; k++)
 		trial->queues[k] = &trial->queue;
 	for (int o = 0; ok && o < plan->output_count; o++) {
@@ -110,6 +124,7 @@ void tide_trial_free(struct tide_trial *trial)
 	tide_ring_free(trial->ring);
 	free(trial->queues);
 	free(trial->timed);
+	free(trial->sieves);
 	free(trial->marks);
 	free(trial->rows);
 	free(trial);
@@ -117,12 +132,13 @@ void tide_trial_free(struct tide_trial *trial)
 
 struct tide_vm_bind tide_trial_bind(struct tide_trial *trial)
 {
-	static const struct tide_state_ops nowhere = { push,       drop,  resolve,
-		                                       push_timed, claim, drop_timed };
+	static const struct tide_state_ops nowhere = { push,  drop,       resolve, push_timed,
+		                                       claim, drop_timed, sift,    drop_sift };
 	return (struct tide_vm_bind){
 		.state_ops = &nowhere,
 		.queues = trial->queues,
 		.timed = trial->timed,
+		.sieves = trial->sieves,
 		.marks = trial->marks,
 		.rows = trial->rows,
 		.ring = trial->ring,

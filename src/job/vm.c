@@ -241,6 +241,7 @@ int tide_vm_bind(struct tide_vm *vm, const struct tide_vm_bind *bind, struct tid
 		ctx->ops = *bind->state_ops;
 	ctx->queues = bind->queues;
 	ctx->timed = bind->timed;
+	ctx->sieves = bind->sieves;
 	ctx->events = bind->marks;
 	ctx->rows = bind->rows;
 	ctx->ring = bind->ring;

@@ -53,8 +53,9 @@ typedef bool tide_vm_set_aside(void *arg, const struct tide_batch *batch, uint32
 struct tide_vm_bind {
 	const struct tide_state_ops *state_ops;
 	struct tide_queue **queues;
-	struct tide_timed **timed; /* timed[k]: NULL where event time says nothing */
-	struct tide_mark *marks;   /* per watermark of the plan */
+	struct tide_timed **timed;  /* timed[k]: NULL where event time says nothing */
+	struct tide_sieve **sieves; /* per step of the plan that late rows pass */
+	struct tide_mark *marks;    /* per watermark of the plan */
 	struct tide_rows **rows;
 	struct tide_ring *ring;
 	tide_vm_bad_row *bad_row;

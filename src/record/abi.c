@@ -72,13 +72,15 @@ AT(tide_mark, min_us, 56);
 AT(tide_mark, count, 64);
 AT(tide_mark, sum_us, 72);
 
-SIZE_IS(tide_state_ops, 48);
+SIZE_IS(tide_state_ops, 64);
 AT(tide_state_ops, push, 0);
 AT(tide_state_ops, drop, 8);
 AT(tide_state_ops, resolve, 16);
 AT(tide_state_ops, push_timed, 24);
 AT(tide_state_ops, claim, 32);
 AT(tide_state_ops, drop_timed, 40);
+AT(tide_state_ops, sift, 48);
+AT(tide_state_ops, drop_sift, 56);
 SIZE_IS(tide_queue, 32);
 AT(tide_queue, states, 8);
 AT(tide_queue, args, 16);

@@ -115,6 +115,7 @@ struct tide_pair {
 };
 
 struct tide_timed;
+struct tide_sieve;
 
 /* Keys that wait for their states; what of it Lua reads. */
 struct tide_queue {
@@ -155,6 +156,10 @@ struct tide_state_ops {
 	bool (*claim)(struct tide_timed *timed, struct tide_cell *row, uint32_t number);
 	/* That row failed: it was not late. */
 	void (*drop_timed)(struct tide_timed *timed, uint32_t number);
+	/* Whether the row is late and goes on where only such rows do. */
+	bool (*sift)(struct tide_sieve *sieve, const struct tide_cell *row, uint32_t number);
+	/* That row failed: it was not late. */
+	void (*drop_sift)(struct tide_sieve *sieve, uint32_t number);
 };
 
 /* What one stage's loop reports back for one batch. */

@@ -100,6 +100,8 @@ void tide_plan_free(struct tide_plan *plan)
 	}
 	for (int i = 0; i < plan->mark_count; i++)
 		free(plan->marks[i].name);
+	for (int i = 0; i < plan->late_count; i++)
+		free(plan->lates[i].name);
 	for (int i = 0; i < plan->keyed_count; i++)
 		keyed_fini(&plan->keyed[i]);
 	for (int i = 0; i < plan->output_count; i++)
@@ -119,6 +121,7 @@ void tide_plan_free(struct tide_plan *plan)
 	free(plan->files);
 	free(plan->inputs);
 	free(plan->marks);
+	free(plan->lates);
 	free(plan->keyed);
 	free(plan->outputs);
 	free(plan->steps);
@@ -142,6 +145,14 @@ int tide_plan_add_mark(struct tide_plan *plan)
 	void *items = plan->marks;
 	int i = list_add(&items, &plan->mark_count, sizeof *plan->marks);
 	plan->marks = items;
+	return i;
+}
+
+int tide_plan_add_late(struct tide_plan *plan)
+{
+	void *items = plan->lates;
+	int i = list_add(&items, &plan->late_count, sizeof *plan->lates);
+	plan->lates = items;
 	return i;
 }
 

@@ -43,6 +43,7 @@ struct tide_plan_mark {
 	bool per_partition; /* the least of the partitions, and not the greatest */
 	int64_t idle_us;    /* after that long a quiet partition does not count */
 	int64_t ahead_us;   /* beyond the wall clock, what is not believed */
+	int of; /* which watermark observes for it: itself, or what its rows are late for */
 	int line;
 };
 
@@ -85,6 +86,20 @@ static inline bool tide_plan_dedups(const struct tide_plan_keyed *keyed)
 	return keyed->within_us > 0;
 }
 
+/* A step that rows pass which are late for a watermark. */
+struct tide_plan_late {
+	char *name; /* stable: the checkpoint counts by it; "": an operator counts them */
+	int mark;   /* for which they are late … */
+	int own;    /* … and which goes on behind it, with a longer delay, or -1 */
+	enum tide_late
+		late; /* as a keyed operator with such windows judges, never TIDE_LATE_NEVER */
+	int64_t size_us, slide_us, offset_us;
+	double sample; /* the share of them that passes, 1: all */
+	int column_count;
+	int columns[16]; /* cells of the row that make its key; none: the record's key */
+	bool is_text[16];
+};
+
 /* A row stream that ends in a sink. */
 struct tide_plan_output {
 	int input; /* rows come straight from this input, or … */
@@ -119,9 +134,11 @@ struct tide_plan {
 	int file_count;
 	uint64_t hash;                /* of the source of the job file and what it requires */
 	struct tide_options settings; /* of tide.job: trigger, workers, on_error, … */
-	int input_count, mark_count, keyed_count, output_count, step_count, warning_count;
+	int input_count, mark_count, late_count, keyed_count, output_count, step_count;
+	int warning_count;
 	struct tide_plan_input *inputs;
 	struct tide_plan_mark *marks;
+	struct tide_plan_late *lates;
 	struct tide_plan_keyed *keyed;
 	struct tide_plan_output *outputs;
 	struct tide_plan_step *steps;
@@ -134,6 +151,7 @@ void tide_plan_free(struct tide_plan *plan);
  * list may move: take the address of an item after the call, not around it. */
 int tide_plan_add_input(struct tide_plan *plan);
 int tide_plan_add_mark(struct tide_plan *plan);
+int tide_plan_add_late(struct tide_plan *plan);
 int tide_plan_add_keyed(struct tide_plan *plan);
 int tide_plan_add_output(struct tide_plan *plan);
 int tide_plan_add_step(struct tide_plan *plan);

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "checkpoint/checkpoint.h"
 #include "run/cli.h"
+#include "run/late.h"
 #include "run/offsets.h"
 #include "run/setup.h"
 
@@ -39,6 +40,14 @@ static void print_meta_text(const struct tide_setup *setup, const struct tide_me
 	       (unsigned long long)meta->rows_filtered, (unsigned long long)meta->rows_failed,
 	       (unsigned long long)meta->rows_malformed, (unsigned long long)meta->rows_late,
 	       (unsigned long long)meta->rows_lost);
+	for (int i = 0; i < meta->late_count; i++) {
+		const struct tide_late_count *late = &meta->lates[i];
+		printf("  late in %s: %llu of %llu rows, %llu ms at most behind the watermark, "
+		       "about %llu keys\n",
+		       late->name, (unsigned long long)late->late, (unsigned long long)late->seen,
+		       (unsigned long long)late->most_us / 1000,
+		       (unsigned long long)tide_late_keys_count(late));
+	}
 	for (int i = 0; i < meta->position_count; i++)
 		printf("  %s-%d next offset %lld\n", meta->positions[i].topic,
 		       meta->positions[i].partition, (long long)meta->positions[i].next);

@@ -207,22 +207,38 @@ static int note_mark(const struct tide_events *events, int m, uint64_t ahead,
 		part->max_us = mark->parts[i].max_us;
 		part->idle = mark->parts[i].idle;
 	}
-	if (m == 0 || mark->at_us < meta->watermark_us)
+	/* One that another observes for is only later. */
+	if (m == 0 || (events->plan->marks[m].of == m && mark->at_us < meta->watermark_us))
 		meta->watermark_us = mark->at_us;
 	return TIDE_OK;
 }
 
-static int note_late(const struct tide_plan_keyed *keyed, const struct tide_lates *lates,
-                     struct tide_meta *meta, struct tide_error *err)
+/* Of rows that operators drop is the ledger; those that a step for late rows
+ * shows are dropped, or used, elsewhere. */
+static int note_lates(const struct tide_worker *worker, struct tide_meta *meta,
+                      struct tide_error *err)
 {
-	struct tide_late_count *stored = tide_meta_late(meta, keyed->name);
-	if (stored == NULL)
-		return fail_memory(err);
-	stored->late += lates->late;
-	stored->untimed += lates->untimed;
-	if (lates->most_us > stored->most_us)
-		stored->most_us = lates->most_us;
-	meta->rows_late += lates->late + lates->untimed;
+	const struct tide_plan *plan = worker->work->plan;
+	for (int k = 0; k < plan->keyed_count; k++) {
+		struct tide_timed *timed = worker->timed[k];
+		struct tide_late_count *stored =
+			timed == NULL ? NULL : tide_meta_late(meta, plan->keyed[k].name);
+		if (timed == NULL)
+			continue;
+		if (stored == NULL)
+			return fail_memory(err);
+		tide_late_note(stored, &timed->counts, &timed->keys);
+		meta->rows_late += timed->counts.late + timed->counts.untimed;
+	}
+	for (int l = 0; l < plan->late_count; l++) {
+		struct tide_sieve *sieve = worker->sieves[l];
+		if (plan->lates[l].name[0] == '\0')
+			continue;
+		struct tide_late_count *stored = tide_meta_late(meta, plan->lates[l].name);
+		if (stored == NULL)
+			return fail_memory(err);
+		tide_late_note(stored, &sieve->counts, &sieve->keys);
+	}
 	return TIDE_OK;
 }
 
@@ -237,13 +253,8 @@ int tide_events_note(const struct tide_events *events, struct tide_crew *crew, i
 			ahead += (uint64_t)tide_crew_worker(crew, w)->marks[m].ahead;
 		rc = note_mark(events, m, ahead, meta, err);
 	}
-	for (int w = 0; rc == TIDE_OK && w < workers; w++) {
-		const struct tide_worker *worker = tide_crew_worker(crew, w);
-		for (int k = 0; rc == TIDE_OK && k < plan->keyed_count; k++)
-			if (worker->timed[k] != NULL)
-				rc = note_late(&plan->keyed[k], &worker->timed[k]->counts, meta,
-				               err);
-	}
+	for (int w = 0; rc == TIDE_OK && w < workers; w++)
+		rc = note_lates(tide_crew_worker(crew, w), meta, err);
 	return rc;
 }
 

@@ -137,12 +137,13 @@ static int note_epoch(struct tide_finished *finished, const struct tide_gather *
                       struct tide_error *err)
 {
 	const struct tide_partitions *partitions = from->partitions;
-	const struct tide_meta *meta = &finished->meta;
+	struct tide_meta *meta = &finished->meta;
 	struct tide_board_epoch *note = &finished->note;
 	int count = partitions->count;
 	finished->parts = calloc((size_t)count + 1, sizeof *finished->parts);
 	if (finished->parts == NULL ||
-	    !tide_progress_take(&finished->progress, from->work, from->crew))
+	    !tide_progress_take(&finished->progress, from->work, from->crew) ||
+	    !tide_progress_lates(&finished->progress, from->plan, meta))
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for progress");
 	for (int i = 0; i < count; i++) {
 		const struct tide_share *share = partitions->shares[i];

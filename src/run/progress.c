@@ -13,6 +13,7 @@ void tide_progress_fini(struct tide_progress *progress)
 	free(progress->ops);
 	free(progress->marks);
 	free(progress->sinks);
+	free(progress->lates);
 	*progress = (struct tide_progress){ 0 };
 }
 
@@ -37,14 +38,15 @@ static void take_mark(struct tide_progress_mark *mark, int m, struct tide_crew *
 	mark->max_us = INT64_MIN;
 	mark->min_us = INT64_MAX;
 	for (int w = 0; w < workers; w++) {
-		const struct tide_mark *seen = &tide_crew_worker(crew, w)->marks[m];
+		const struct tide_worker *worker = tide_crew_worker(crew, w);
+		const struct tide_mark *seen = &worker->marks[worker->work->plan->marks[m].of];
 		if (seen->most_us > mark->max_us)
 			mark->max_us = seen->most_us;
 		if (seen->min_us < mark->min_us)
 			mark->min_us = seen->min_us;
 		mark->count += (uint64_t)seen->count;
 		mark->sum_us += seen->sum_us;
-		mark->ahead += (uint64_t)seen->ahead;
+		mark->ahead += (uint64_t)worker->marks[m].ahead;
 	}
 }
 
@@ -67,6 +69,7 @@ bool tide_progress_take(struct tide_progress *progress, const struct tide_work *
 	}
 	for (int m = 0; m < plan->mark_count; m++) {
 		progress->marks[m].name = plan->marks[m].name;
+		progress->marks[m].of = plan->marks[m].of;
 		progress->marks[m].used_us = work->watermarks_us[m];
 		take_mark(&progress->marks[m], m, crew, workers);
 	}
@@ -74,6 +77,42 @@ bool tide_progress_take(struct tide_progress *progress, const struct tide_work *
 		progress->sinks[o] = (struct tide_progress_sink){ plan->outputs[o].sink,
 			                                          plan->outputs[o].name, 0 };
 	return true;
+}
+
+static bool take_late(struct tide_progress *progress, const char *name, int64_t delay_us,
+                      struct tide_meta *meta)
+{
+	const struct tide_late_count *known = tide_meta_late(meta, name);
+	if (known == NULL)
+		return false;
+	progress->lates[progress->late_count++] = (struct tide_progress_late){
+		.name = name,
+		.seen = known->seen,
+		.late = known->late,
+		.untimed = known->untimed,
+		.beyond = known->beyond,
+		.keys = tide_late_keys_count(known),
+		.most_us = known->most_us,
+		.delay_us = delay_us,
+	};
+	return true;
+}
+
+bool tide_progress_lates(struct tide_progress *progress, const struct tide_plan *plan,
+                         struct tide_meta *meta)
+{
+	size_t most = (size_t)(plan->keyed_count + plan->late_count) + 1;
+	progress->lates = calloc(most, sizeof *progress->lates);
+	bool ok = progress->lates != NULL;
+	for (int k = 0; ok && k < plan->keyed_count; k++)
+		if (plan->keyed[k].mark >= 0)
+			ok = take_late(progress, plan->keyed[k].name,
+			               plan->marks[plan->keyed[k].mark].delay_us, meta);
+	for (int l = 0; ok && l < plan->late_count; l++)
+		if (plan->lates[l].name[0] != '\0')
+			ok = take_late(progress, plan->lates[l].name,
+			               plan->marks[plan->lates[l].mark].delay_us, meta);
+	return ok;
 }
 
 /* --- as JSON --------------------------------------------------------------------- */
@@ -98,6 +137,8 @@ static struct tide_progress_mark all_marks(const struct tide_progress *progress)
 	all.used_us = progress->mark_count > 0 ? INT64_MAX : INT64_MIN;
 	for (int m = 0; m < progress->mark_count; m++) {
 		const struct tide_progress_mark *mark = &progress->marks[m];
+		if (mark->of != m)
+			continue;
 		if (mark->used_us < all.used_us)
 			all.used_us = mark->used_us;
 		if (mark->max_us > all.max_us)
@@ -147,6 +188,25 @@ static void put_sink(const struct tide_progress_sink *sink, struct tide_buf *out
 	tide_buf_printf(out, ",\"numOutputRows\":%llu}", (unsigned long long)sink->rows);
 }
 
+/* Of the rows that were late, the furthest: against the watermark that judged it,
+ * and against the event time that this watermark came from. */
+static void put_late(const struct tide_progress_late *late, bool more, struct tide_buf *out)
+{
+	double seen = late->seen > 0 ? (double)late->seen : 1;
+	tide_buf_printf(out, "%s{\"name\":", more ? "," : "");
+	put_text(out, late->name);
+	tide_buf_printf(out,
+	                ",\"numRows\":%llu,\"numRowsLate\":%llu,\"lateRatio\":%.6g,"
+	                "\"maxLatenessMs\":%.15g,\"maxBehindNewestMs\":%.15g,"
+	                "\"affectedKeys\":%llu,\"numRowsBeyond\":%llu,"
+	                "\"numRowsWithoutEventTime\":%llu}",
+	                (unsigned long long)late->seen, (unsigned long long)late->late,
+	                (double)late->late / seen, (double)late->most_us / 1e3,
+	                late->late > 0 ? (double)(late->most_us + late->delay_us) / 1e3 : 0,
+	                (unsigned long long)late->keys, (unsigned long long)late->beyond,
+	                (unsigned long long)late->untimed);
+}
+
 void tide_progress_write(const struct tide_progress *progress, struct tide_buf *out)
 {
 	put_event_time(progress, out);
@@ -163,6 +223,9 @@ void tide_progress_write(const struct tide_progress *progress, struct tide_buf *
 		                (unsigned long long)op->bytes, (unsigned long long)op->late,
 		                (unsigned long long)op->untimed);
 	}
+	tide_buf_printf(out, "],\"late\":[");
+	for (int l = 0; l < progress->late_count; l++)
+		put_late(&progress->lates[l], l > 0, out);
 	tide_buf_printf(out, "],\"sink\":");
 	if (progress->sink_count > 0)
 		put_sink(&progress->sinks[0], out);

@@ -5,6 +5,7 @@
 #define TIDE_RUN_PROGRESS_H
 
 #include "base/buf.h"
+#include "checkpoint/checkpoint.h"
 #include "record/plan.h"
 #include "run/crew.h"
 
@@ -18,10 +19,18 @@ struct tide_progress_op {
 /* A watermark, and the event times that the epoch saw. INT64_MIN: none. */
 struct tide_progress_mark {
 	const char *name;
+	int of;          /* which one observes for it: itself, mostly */
 	int64_t used_us; /* in force for the epoch */
 	int64_t max_us, min_us;
 	uint64_t count, ahead; /* ahead: beyond belief */
 	double sum_us;
+};
+
+/* Rows that were late at one place since the job began. */
+struct tide_progress_late {
+	const char *name;
+	uint64_t seen, late, untimed, beyond, keys;
+	int64_t most_us, delay_us; /* behind the watermark; its own, behind the newest */
 };
 
 struct tide_progress_sink {
@@ -31,19 +40,23 @@ struct tide_progress_sink {
 
 /* Names are borrowed from the plan. */
 struct tide_progress {
-	int op_count, mark_count, sink_count;
+	int op_count, mark_count, sink_count, late_count;
 	struct tide_progress_op *ops;
 	struct tide_progress_mark *marks;
 	struct tide_progress_sink *sinks;
+	struct tide_progress_late *lates;
 };
 
 /* Of the epoch that the crew has folded; its event times begin anew. Sinks have
  * no rows yet. False without memory. */
 bool tide_progress_take(struct tide_progress *progress, const struct tide_work *work,
                         struct tide_crew *crew);
+/* What the epoch's record says of late rows. False without memory. */
+bool tide_progress_lates(struct tide_progress *progress, const struct tide_plan *plan,
+                         struct tide_meta *meta);
 void tide_progress_fini(struct tide_progress *progress);
 
-/* "eventTime":{…},"stateOperators":[…],"sink":{…},"sinks":[…] */
+/* "eventTime":{…},"stateOperators":[…],"late":[…],"sink":{…},"sinks":[…] */
 void tide_progress_write(const struct tide_progress *progress, struct tide_buf *out);
 
 #endif

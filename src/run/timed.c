@@ -23,29 +23,32 @@ void tide_timed_init(struct tide_timed *timed, const struct tide_plan_keyed *key
 		.end_column = tide_plan_dedups(keyed) ? keyed->row->count - 2 : keyed->keys[0],
 		.row = UINT32_MAX,
 	};
+	tide_late_keys_of(&timed->keys, keyed);
 }
 
 void tide_timed_batch(struct tide_timed *timed)
 {
 	timed->row = UINT32_MAX;
+	tide_late_keys_settle(&timed->keys);
 }
 
-static void count_late(struct tide_timed *timed, int64_t time_us)
+static void count_late(struct tide_timed *timed, const struct tide_cell *row)
 {
+	int64_t time_us = timed->mark->time_us;
 	int64_t behind = timed->mark->watermark_us - time_us;
 	timed->counts.late++;
 	if (behind > timed->counts.most_us)
 		timed->counts.most_us = behind;
+	tide_late_keys_add(&timed->keys, row);
 }
 
 /* The newest window first: once one has closed, so have those before it. */
 static bool push_windows(struct tide_timed *timed, struct tide_cell *row, uint32_t number)
 {
 	int64_t time_us = timed->mark->time_us;
-	int64_t into = (time_us - timed->offset_us) % timed->slide_us;
-	if (into < 0)
-		into += timed->slide_us;
-	int64_t last = time_us - into + timed->size_us, end = last;
+	int64_t last =
+		tide_late_window_end(time_us, timed->size_us, timed->slide_us, timed->offset_us);
+	int64_t end = last;
 	struct tide_cell *cell = &row[timed->end_column];
 	cell->len = 0;
 	for (; end > time_us; end -= timed->slide_us) {
@@ -56,19 +59,24 @@ static bool push_windows(struct tide_timed *timed, struct tide_cell *row, uint32
 			return false;
 	}
 	if (end == last)
-		count_late(timed, time_us);
+		count_late(timed, row);
 	return true;
 }
 
-/* Whether the row has an event time that one can count with. */
+bool tide_timed_known(const struct tide_mark *mark)
+{
+	return mark->untimed == 0 && mark->time_us < TIME_MAX && mark->time_us > -TIME_MAX;
+}
+
 static bool look_at(struct tide_timed *timed, uint32_t number)
 {
-	const struct tide_mark *mark = timed->mark;
 	if (number != timed->row) {
 		timed->row = number;
 		timed->before = timed->counts;
+		tide_late_keys_settle(&timed->keys);
 	}
-	return mark->untimed == 0 && mark->time_us < TIME_MAX && mark->time_us > -TIME_MAX;
+	timed->counts.seen++;
+	return tide_timed_known(timed->mark);
 }
 
 bool tide_timed_claim(struct tide_timed *timed, struct tide_cell *row, uint32_t number)
@@ -79,7 +87,7 @@ bool tide_timed_claim(struct tide_timed *timed, struct tide_cell *row, uint32_t 
 		return false;
 	}
 	if (time_us < timed->mark->watermark_us) {
-		count_late(timed, time_us);
+		count_late(timed, row);
 		return false;
 	}
 	row[timed->end_column].i = time_us;
@@ -92,7 +100,7 @@ bool tide_timed_push(struct tide_timed *timed, struct tide_cell *row, uint32_t n
 	const struct tide_mark *mark = timed->mark;
 	bool known = look_at(timed, number);
 	if (known && timed->late == TIDE_LATE_STRICT && mark->time_us < mark->watermark_us) {
-		count_late(timed, mark->time_us);
+		count_late(timed, row);
 		return true;
 	}
 	if (timed->size_us == 0)
@@ -105,6 +113,8 @@ bool tide_timed_push(struct tide_timed *timed, struct tide_cell *row, uint32_t n
 
 void tide_timed_drop(struct tide_timed *timed, uint32_t number)
 {
-	if (timed->row == number)
-		timed->counts = timed->before;
+	if (timed->row != number)
+		return;
+	timed->counts = timed->before;
+	timed->keys.waiting_count = 0;
 }

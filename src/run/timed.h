@@ -5,12 +5,7 @@
 
 #include "record/abi.h"
 #include "record/plan.h"
-
-/* Rows dropped by their event time. */
-struct tide_lates {
-	uint64_t late, untimed; /* untimed: they had none */
-	int64_t most_us;        /* the furthest behind the watermark */
-};
+#include "run/late.h"
 
 /* One keyed operator that looks at event time. */
 struct tide_timed {
@@ -19,6 +14,7 @@ struct tide_timed {
 	enum tide_late late;
 	int64_t size_us, slide_us, offset_us;
 	int end_column; /* of the row: room for the end of a window, or its event time */
+	struct tide_late_keys keys;
 	struct tide_lates counts, before; /* before the row of that … */
 	uint32_t row;                     /* … number, which may fail yet */
 };
@@ -26,6 +22,8 @@ struct tide_timed {
 /* queue and mark are borrowed. */
 void tide_timed_init(struct tide_timed *timed, const struct tide_plan_keyed *keyed,
                      struct tide_queue *queue, const struct tide_mark *mark);
+/* Whether the running row has an event time that one can count with. */
+bool tide_timed_known(const struct tide_mark *mark);
 /* Row numbers begin again. */
 void tide_timed_batch(struct tide_timed *timed);
 

@@ -55,7 +55,8 @@ static bool worker_time(struct tide_worker *worker)
 	const struct tide_plan *plan = worker->work->plan;
 	worker->marks = calloc((size_t)plan->mark_count + 1, sizeof *worker->marks);
 	worker->timed = calloc((size_t)plan->keyed_count + 1, sizeof(struct tide_timed *));
-	if (worker->marks == NULL || worker->timed == NULL)
+	worker->sieves = calloc((size_t)plan->late_count + 1, sizeof(struct tide_sieve *));
+	if (worker->marks == NULL || worker->timed == NULL || worker->sieves == NULL)
 		return false;
 	for (int k = 0; k < plan->keyed_count; k++) {
 		const struct tide_plan_keyed *keyed = &plan->keyed[k];
@@ -66,6 +67,12 @@ static bool worker_time(struct tide_worker *worker)
 			return false;
 		tide_timed_init(worker->timed[k], keyed, worker->queues[k],
 		                &worker->marks[keyed->mark]);
+	}
+	for (int l = 0; l < plan->late_count; l++) {
+		worker->sieves[l] = malloc(sizeof *worker->sieves[l]);
+		if (worker->sieves[l] == NULL)
+			return false;
+		tide_sieve_init(worker->sieves[l], &plan->lates[l], worker->marks);
 	}
 	return true;
 }
@@ -155,6 +162,9 @@ void tide_worker_fini(struct tide_worker *worker)
 		free(worker->timed[k]);
 	for (int o = 0; worker->rows != NULL && o < plan->output_count + plan->keyed_count; o++)
 		tide_rows_free(worker->rows[o]);
+	for (int l = 0; worker->sieves != NULL && l < plan->late_count; l++)
+		free(worker->sieves[l]);
+	free(worker->sieves);
 	free(worker->timed);
 	free(worker->marks);
 	free(worker->deltas);
@@ -202,7 +212,7 @@ static bool keep_claims(struct tide_worker *worker, struct tide_share *share)
 }
 
 /* A batch is of one partition, and the watermark wants to know which. */
-static void begin_events(struct tide_worker *worker)
+static void begin_events(struct tide_worker *worker, const struct tide_batch *batch)
 {
 	const struct tide_plan *plan = worker->work->plan;
 	for (int m = 0; m < plan->mark_count; m++)
@@ -210,14 +220,18 @@ static void begin_events(struct tide_worker *worker)
 	for (int k = 0; k < plan->keyed_count; k++)
 		if (worker->timed[k] != NULL)
 			tide_timed_batch(worker->timed[k]);
+	for (int l = 0; l < plan->late_count; l++)
+		tide_sieve_batch(worker->sieves[l], batch);
 }
 
 static void end_events(struct tide_worker *worker, struct tide_share *share)
 {
-	for (int m = 0; m < worker->work->plan->mark_count; m++) {
+	const struct tide_plan *plan = worker->work->plan;
+	for (int m = 0; m < plan->mark_count; m++) {
 		struct tide_mark *mark = &worker->marks[m];
-		if (mark->max_us > share->max_us[m])
-			share->max_us[m] = mark->max_us;
+		int64_t max_us = worker->marks[plan->marks[m].of].max_us;
+		if (max_us > share->max_us[m])
+			share->max_us[m] = max_us;
 		if (mark->max_us > mark->most_us)
 			mark->most_us = mark->max_us;
 	}
@@ -280,7 +294,7 @@ static int step(struct tide_worker *worker, struct tide_share *share, int timeou
 		return TIDE_OK;
 	part->print = tide_fingerprint_of(&batch->recs[batch->count - 1]);
 	struct tide_run_result result = { 0 };
-	begin_events(worker);
+	begin_events(worker, batch);
 	rc = tide_vm_run(worker->vm, share->input, batch, &result, err);
 	if (rc != TIDE_OK)
 		return rc;
@@ -341,6 +355,20 @@ static int run_shares(struct tide_worker *worker, struct tide_error *err)
 	return TIDE_OK;
 }
 
+/* Late rows are counted by the epoch. */
+static void begin_lates(struct tide_worker *worker)
+{
+	for (int k = 0; k < worker->work->plan->keyed_count; k++)
+		if (worker->timed[k] != NULL) {
+			worker->timed[k]->counts = (struct tide_lates){ 0 };
+			tide_late_keys_clear(&worker->timed[k]->keys);
+		}
+	for (int l = 0; l < worker->work->plan->late_count; l++) {
+		worker->sieves[l]->counts = (struct tide_lates){ 0 };
+		tide_late_keys_clear(&worker->sieves[l]->keys);
+	}
+}
+
 static int bind(struct tide_worker *worker, struct tide_error *err)
 {
 	static const struct tide_state_ops state_ops = {
@@ -350,11 +378,14 @@ static int bind(struct tide_worker *worker, struct tide_error *err)
 		.push_timed = tide_timed_push,
 		.claim = tide_timed_claim,
 		.drop_timed = tide_timed_drop,
+		.sift = tide_sieve_sift,
+		.drop_sift = tide_sieve_drop,
 	};
 	struct tide_vm_bind bind = {
 		.state_ops = &state_ops,
 		.queues = worker->queues,
 		.timed = worker->timed,
+		.sieves = worker->sieves,
 		.marks = worker->marks,
 		.rows = worker->rows,
 		.ring = worker->ring,
@@ -373,9 +404,7 @@ static int bind(struct tide_worker *worker, struct tide_error *err)
 			.limit_us = worker->work->limits_us[m],
 			.watermark_us = worker->work->watermarks_us[m],
 		};
-	for (int k = 0; k < worker->work->plan->keyed_count; k++)
-		if (worker->timed[k] != NULL)
-			worker->timed[k]->counts = (struct tide_lates){ 0 };
+	begin_lates(worker);
 	return tide_vm_bind(worker->vm, &bind, err);
 }
 
@@ -499,7 +528,7 @@ static int resume_some(struct tide_worker *worker, struct tide_share *share, int
 	*count = some;
 	if (!ok)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for a batch");
-	begin_events(worker);
+	begin_events(worker, batch);
 	int rc = tide_vm_resume(worker->vm, worker->work->plan->input_count + keyed, batch, rows,
 	                        passed, &result, err);
 	if (rc != TIDE_OK)

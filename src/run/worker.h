@@ -15,6 +15,7 @@
 #include "run/exchange.h"
 #include "run/settings.h"
 #include "run/shards.h"
+#include "run/sieve.h"
 #include "run/timed.h"
 #include "source/source.h"
 #include "state/queue.h"
@@ -68,6 +69,7 @@ struct tide_worker {
 	struct tide_rows **rows;    /* per output, and then per dedup: where the loops write */
 	struct tide_mark *marks;    /* per watermark */
 	struct tide_timed **timed;  /* per keyed operator; NULL: event time says nothing */
+	struct tide_sieve **sieves; /* per step that late rows pass */
 	struct tide_shards *shards;
 	struct tide_share **shares; /* set by the crew between epochs */
 	int share_count;

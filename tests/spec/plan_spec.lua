@@ -76,7 +76,7 @@ describe("a step that is wrong", function()
 
    it("comes in a later version", function()
       for _, step in ipairs { "session", "join", "lookup", "process", "union",
-                              "late_to", "avro" } do
+                              "session", "avro" } do
          refuses_body(("return s:%s()"):format(step),
             (":%s: this version of tidemark does not have "):format(step))
       end

@@ -64,6 +64,11 @@ static void fill(struct tide_meta *meta)
 	late->late = 7;
 	late->untimed = 1;
 	late->most_us = 99;
+	late->seen = 12;
+	late->beyond = 3;
+	late->keys[0] = 4;
+	late->keys[TIDE_LATE_REGISTERS - 1] = UINT32_MAX;
+	assert_non_null(tide_meta_late(meta, "none yet"));
 }
 
 static void assert_same_bytes(const struct tide_meta *a, const struct tide_meta *b)
@@ -99,12 +104,49 @@ static void record_comes_back_as_it_was(void **state)
 	assert_int_equal(tide_meta_mark(&back, "events.ts")->used_us, -5);
 	assert_true(tide_meta_mark_part(&back.marks[0], "a", 1)->idle);
 	assert_int_equal(tide_meta_late(&back, "count(id,window)")->late, 7);
+	assert_int_equal(tide_meta_late(&back, "count(id,window)")->beyond, 3);
 	assert_true(tide_meta_copy(&copy, &back));
 	assert_same_bytes(&copy, &back);
 	tide_meta_fini(&back); /* the copy owns its texts */
 	assert_same_bytes(&copy, &meta);
 	tide_meta_fini(&copy);
 	tide_meta_fini(&meta);
+	tide_buf_fini(&bytes);
+}
+
+static void forget_lates(struct tide_meta *meta)
+{
+	for (int i = 0; i < meta->late_count; i++)
+		free(meta->lates[i].name);
+	meta->late_count = 0;
+}
+
+/* What of it format 4 has added. */
+enum { NEW_IN_4 = 2 * 2 * sizeof(uint64_t) + 4 * TIDE_LATE_REGISTERS };
+
+/* Format 3 knows of late rows how many there were, and how late. */
+static void a_record_of_format_3_knows_how_many_rows_were_late(void **state)
+{
+	(void)state;
+	enum { HASH_SEED = 0x4154454d };
+	struct tide_meta meta, back;
+	struct tide_buf bytes = { 0 }, old = { 0 };
+	fill(&meta);
+	tide_meta_encode(&meta, &bytes);
+	size_t body = bytes.len - sizeof(uint64_t) - NEW_IN_4;
+	tide_buf_put(&old, bytes.p, body);
+	old.p[4] = 3;
+	tide_buf_u64(&old, tide_hash(old.p, body, HASH_SEED));
+	assert_int_equal(tide_meta_decode((struct tide_slice){ old.p, old.len }, &back, &err),
+	                 TIDE_OK);
+	assert_int_equal(back.lates[0].late, 7);
+	assert_int_equal(back.lates[0].most_us, 99);
+	assert_int_equal(back.lates[0].seen, 0);
+	assert_int_equal(back.lates[0].keys[0], 0);
+	assert_int_equal(back.rows_malformed, 6);
+	tide_meta_fini(&back);
+	tide_meta_fini(&meta);
+	tide_buf_fini(&old);
 	tide_buf_fini(&bytes);
 }
 
@@ -117,8 +159,7 @@ static void a_record_of_format_1_is_one_without_event_time(void **state)
 	struct tide_buf bytes = { 0 }, old = { 0 };
 	fill(&meta);
 	tide_meta_forget_marks(&meta);
-	free(meta.lates[0].name);
-	meta.late_count = 0;
+	forget_lates(&meta);
 	tide_meta_encode(&meta, &bytes);
 	size_t body = bytes.len - sizeof(uint64_t) - NEW;
 	tide_buf_put(&old, bytes.p, body);
@@ -144,7 +185,7 @@ static void a_record_of_format_2_has_counted_none_as_malformed(void **state)
 	struct tide_buf bytes = { 0 }, old = { 0 };
 	fill(&meta);
 	tide_meta_encode(&meta, &bytes);
-	size_t body = bytes.len - 2 * sizeof(uint64_t);
+	size_t body = bytes.len - 2 * sizeof(uint64_t) - NEW_IN_4;
 	tide_buf_put(&old, bytes.p, body);
 	old.p[4] = 2;
 	tide_buf_u64(&old, tide_hash(old.p, body, HASH_SEED));
@@ -203,6 +244,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(record_comes_back_as_it_was),
+		cmocka_unit_test(a_record_of_format_3_knows_how_many_rows_were_late),
 		cmocka_unit_test(a_record_of_format_1_is_one_without_event_time),
 		cmocka_unit_test(a_record_of_format_2_has_counted_none_as_malformed),
 		cmocka_unit_test(every_flipped_bit_is_refused),

@@ -115,6 +115,18 @@ function Stream:watermark(column, delay, options) end
 ---@return tide.Stream
 function Stream:dedup(options) end
 
+---The rows that are late for the watermark; with `within` those not older than the
+---newest event time less that, and a watermark that is so far behind.
+---@param options? tide.LateOptions
+---@return tide.Stream
+function Stream:late(options) end
+
+---Late rows go to the sinks, too; the stream goes on as it is. Behind dedup: the rows
+---that it drops as late.
+---@param ... tide.Endpoint|tide.LateOptions sinks, and options
+---@return tide.Stream
+function Stream:late_to(...) end
+
 ---@param ... string|{ name: string } columns, and a name for the state
 ---@return tide.Grouped
 function Stream:group_by(...) end
@@ -132,6 +144,11 @@ local Grouped = {}
 ---@param options? { offset?: string, late?: "closed"|"strict" }
 ---@return tide.Grouped
 function Grouped:window(size, slide, options) end
+
+---The rows that these groups drop as late go to the sinks.
+---@param ... tide.Endpoint|{ sample?: number }
+---@return tide.Grouped
+function Grouped:late_to(...) end
 
 ---Rows of each group, as column "count".
 ---@param column? string only where it is not null
@@ -163,6 +180,12 @@ function Aggregate:as(name) end
 ---@field by string|string[] columns
 ---@field keep? "first"|"latest" default "first"
 ---@field within? string|number "2h"; default: the watermark's delay
+---@field name? string
+
+---@class tide.LateOptions
+---@field within? string|number "30m"; behind the newest event time
+---@field sample? number the share of them that goes on, like 0.1
+---@field by? string|string[] columns: how many different ones are affected
 ---@field name? string
 
 ---@class tide.KafkaOptions
