@@ -176,12 +176,13 @@ void tide_worker_fini(struct tide_worker *worker)
 }
 
 /* Rows that are not aggregated go to their partition, so that the order in the
- * outbox does not depend on which worker read what when. */
+ * outbox does not depend on which worker read what when. Those of windows that
+ * have closed are their owner's, and stay while rows behind a dedup run on. */
 static bool keep_rows(struct tide_worker *worker, struct tide_share *share)
 {
 	const struct tide_plan *plan = worker->work->plan;
 	for (int o = 0; o < plan->output_count; o++) {
-		if (tide_rows_count(worker->rows[o]) == 0)
+		if (plan->outputs[o].keyed >= 0 || tide_rows_count(worker->rows[o]) == 0)
 			continue;
 		if (share->rows[o] == NULL)
 			share->rows[o] = tide_rows_new(plan->outputs[o].row);

@@ -150,6 +150,34 @@ return tide.from(tide.kafka { topic = "articles" })
                      v = "x", count = 2 } }
    end)
 
+   it("shares a job with windows, which close while rows run on behind it", function()
+      for _, workers in ipairs { 1, 4 } do
+         job = testing.job([[
+local tide = require "tidemark"
+local articles = tide.from(tide.kafka { topic = "articles" })
+   :json { "id:string", "at:timestamp", "v:string" }
+   :watermark("at", "0s", { max_ahead = false })
+return {
+   articles:group_by("id"):window("1h"):count():to(tide.console { mode = "append", name = "w" }),
+   articles:dedup { by = "id", within = "1h" }:select("id", "v"):to(tide.console { name = "d" }),
+}
+]], { workers = workers })
+         feed(job, { { "a", "10:10:00", "x" }, { "b", "10:50:00", "x" } })
+         job:epoch()
+         feed(job, { { "c", "11:30:00", "x" } })
+         job:epoch()
+         feed(job, { { "d", "12:00:00", "x" }, { "e", "12:10:00", "x" } })
+         job:epoch()
+         job:expect({ { id = "d", v = "x" }, { id = "e", v = "x" } }, "d")
+         job:expect({ { window_start = "2024-01-01T10:00:00Z", count = 1, id = "a",
+                        window_end = "2024-01-01T11:00:00Z" },
+                      { window_start = "2024-01-01T10:00:00Z", count = 1, id = "b",
+                        window_end = "2024-01-01T11:00:00Z" } }, "w")
+         job:close()
+      end
+      job = nil
+   end)
+
    it("forgets what the watermark has passed", function()
       job = testing.job(job_text:format "first")
       local base = 1704067200000
