@@ -28,7 +28,7 @@
 #include "broker/produce.h"
 #include "source/client.h"
 
-enum { REQUEST_MS = 15000, IDLE_MS = 10000 };
+enum { REQUEST_MS = 15000, IDLE_MS = 10000, POLL_US = 10000 };
 
 static struct tide_options options; /* brokers and -X */
 static struct tide_client *client;
@@ -92,6 +92,36 @@ static void check_topics(const rd_kafka_topic_result_t **results, size_t count)
 			    rd_kafka_topic_result_error_string(results[i]));
 }
 
+static const rd_kafka_metadata_t *metadata(const char *name, int timeout_ms)
+{
+	const rd_kafka_metadata_t *meta = NULL;
+	rd_kafka_topic_t *topic = rd_kafka_topic_new(rk, name, NULL);
+	rd_kafka_resp_err_t code = rd_kafka_metadata(rk, 0, topic, &meta, timeout_ms);
+	rd_kafka_topic_destroy(topic);
+	if (code != 0)
+		die("%s: %s", name, rd_kafka_err2str(code));
+	return meta;
+}
+
+/* A topic is made before every broker knows of it. */
+static void await_topic(const char *name)
+{
+	int64_t until_us = tide_clock_mono_us() + (int64_t)REQUEST_MS * 1000;
+	for (bool known = false; !known;) {
+		const rd_kafka_metadata_t *meta = metadata(name, REQUEST_MS);
+		const struct rd_kafka_metadata_topic *topic = &meta->topics[0];
+		known = topic->err != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+		for (int i = 0; i < topic->partition_cnt; i++)
+			known = known &&
+			        topic->partitions[i].err != RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
+		rd_kafka_metadata_destroy(meta);
+		if (!known && tide_clock_mono_us() > until_us)
+			die("%s: nobody knows of it", name);
+		if (!known)
+			usleep(POLL_US);
+	}
+}
+
 static void create(int argc, char **argv)
 {
 	char why[256];
@@ -117,6 +147,7 @@ static void create(int argc, char **argv)
 	rd_kafka_event_destroy(event);
 	rd_kafka_AdminOptions_destroy(opts);
 	rd_kafka_NewTopic_destroy(topic);
+	await_topic(argv[0]);
 }
 
 static void delete (char **argv)
@@ -190,17 +221,6 @@ static void committed(char **argv)
 		printf("{\"partition\":%d,\"committed\":%lld}\n", list->elems[i].partition,
 		       (long long)list->elems[i].offset);
 	rd_kafka_topic_partition_list_destroy(list);
-}
-
-static const rd_kafka_metadata_t *metadata(const char *name, int timeout_ms)
-{
-	const rd_kafka_metadata_t *meta = NULL;
-	rd_kafka_topic_t *topic = rd_kafka_topic_new(rk, name, NULL);
-	rd_kafka_resp_err_t code = rd_kafka_metadata(rk, 0, topic, &meta, timeout_ms);
-	rd_kafka_topic_destroy(topic);
-	if (code != 0)
-		die("%s: %s", name, rd_kafka_err2str(code));
-	return meta;
 }
 
 static void offsets(char **argv)
