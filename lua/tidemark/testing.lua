@@ -322,6 +322,16 @@ function Job:rows(output)
    return (rows_of(self, output))
 end
 
+--- The names of an output's columns, in order.
+---@return string[]
+function Job:columns(output)
+   local names = {}
+   for c, column in ipairs(columns_of(self, output_number(self, output))) do
+      names[c] = column.name
+   end
+   return names
+end
+
 local function shown(value, column)
    if value == nil then
       return "null"
