@@ -208,8 +208,10 @@ local function add_waiting(adder)
 end
 
 local function compile_aggregate(runner, k, keyed)
-   local root = keyed.root or runner.program.inputs[keyed.input]
-   local careful = generate.strict(root) or generate.fallible(keyed)
+   local careful = generate.fallible(keyed)
+   for _, input in ipairs(keyed.inputs) do
+      careful = careful or generate.strict(keyed.root or runner.program.inputs[input])
+   end
    local adder = compile(runner, "add " .. k, generate.add(keyed, careful))
    adder.number, adder.size, adder.room = k - 1, keyed.state_size, 0
    runner.adds[k], runner.K["add" .. k] = adder, add_waiting(adder)

@@ -46,7 +46,8 @@ end
 
 -- Those that pass a row on take one if any step behind them does.
 local function takes_row(step, only)
-   if step.kind == "watermark" or step.kind == "late" then
+   if step.kind == "watermark" or step.kind == "late" or
+      step.schema.record and (step.kind == "branch" or step.kind == "union") then
       for _, child in ipairs(children_of(step, only)) do
          if takes_row(child, only) then
             return true
@@ -133,7 +134,7 @@ end
 
 -- A record has no cells until a step asks for them.
 local function fill_record(out, step, indent)
-   if stage_of(step.parent).kind == "input" then
+   if stage_of(step.parent).schema.record then
       add(out, "%sC.tide_ffi_record_cells(ctx.batch, ctx.batch.recs + ctx.row, from.c)\n", indent)
    end
 end
@@ -239,6 +240,36 @@ function emitters.group_by(out, step, only)
    add(out, "   end\n")
 end
 emitters.window = emitters.group_by
+
+-- One stream of several: its cells go where all of them have theirs. Records
+-- have none yet.
+function emitters.branch(out, step, only)
+   if step.schema.record then
+      return emitters.union(out, step, only)
+   end
+   add(out, "   local out, from = K.stage%d, K.stage%d\n", step.union.index,
+       stage_of(step.parent).index)
+   add(out, "   return function()\n")
+   for i, column in ipairs(step.map) do
+      add(out, "      out.c[%d].i = from.c[%d].i\n      out.c[%d].len = from.c[%d].len\n",
+          i - 1, column - 1, i - 1, column - 1)
+   end
+   calls(out, children_of(step, only), only, "", "      ")
+   add(out, "   end\n")
+end
+
+function emitters.union(out, step, only)
+   if step.schema.record then
+      add(out, "   return function(row)\n")
+      calls(out, children_of(step, only), only, "row", "      ")
+   else
+      add(out, "   local out = K.stage%d\n", step.index)
+      row_maker(out, step, only)
+      add(out, "   return function()\n")
+      next_steps(out, step, only, "      ")
+   end
+   add(out, "   end\n")
+end
 
 -- The event time of the row, for the windows behind it, and the greatest yet. A
 -- row is passed on as it came.
@@ -427,9 +458,13 @@ end
 -- Whole loops ----------------------------------------------------------------
 
 -- Steps after their children, so that each function finds the next ones.
-local function step_text(out, step, only)
+local function step_text(out, step, only, written)
+   if written[step] then
+      return -- Several lead to it.
+   end
+   written[step] = true
    for _, child in ipairs(children_of(step, only)) do
-      step_text(out, child, only)
+      step_text(out, child, only, written)
    end
    add(out, "\n-- %s  [%s:%d]\n", (step.text:gsub("[%c]", " ")), step.path, step.line)
    add(out, "local step%d = (function()\n", step.index)
@@ -440,7 +475,7 @@ end
 -- The steps between a root and the next keyed operators and sinks.
 local function reach(step, only, found)
    for _, child in ipairs(step.children) do
-      if not only or only(child) then
+      if not found[child] and (not only or only(child)) then
          found[child] = true
          if child.kind ~= "aggregate" and child.kind ~= "dedup" then
             reach(child, only, found)
@@ -563,9 +598,9 @@ function M.input(input)
    for _, number in ipairs(keyed) do
       add(out, "local add%d = K.add%d\n", number + 1, number + 1)
    end
-   local list = children_of(input, found)
+   local list, written = children_of(input, found), {}
    for _, child in ipairs(list) do
-      step_text(out, child, found)
+      step_text(out, child, found, written)
    end
    local again = input.kind == "dedup"
    if again then
@@ -688,8 +723,9 @@ function M.finish(keyed, output)
    end
    local found = reach(keyed, leads, {})
    local out = { ("-- finish %s\n"):format(keyed.name), HEAD }
+   local written = {}
    for _, child in ipairs(children_of(keyed, found)) do
-      step_text(out, child, found)
+      step_text(out, child, found, written)
    end
    add(out, "\nreturn (function()\n   local out, kept = K.stage%d, {}\n", keyed.index)
    row_maker(out, keyed, found)

@@ -7,6 +7,7 @@ local options = require "tidemark.options"
 local plan_dedup = require "tidemark.plan_dedup"
 local plan_late = require "tidemark.plan_late"
 local plan_time = require "tidemark.plan_time"
+local plan_union = require "tidemark.plan_union"
 local schema = require "tidemark.schema"
 local sinks = require "tidemark.sinks"
 local stream = require "tidemark.stream"
@@ -14,7 +15,7 @@ local stream = require "tidemark.stream"
 local M = {}
 
 -- What one generated function can hold: Lua allows 200 locals, 60 upvalues.
-local VALUES_MAX, AGGREGATES_MAX, STEPS_MAX = 100, 16, 150
+local VALUES_MAX, AGGREGATES_MAX, STEPS_MAX, INPUTS_MAX = 100, 16, 150, 32
 
 -- Errors of a check belong to the line where its step was built.
 local function at(fact, check, ...)
@@ -40,7 +41,7 @@ local function step_new(program, fact, parent, kind, row)
    local step = { kind = kind, fact = fact, parent = parent, schema = row, children = {},
                   index = #program.steps + 1, path = fact.path, line = fact.line }
    if parent then
-      step.input, step.keyed, step.mark = parent.input, parent.keyed, parent.mark
+      step.inputs, step.keyed, step.mark = parent.inputs, parent.keyed, parent.mark
       step.root, step.updates = parent.root, parent.updates
       step.late_name = parent.late_name
       parent.children[#parent.children + 1] = step
@@ -69,7 +70,10 @@ function checks.input(program, fact)
    end
    local step = step_new(program, fact, nil, "input", schema.record())
    program.inputs[#program.inputs + 1] = step
-   step.input, step.options = #program.inputs, given
+   step.inputs, step.options = { #program.inputs }, given
+   if #program.inputs > INPUTS_MAX then
+      error(("a job reads from at most %d tide.from"):format(INPUTS_MAX), 0)
+   end
    step.text = ("kafka(topics=%s, start=%s)"):format(given.topics, given.start or "earliest")
    return step
 end
@@ -186,6 +190,14 @@ function checks.watermark(program, fact, parent)
    return plan_time.watermark(program, fact, parent, step_new)
 end
 
+function checks.union(program, fact, parent)
+   local parents = { parent }
+   for i, other in ipairs(fact.others) do
+      parents[i + 1] = visit(program, other)
+   end
+   return plan_union.union(program, fact, parents, step_new)
+end
+
 function checks.late(program, fact, parent)
    return plan_late.late(program, fact, parent, step_new)
 end
@@ -276,7 +288,7 @@ local function source_name(program, parent)
    elseif parent.keyed then
       return program.keyed[parent.keyed].name
    end
-   return program.inputs[parent.input].options.topics
+   return plan_time.topics(program, parent)
 end
 
 local function sink_step(program, fact, parent, sink)

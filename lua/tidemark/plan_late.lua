@@ -46,7 +46,7 @@ end
 local function mark_behind(program, fact, step, within)
    local watch = step.watch
    local mark = { kind = "late", name = step.late_name, path = fact.path, line = fact.line,
-                  input = step.input, delay = within, per_partition = watch.per_partition,
+                  inputs = step.inputs, delay = within, per_partition = watch.per_partition,
                   idle = watch.idle, ahead = watch.ahead, of = watch.number }
    program.marks[#program.marks + 1] = mark
    mark.number = #program.marks

@@ -21,6 +21,15 @@ local function span_of(what, value, least)
    return ms, type(value) == "string" and value or ("%dms"):format(value)
 end
 
+--- The topics whose rows come to a step, for names.
+function M.topics(program, step)
+   local list = {}
+   for i, input in ipairs(step.inputs) do
+      list[i] = program.inputs[input].options.topics
+   end
+   return table.concat(list, ",")
+end
+
 -- Watermarks -----------------------------------------------------------------
 
 local function check_place(parent)
@@ -58,7 +67,7 @@ function M.watermark(program, fact, parent, step_new)
    end
    local step = step_new(program, fact, parent, "watermark", parent.schema)
    local ahead = given.max_ahead or MAX_AHEAD
-   local topics = program.inputs[parent.input].options.topics
+   local topics = M.topics(program, parent)
    program.marks[#program.marks + 1] = step
    step.column, step.mark, step.number = number, step, #program.marks
    step.delay, step.per_partition = delay, per_partition

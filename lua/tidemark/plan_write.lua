@@ -25,8 +25,17 @@ local function write_input(plan, step)
    write_options(plan, C.tide_ffi_plan_input_option, step.options)
 end
 
+-- A bit for each.
+local function inputs_of(step)
+   local mask = 0
+   for _, input in ipairs(step.inputs) do
+      mask = mask + 2 ^ (input - 1)
+   end
+   return mask
+end
+
 local function write_mark(plan, step)
-   check(C.tide_ffi_plan_mark(plan, step.name, step.input - 1, step.line))
+   check(C.tide_ffi_plan_mark(plan, step.name, inputs_of(step), step.line))
    C.tide_ffi_plan_mark_options(plan, step.delay, step.per_partition, step.idle, step.ahead)
    if step.of then
       C.tide_ffi_plan_mark_of(plan, step.of - 1)
@@ -73,7 +82,7 @@ local function write_dedup(plan, step)
    for _, column in ipairs(step.hidden) do
       columns[#columns + 1] = column
    end
-   check(C.tide_ffi_plan_keyed(plan, step.name, step.input - 1, step.layout, step.line))
+   check(C.tide_ffi_plan_keyed(plan, step.name, inputs_of(step), step.layout, step.line))
    check(C.tide_ffi_plan_keyed_sizes(plan, #columns, #step.keys, 0, step.latest and 24 or 8))
    for i, column in ipairs(columns) do
       C.tide_ffi_plan_keyed_row(plan, i - 1, column.name, schema.types[column.type],
@@ -92,7 +101,7 @@ local function write_keyed(plan, step)
       return write_dedup(plan, step)
    end
    local columns, keys = row_and_keys(step.group)
-   check(C.tide_ffi_plan_keyed(plan, step.name, step.input - 1, step.layout, step.line))
+   check(C.tide_ffi_plan_keyed(plan, step.name, inputs_of(step), step.layout, step.line))
    local args = {}
    for _, aggregate in ipairs(step.aggregates) do
       for _, column in ipairs(aggregate.columns) do
@@ -115,11 +124,9 @@ local function write_keyed(plan, step)
 end
 
 local function write_output(plan, step)
-   local input, keyed = (step.input or 0) - 1, (step.keyed or 0) - 1
-   if keyed >= 0 then
-      input = -1
-   end
-   check(C.tide_ffi_plan_output(plan, input, keyed, step.sink, step.name, step.line))
+   local keyed = (step.keyed or 0) - 1
+   local inputs = keyed < 0 and step.inputs and inputs_of(step) or 0
+   check(C.tide_ffi_plan_output(plan, inputs, keyed, step.sink, step.name, step.line))
    check(C.tide_ffi_plan_output_size(plan, #step.schema.columns))
    for i, column in ipairs(step.schema.columns) do
       C.tide_ffi_plan_output_row(plan, i - 1, column.name, schema.types[column.type],
@@ -137,6 +144,23 @@ end
 function M.files(plan, paths)
    for _, path in ipairs(paths) do
       check(C.tide_ffi_plan_file(plan, path))
+   end
+end
+
+-- For people: a union stands in its first branch's place, and the others lead to it.
+local function write_steps(plan, program)
+   local numbers = {}
+   for _, step in ipairs(program.steps) do
+      if step.kind ~= "branch" or step.union.branches[1] ~= step then
+         local kind = step.kind == "input" and "kafka" or step.kind == "output" and step.sink
+            or step.kind
+         local parent = step.kind == "union" and step.parent.parent or step.parent
+         numbers[step] = check(C.tide_ffi_plan_step(plan, parent and numbers[parent] or -1, kind,
+                                                    step.text, step.line))
+      end
+      for n = 2, #(step.branches or {}) do
+         C.tide_ffi_plan_step_joins(plan, numbers[step.branches[n]], numbers[step])
+      end
    end
 end
 
@@ -163,12 +187,7 @@ function M.write(plan, program, files)
    for _, step in ipairs(program.outputs) do
       write_output(plan, step)
    end
-   for _, step in ipairs(program.steps) do
-      local kind = step.kind == "input" and "kafka" or step.kind == "output" and step.sink
-         or step.kind
-      check(C.tide_ffi_plan_step(plan, step.parent and step.parent.index - 1 or -1, kind,
-                                 step.text, step.line))
-   end
+   write_steps(plan, program)
 end
 
 return M

@@ -53,7 +53,7 @@ end
 local later = {
    session = "session windows",
    join = "joins", lookup = "lookup tables", process = "process functions",
-   union = "unions", avro = "Avro",
+   avro = "Avro",
 }
 
 M.refused = {}
@@ -204,6 +204,21 @@ function Grouped.methods.window(self, size, slide, options)
    end
    return make(Grouped, "window", parent,
                { size = size, slide = slide, options = options or {} })
+end
+
+function steps.union(self, ...)
+   local parent, others = wants_self("union", self, Stream), {}
+   for i, other in ipairs { ... } do
+      if not facts[other] or facts[other].class ~= Stream then
+         error((":union wants streams, got %s"):format(facts[other] and
+            "something that is none" or "a " .. type(other)), 0)
+      end
+      others[i] = facts[other]
+   end
+   if #others == 0 or #others ~= select("#", ...) then
+      error(":union wants streams: a:union(b)", 0)
+   end
+   return make(Stream, "union", parent, { others = others })
 end
 
 -- These are steps of groups, and no others are both.

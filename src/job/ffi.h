@@ -106,7 +106,8 @@ void tide_ffi_plan_hash(struct tide_plan *plan, const char *source, size_t len);
 bool tide_ffi_plan_setting(struct tide_plan *plan, const char *key, const char *value);
 int tide_ffi_plan_input(struct tide_plan *plan, const char *kind, int line);
 bool tide_ffi_plan_input_option(struct tide_plan *plan, const char *key, const char *value);
-int tide_ffi_plan_mark(struct tide_plan *plan, const char *name, int input, int line);
+/* Inputs are a bit for each. */
+int tide_ffi_plan_mark(struct tide_plan *plan, const char *name, uint64_t inputs, int line);
 /* The newest watermark. Spans are milliseconds; ahead_ms < 0: no limit. */
 void tide_ffi_plan_mark_options(struct tide_plan *plan, double delay_ms, bool per_partition,
                                 double idle_ms, double ahead_ms);
@@ -119,8 +120,8 @@ int tide_ffi_plan_late(struct tide_plan *plan, const char *name, int mark, int o
 void tide_ffi_plan_late_window(struct tide_plan *plan, double size_ms, double slide_ms,
                                double offset_ms);
 void tide_ffi_plan_late_column(struct tide_plan *plan, int column, bool is_text);
-int tide_ffi_plan_keyed(struct tide_plan *plan, const char *name, int input, const char *layout,
-                        int line);
+int tide_ffi_plan_keyed(struct tide_plan *plan, const char *name, uint64_t inputs,
+                        const char *layout, int line);
 /* The newest keyed operator: first its sizes, then the columns of its row. */
 bool tide_ffi_plan_keyed_sizes(struct tide_plan *plan, int row, int keys, int args, int state_size);
 /* Its event time: the number of the watermark, what is late (enum tide_late), and
@@ -133,7 +134,7 @@ void tide_ffi_plan_keyed_arg(struct tide_plan *plan, int i, int column);
 void tide_ffi_plan_keyed_row(struct tide_plan *plan, int i, const char *name, int type,
                              bool nullable);
 void tide_ffi_plan_keyed_key(struct tide_plan *plan, int i, int column);
-int tide_ffi_plan_output(struct tide_plan *plan, int input, int keyed, const char *sink,
+int tide_ffi_plan_output(struct tide_plan *plan, uint64_t inputs, int keyed, const char *sink,
                          const char *name, int line);
 bool tide_ffi_plan_output_size(struct tide_plan *plan, int row);
 void tide_ffi_plan_output_row(struct tide_plan *plan, int i, const char *name, int type,
@@ -141,6 +142,8 @@ void tide_ffi_plan_output_row(struct tide_plan *plan, int i, const char *name, i
 bool tide_ffi_plan_output_option(struct tide_plan *plan, const char *key, const char *value);
 int tide_ffi_plan_step(struct tide_plan *plan, int parent, const char *kind, const char *text,
                        int line);
+/* A step leads to another one besides its children. */
+void tide_ffi_plan_step_joins(struct tide_plan *plan, int step, int into);
 bool tide_ffi_plan_warning(struct tide_plan *plan, const char *path, int line, const char *text,
                            const char *source);
 #endif

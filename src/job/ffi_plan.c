@@ -51,13 +51,13 @@ bool tide_ffi_plan_input_option(struct tide_plan *plan, const char *key, const c
 	return tide_option_set(&plan->inputs[plan->input_count - 1].options, key, value);
 }
 
-int tide_ffi_plan_mark(struct tide_plan *plan, const char *name, int input, int line)
+int tide_ffi_plan_mark(struct tide_plan *plan, const char *name, uint64_t inputs, int line)
 {
-	assert(input >= 0 && input < plan->input_count);
+	assert(inputs != 0 && inputs >> plan->input_count == 0);
 	int i = tide_plan_add_mark(plan);
 	if (i < 0 || !text_set(&plan->marks[i].name, name))
 		return -1;
-	plan->marks[i].input = input;
+	plan->marks[i].inputs = inputs;
 	plan->marks[i].line = line;
 	plan->marks[i].of = i;
 	return i;
@@ -122,15 +122,15 @@ void tide_ffi_plan_late_column(struct tide_plan *plan, int column, bool is_text)
 	late->is_text[late->column_count++] = is_text;
 }
 
-int tide_ffi_plan_keyed(struct tide_plan *plan, const char *name, int input, const char *layout,
-                        int line)
+int tide_ffi_plan_keyed(struct tide_plan *plan, const char *name, uint64_t inputs,
+                        const char *layout, int line)
 {
-	assert(input >= 0 && input < plan->input_count);
+	assert(inputs != 0 && inputs >> plan->input_count == 0);
 	int i = tide_plan_add_keyed(plan);
 	if (i < 0)
 		return -1;
 	struct tide_plan_keyed *keyed = &plan->keyed[i];
-	keyed->input = input;
+	keyed->inputs = inputs;
 	keyed->line = line;
 	keyed->mark = -1;
 	return text_set(&keyed->name, name) && text_set(&keyed->layout, layout) ? i : -1;
@@ -211,15 +211,15 @@ void tide_ffi_plan_keyed_arg(struct tide_plan *plan, int i, int column)
 	keyed->args[i] = column;
 }
 
-int tide_ffi_plan_output(struct tide_plan *plan, int input, int keyed, const char *sink,
+int tide_ffi_plan_output(struct tide_plan *plan, uint64_t inputs, int keyed, const char *sink,
                          const char *name, int line)
 {
-	assert(input < 0 || keyed < 0);
+	assert(inputs == 0 || keyed < 0);
 	int i = tide_plan_add_output(plan);
 	if (i < 0)
 		return -1;
 	struct tide_plan_output *output = &plan->outputs[i];
-	output->input = input;
+	output->inputs = inputs;
 	output->keyed = keyed;
 	output->line = line;
 	return text_set(&output->sink, sink) && text_set(&output->name, name) ? i : -1;
@@ -258,8 +258,15 @@ int tide_ffi_plan_step(struct tide_plan *plan, int parent, const char *kind, con
 		return -1;
 	struct tide_plan_step *step = &plan->steps[i];
 	step->parent = parent;
+	step->joins = -1;
 	step->line = line;
 	return text_set(&step->kind, kind) && text_set(&step->text, text) ? i : -1;
+}
+
+void tide_ffi_plan_step_joins(struct tide_plan *plan, int step, int into)
+{
+	assert(step >= 0 && step < into && into < plan->step_count);
+	plan->steps[step].joins = into;
 }
 
 bool tide_ffi_plan_warning(struct tide_plan *plan, const char *path, int line, const char *text,

@@ -35,10 +35,10 @@ struct tide_plan_input {
 	int line; /* in the job file */
 };
 
-/* A watermark step: how long rows of `input` may be late by a column. */
+/* A watermark step: how long rows of inputs may be late by a column. */
 struct tide_plan_mark {
-	char *name; /* stable: the checkpoint knows it by this */
-	int input;
+	char *name;      /* stable: the checkpoint knows it by this */
+	uint64_t inputs; /* a bit for each whose rows come to it */
 	int64_t delay_us;
 	bool per_partition; /* the least of the partitions, and not the greatest */
 	int64_t idle_us;    /* after that long a quiet partition does not count */
@@ -54,11 +54,11 @@ enum tide_late {
 	TIDE_LATE_STRICT = 2  /* those before the watermark */
 };
 
-/* group_by + aggregates: rows of `input` in, one state per key. In windows the
+/* group_by + aggregates: rows of inputs in, one state per key. In windows the
  * first part of the key is the window's end, a column behind those of the row. */
 struct tide_plan_keyed {
-	char *name; /* stable: the checkpoint is keyed by it */
-	int input;
+	char *name;              /* stable: the checkpoint is keyed by it */
+	uint64_t inputs;         /* a bit for each */
 	struct tide_schema *row; /* the row that reaches group_by */
 	int key_count;
 	int *keys; /* columns of `row` */
@@ -102,8 +102,8 @@ struct tide_plan_late {
 
 /* A row stream that ends in a sink. */
 struct tide_plan_output {
-	int input; /* rows come straight from this input, or … */
-	int keyed; /* … from this keyed operator; the other is -1, both: records that fail */
+	uint64_t inputs; /* rows come straight from these inputs, a bit for each, or … */
+	int keyed; /* … from this keyed operator, or -1; where neither is: records that fail */
 	struct tide_schema *row;
 	char *sink;                  /* "console" */
 	char *name;                  /* stable: from kind and target */
@@ -114,6 +114,7 @@ struct tide_plan_output {
 /* A step, for `explain` and the page. */
 struct tide_plan_step {
 	int parent; /* index of the step before, or -1 */
+	int joins;  /* of the step it leads to, besides its children; or -1 */
 	char *kind; /* "kafka", "flat_map", "group_by", "console" … */
 	char *text; /* "flat_map(tokens) -> field:string, word:string" */
 	int line;

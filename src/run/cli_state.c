@@ -88,7 +88,6 @@ static int show(struct view *view, const struct tide_rows *rows, const char *lim
 	struct tide_plan_output plain = { .row = output->row,
 		                          .sink = (char *)(uintptr_t) "console",
 		                          .name = (char *)(uintptr_t) "state",
-		                          .input = -1,
 		                          .keyed = output->keyed };
 	struct tide_sink *sink = NULL;
 	if (!tide_option_set(&plain.options, "rows", limit ? limit : "20") ||

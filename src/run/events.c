@@ -76,13 +76,19 @@ void tide_events_fini(struct tide_events *events)
 	*events = (struct tide_events){ 0 };
 }
 
+/* Do the records of that share come to the watermark? */
+static bool sees(const struct tide_plan_mark *mark, const struct tide_share *share)
+{
+	return (mark->inputs >> share->input & 1) != 0;
+}
+
 int tide_events_adopt(struct tide_events *events, struct tide_share **shares, int count,
                       struct tide_error *err)
 {
 	for (int m = 0; m < events->plan->mark_count; m++)
 		for (int i = 0; i < count; i++) {
 			const struct tide_source_part *part = shares[i]->part;
-			if (shares[i]->input == events->plan->marks[m].input &&
+			if (sees(&events->plan->marks[m], shares[i]) &&
 			    tide_watermark_part(&events->marks[m], part->topic, part->partition) ==
 			            NULL)
 				return fail_memory(err);
@@ -94,7 +100,7 @@ int tide_events_adopt(struct tide_events *events, struct tide_share **shares, in
 static struct tide_watermark_part *part_of(const struct tide_events *events, int m,
                                            const struct tide_share *share)
 {
-	if (share->input != events->plan->marks[m].input)
+	if (!sees(&events->plan->marks[m], share))
 		return NULL;
 	struct tide_watermark_part *part =
 		tide_watermark_part(&events->marks[m], share->part->topic, share->part->partition);

@@ -22,25 +22,25 @@ void tide_plan_keyspec(const struct tide_plan_keyed *keyed, struct tide_keyspec 
 	}
 }
 
-static int depth_of(const struct tide_plan *plan, int step)
+/* Steps were made as outputs asked for them, which is not the order of a tree. */
+static void explain_below(const struct tide_plan *plan, int parent, int depth, struct tide_buf *out)
 {
-	int depth = 0;
-	for (int at = plan->steps[step].parent; at >= 0; at = plan->steps[at].parent)
-		depth++;
-	return depth;
+	for (int i = parent + 1; i < plan->step_count; i++) {
+		const struct tide_plan_step *step = &plan->steps[i];
+		if (step->parent != parent)
+			continue;
+		tide_buf_printf(out, "  %*s%s%s", depth * 3, "", depth > 0 ? "-> " : "",
+		                step->text);
+		tide_buf_printf(out, "   (line %d)\n", step->line);
+		explain_below(plan, i, depth + 1, out);
+	}
 }
 
 static void explain_text(const struct tide_plan *plan, struct tide_buf *out)
 {
 	tide_buf_printf(out, "job %s (%s, version %016llx)\n", plan->job, plan->path,
 	                (unsigned long long)plan->hash);
-	for (int i = 0; i < plan->step_count; i++) {
-		const struct tide_plan_step *step = &plan->steps[i];
-		int depth = depth_of(plan, i);
-		tide_buf_printf(out, "  %*s%s%s", depth * 3, "", depth > 0 ? "-> " : "",
-		                step->text);
-		tide_buf_printf(out, "   (line %d)\n", step->line);
-	}
+	explain_below(plan, -1, 0, out);
 	for (int k = 0; k < plan->keyed_count; k++)
 		tide_buf_printf(out, "state \"%s\": %d bytes a key plus the key, in %d shards\n",
 		                plan->keyed[k].name, plan->keyed[k].state_size, TIDE_SHARDS);
@@ -57,6 +57,8 @@ static void explain_dot(const struct tide_plan *plan, struct tide_buf *out)
 		tide_buf_printf(out, "];\n");
 		if (plan->steps[i].parent >= 0)
 			tide_buf_printf(out, "  s%d -> s%d;\n", plan->steps[i].parent, i);
+		if (plan->steps[i].joins >= 0)
+			tide_buf_printf(out, "  s%d -> s%d;\n", i, plan->steps[i].joins);
 	}
 	tide_buf_printf(out, "}\n");
 }
@@ -74,6 +76,8 @@ static void explain_json(const struct tide_plan *plan, struct tide_buf *out)
 		tide_buf_json(out, step->kind, strlen(step->kind));
 		tide_buf_printf(out, ",\"text\":");
 		tide_buf_json(out, step->text, strlen(step->text));
+		if (step->joins >= 0)
+			tide_buf_printf(out, ",\"joins\":%d", step->joins);
 		tide_buf_printf(out, ",\"line\":%d}", step->line);
 	}
 	tide_buf_printf(out, "]}\n");

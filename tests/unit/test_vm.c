@@ -431,7 +431,7 @@ static void plan_of_the_word_count_is_filled(void **state)
 	assert_int_equal(plan->keyed[0].state_size, 8);
 	assert_int_equal(plan->keyed[0].arg_count, 0);
 	assert_int_equal(plan->output_count, 1);
-	assert_int_equal(plan->outputs[0].input, -1);
+	assert_int_equal(plan->outputs[0].inputs, 0);
 	assert_int_equal(plan->outputs[0].keyed, 0);
 	assert_string_equal(plan->outputs[0].sink, "console");
 	assert_string_equal(tide_option_get(&plan->outputs[0].options, "mode"), "update");

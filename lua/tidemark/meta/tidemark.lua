@@ -102,6 +102,11 @@ Stream["with"] = function(self, column, fn) end
 ---@return tide.Stream
 function Stream:select(columns) end
 
+---The rows of this stream and of others with the same columns, by name and type.
+---@param ... tide.Stream
+---@return tide.Stream
+function Stream:union(...) end
+
 ---Event time: rows are late once the watermark, the greatest value of the column less the
 ---delay, has passed them. Comes before group_by.
 ---@param column string of type timestamp
