@@ -83,10 +83,7 @@ int tide_lines_next(struct tide_lines *lines, int timeout_ms, struct tide_messag
 		lines->number++;
 	} while (is_blank(line, len));
 
-	lines->p = line;
-	lines->end = line + len;
-	lines->fault = NULL;
-	if (parse_message(lines, msg))
+	if (tide_lines_parse(lines, line, len, msg))
 		return 1;
 	if (lines->bytes.failed)
 		return tide_fail(err, TIDE_ERR_NOMEM, "line %lld: out of memory",
@@ -96,6 +93,15 @@ int tide_lines_next(struct tide_lines *lines, int timeout_ms, struct tide_messag
 	                 "\"headers\":[[\"name\",\"value\"]],\"partition\":0,\"timestamp\":ms}",
 	                 (long long)lines->number, (long long)(lines->p - line + 1),
 	                 lines->fault != NULL ? lines->fault : "not a record");
+}
+
+bool tide_lines_parse(struct tide_lines *lines, const char *line, size_t len,
+                      struct tide_message *msg)
+{
+	lines->p = line;
+	lines->end = line + len;
+	lines->fault = NULL;
+	return parse_message(lines, msg);
 }
 
 static bool stopped(const struct tide_lines *lines)

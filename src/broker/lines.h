@@ -6,6 +6,7 @@
 #define TIDE_BROKER_LINES_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #include "base/error.h"
 #include "broker/generate.h"
@@ -21,5 +22,8 @@ void tide_lines_free(struct tide_lines *lines);
  * the line. Waits at most timeout_ms (-1: for ever) and then returns 2. */
 int tide_lines_next(struct tide_lines *lines, int timeout_ms, struct tide_message *msg,
                     struct tide_error *err);
+/* One line that is at hand. False: it is no record. */
+bool tide_lines_parse(struct tide_lines *lines, const char *line, size_t len,
+                      struct tide_message *msg);
 
 #endif

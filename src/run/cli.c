@@ -18,6 +18,14 @@ static const struct tide_own_flag check_flags[] = { { "strict", NULL,
 static const struct tide_own_flag new_flags[] = {
 	{ "template", "NAME", "wordcount (unless said), window or dedup" }, { 0 }
 };
+static const struct tide_own_flag dev_flags[] = {
+	{ "input", "FILE",
+	  "records from a file, or from stdin (-): lines that `produce` takes, or plain values" },
+	{ "last", "N", "without --input: the last N records of the job's topics (1000)" },
+	{ "limit", "SPAN", "a run that takes longer is stopped (10s)" },
+	{ "once", NULL, "run once and end; exit 1 or 3 where it failed" },
+	{ 0 }
+};
 static const struct tide_own_flag test_flags[] = {
 	{ "filter", "PATTERN", "only tests whose name matches this Lua pattern" }, { 0 }
 };
@@ -85,6 +93,8 @@ static const struct tide_command commands[] = {
 	  check_flags, tide_cli_check },
 	{ "new", "NAME", "make a folder with a job, its tests, and records to try it on", 1, 1,
 	  false, new_flags, tide_cli_new },
+	{ "dev", "JOB.lua", "run a job on sample records, again after each save; nothing is kept",
+	  1, 1, true, dev_flags, tide_cli_dev },
 	{ "test", "[SPEC…]", "run the specs of jobs: files, folders, jobs, or what is here", 0, 256,
 	  false, test_flags, tide_cli_test },
 	{ "explain", "JOB.lua", "print a job's plan", 1, 1, true, explain_flags, tide_cli_explain },

@@ -52,6 +52,7 @@ int tide_cli_dedup(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_demo(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_check(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_new(struct tide_cli *cli, struct tide_error *err);
+int tide_cli_dev(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_test(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_explain(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_config(struct tide_cli *cli, struct tide_error *err);

@@ -67,7 +67,7 @@ static int name_of(struct made *made, struct tide_error *err)
 		                 "\"%s\" is no name for a job: letters, digits, _ and - from a "
 		                 "letter on, as in order-totals",
 		                 name);
-	snprintf(made->name, sizeof made->name, "%s", name);
+	memcpy(made->name, name, strlen(name) + 1);
 	return TIDE_OK;
 }
 
@@ -155,9 +155,11 @@ static void say_next(const struct made *made)
 {
 	printf("%s holds a job: %s\n\n"
 	       "    cd %s\n"
-	       "    tidemark test                         # its tests\n"
-	       "    tidemark run %s.lua -b HOST:PORT      # on the topic \"%s\"\n",
-	       made->folder, made->template->about, made->folder, made->name, made->name);
+	       "    tidemark test                             # its tests\n"
+	       "    tidemark dev %s.lua --input sample.jsonl  # its output, anew after each save\n"
+	       "    tidemark run %s.lua -b HOST:PORT          # on the topic \"%s\"\n",
+	       made->folder, made->template->about, made->folder, made->name, made->name,
+	       made->name);
 }
 
 static int make(struct made *made, const char *lua_dir, struct tide_error *err)

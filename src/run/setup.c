@@ -266,6 +266,17 @@ int tide_setup_load(struct tide_setup *setup, struct tide_cli *cli, const char *
 	return choose_checkpoint(setup, cli->config, err);
 }
 
+int tide_setup_path(const char *job, char *path, size_t size, struct tide_error *err)
+{
+	static struct tide_setup setup;
+	int rc = find_library(&setup, err);
+	if (rc == TIDE_OK)
+		rc = find_job(&setup, job, err);
+	if (rc == TIDE_OK)
+		snprintf(path, size, "%s", setup.job_path);
+	return rc;
+}
+
 void tide_setup_fini(struct tide_setup *setup)
 {
 	tide_vm_free(setup->vm);

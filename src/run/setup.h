@@ -21,6 +21,8 @@ struct tide_setup {
  * the log and says what the settings had to warn about. */
 int tide_setup_load(struct tide_setup *setup, struct tide_cli *cli, const char *job,
                     struct tide_error *err);
+/* The file of a job that is named so, without looking into it. */
+int tide_setup_path(const char *job, char *path, size_t size, struct tide_error *err);
 void tide_setup_fini(struct tide_setup *setup);
 
 #endif

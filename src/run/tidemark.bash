@@ -78,7 +78,7 @@ _tidemark()
 		mapfile -t COMPREPLY < <(compgen -W "$values" -- "$current")
 	elif [ "$previous" = --checkpoint-dir ] || [ "$previous" = -c ]; then
 		mapfile -t COMPREPLY < <(compgen -d -- "$current")
-	elif [ "$previous" = --progress ]; then
+	elif [ "$previous" = --progress ] || [ "$previous" = --input ]; then
 		mapfile -t COMPREPLY < <(compgen -f -- "$current")
 	elif grep -qxF -e "$previous value" <<<"$flags"; then
 		return # a value that only the user knows

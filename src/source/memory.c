@@ -12,7 +12,7 @@
 /* Key, value and headers lie one behind the other; a length of -1 is null. */
 struct record {
 	char *bytes;
-	int64_t key_len, value_len, timestamp_ms;
+	int64_t offset, key_len, value_len, timestamp_ms;
 	uint32_t header_count;
 	int64_t *header_lens; /* name, value, name, … */
 	size_t size;
@@ -102,6 +102,26 @@ static bool topic_make(struct tide_memory *memory, const char *topic)
 	return true;
 }
 
+/* Behind the last record. */
+static int64_t log_end(const struct log *log)
+{
+	return log->count > 0 ? log->records[log->count - 1].offset + 1 : 0;
+}
+
+/* The first record at this offset or behind it, by its place. */
+static int64_t log_at(const struct log *log, int64_t offset)
+{
+	int64_t low = 0, high = log->count;
+	while (low < high) {
+		int64_t middle = low + (high - low) / 2;
+		if (log->records[middle].offset < offset)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 static bool append(struct record *record, struct tide_slice slice)
 {
 	char *bytes = realloc(record->bytes, record->size + slice.len + 1);
@@ -133,7 +153,8 @@ bool tide_memory_add(struct tide_memory *memory, const char *topic, int32_t part
 		return false;
 	log->records = records;
 	struct record *record = &records[log->count];
-	*record = (struct record){ .key_len = length(key),
+	*record = (struct record){ .offset = log_end(log),
+		                   .key_len = length(key),
 		                   .value_len = length(value),
 		                   .timestamp_ms = timestamp_ms };
 	if (!append(record, key) || !append(record, value)) {
@@ -160,6 +181,13 @@ bool tide_memory_header(struct tide_memory *memory, struct tide_slice name, stru
 		return false;
 	record->header_count++;
 	return true;
+}
+
+void tide_memory_offset(struct tide_memory *memory, int64_t offset)
+{
+	struct log *log = memory->newest;
+	assert(log != NULL && log->records[log->count - 1].offset <= offset);
+	log->records[log->count - 1].offset = offset;
 }
 
 /* --- the source ---------------------------------------------------------------- */
@@ -244,7 +272,7 @@ static int memory_ends(struct tide_source *src, struct tide_source_part **parts,
 {
 	(void)src, (void)err;
 	for (int i = 0; i < count; i++)
-		parts[i]->end = ((const struct log *)parts[i]->priv)->count;
+		parts[i]->end = log_end(parts[i]->priv);
 	return TIDE_OK;
 }
 
@@ -253,11 +281,15 @@ static int memory_resolve(struct tide_source *src, struct tide_source_part *part
 {
 	(void)src, (void)err;
 	const struct log *log = part->priv;
-	int64_t ms = strtoll(position, NULL, 10);
-	*offset = strcmp(position, "latest") == 0 ? log->count : 0;
-	if (strcmp(position, "latest") != 0 && strcmp(position, "earliest") != 0)
-		while (*offset < log->count && log->records[*offset].timestamp_ms < ms)
-			(*offset)++;
+	int64_t ms = strtoll(position, NULL, 10), at = 0;
+	*offset = log_end(log);
+	if (strcmp(position, "latest") == 0)
+		return TIDE_OK;
+	while (strcmp(position, "earliest") != 0 && at < log->count &&
+	       log->records[at].timestamp_ms < ms)
+		at++;
+	if (at < log->count)
+		*offset = log->records[at].offset;
 	return TIDE_OK;
 }
 
@@ -291,12 +323,12 @@ static struct tide_slice piece(const char **at, int64_t len)
 	return slice;
 }
 
-static bool deliver(struct tide_batch *batch, const struct record *record, int64_t offset)
+static bool deliver(struct tide_batch *batch, const struct record *record)
 {
 	const char *at = record->bytes;
 	struct tide_slice key = piece(&at, record->key_len);
 	struct tide_slice value = piece(&at, record->value_len);
-	bool ok = tide_batch_add(batch, key, value, offset, record->timestamp_ms) != NULL &&
+	bool ok = tide_batch_add(batch, key, value, record->offset, record->timestamp_ms) != NULL &&
 	          tide_batch_headers(batch, record->header_count);
 	for (uint32_t i = 0; ok && i < record->header_count; i++) {
 		struct tide_slice name = piece(&at, record->header_lens[2 * i]);
@@ -311,11 +343,14 @@ static int memory_fetch(struct tide_source *src, struct tide_source_part *part, 
 {
 	(void)src, (void)timeout_ms;
 	const struct log *log = part->priv;
-	while (part->next < to && part->next < log->count && !tide_batch_full(batch)) {
-		if (!deliver(batch, &log->records[part->next], part->next))
+	int64_t at = log_at(log, part->next);
+	for (; at < log->count && log->records[at].offset < to && !tide_batch_full(batch); at++) {
+		if (!deliver(batch, &log->records[at]))
 			return tide_fail(err, TIDE_ERR_NOMEM, "no memory for a batch");
-		part->next++;
+		part->next = log->records[at].offset + 1;
 	}
+	if (at < log->count && log->records[at].offset >= to)
+		part->next = to; /* over a gap */
 	return TIDE_OK;
 }
 

@@ -18,6 +18,9 @@ bool tide_memory_add(struct tide_memory *memory, const char *topic, int32_t part
                      struct tide_slice key, struct tide_slice value, int64_t timestamp_ms);
 bool tide_memory_header(struct tide_memory *memory, struct tide_slice name,
                         struct tide_slice value);
+/* Where the newest record lies: behind the one before it in its partition, which
+ * is where it lies unless this is said. */
+void tide_memory_offset(struct tide_memory *memory, int64_t offset);
 
 /* options: topics, as for Kafka. The memory is borrowed. */
 int tide_memory_open(struct tide_memory *memory, const struct tide_options *options,

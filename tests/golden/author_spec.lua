@@ -35,6 +35,9 @@ describe("tidemark new", function()
          assert.is_true(tonumber(passed) >= 2, test:out())
          assert.truthy(test:out():find(" 0 failures / 0 errors / 0 pending", 1, true), test:out())
          h.run { "check", "my-job/my-job.lua", "--strict" }
+         local dev = h.run { "dev", "my-job/my-job.lua", "--input", "my-job/sample.jsonl",
+                             "--once" }
+         assert.truthy(dev:out():match "\n%d records in, %d+ rows? out", dev:out())
          for _, name in ipairs(names_in(h.path "my-job")) do
             local text = h.read_file(h.path("my-job/" .. name))
             assert.is_nil(text:match "%f[%w]NAME%f[%W]" or text:match "ABOUT" or

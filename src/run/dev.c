@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A job on sample records, again after each save. This process loads nothing of
+ * the job and opens no database, so that it can fork and outlives what the job
+ * does. */
+#include "run/dev.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/watch.h"
+#include "run/frame.h"
+#include "run/rehearse.h"
+#include "run/sample.h"
+
+enum {
+	WAIT_MS = 50,
+	BUSY_MS = 5,
+	SHOWN_BYTES_MAX = 1024 * 1024, /* of what a try puts out */
+	FILES_MAX = 256,
+	RESIDENT_MIB_MAX = 1024
+};
+
+enum stream { ROWS, LOG, TOLD, STREAMS };
+
+struct dev {
+	const struct tide_dev_options *options;
+	struct tide_watch *watch;
+	char dir[1024], scratch[1100]; /* ours, and of a try in it */
+	int cache_fd;
+	char *text; /* of the sample, where it is lines */
+	size_t text_len;
+	bool terminal;
+	int number;
+
+	pid_t child;
+	int fds[STREAMS];
+	struct tide_buf got[STREAMS];
+	int64_t began_us, deadline_us;
+	bool begun; /* it has loaded, and runs */
+	int wait_status;
+};
+
+/* --- a try: the child ---------------------------------------------------------------- */
+
+static int rehearse(struct dev *dev, struct tide_error *err)
+{
+	const struct tide_dev_options *options = dev->options;
+	struct tide_rehearsal rehearsal = {
+		.cli = options->cli,
+		.job = options->job,
+		.lines = options->input != NULL,
+		.text = { dev->text, dev->text_len },
+		.last = options->last,
+		.cache_fd = dev->cache_fd,
+		.dir = dev->scratch,
+		.terminal = dev->terminal,
+		.told_fd = dev->fds[TOLD],
+	};
+	return tide_rehearse(&rehearsal, err);
+}
+
+/* Ctrl+C is for the parent to deal with; where that dies, so does this. */
+static void become_child(const int ends[STREAMS], pid_t parent)
+{
+	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, SIG_DFL);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		raise(SIGKILL);
+	dup2(ends[ROWS], STDOUT_FILENO);
+	dup2(ends[LOG], STDERR_FILENO);
+	close(ends[ROWS]);
+	close(ends[LOG]);
+}
+
+static int start(struct dev *dev, bool *child, struct tide_error *err)
+{
+	int pipes[STREAMS][2] = { { -1, -1 }, { -1, -1 }, { -1, -1 } }, ends[STREAMS];
+	int rc = TIDE_OK;
+	pid_t parent = getpid();
+	snprintf(dev->scratch, sizeof dev->scratch, "%s/%d", dev->dir, ++dev->number);
+	for (int s = 0; s < STREAMS; s++) {
+		if (rc == TIDE_OK && pipe2(pipes[s], O_CLOEXEC) != 0)
+			rc = tide_fail(err, TIDE_ERR_FAILED, "cannot make a pipe: %s",
+			               strerror(errno));
+		tide_buf_clear(&dev->got[s]);
+		dev->fds[s] = pipes[s][0];
+		ends[s] = pipes[s][1];
+	}
+	dev->began_us = tide_clock_mono_us();
+	dev->begun = false;
+	dev->deadline_us = dev->began_us + dev->options->limit_ms * 1000;
+	if (rc == TIDE_OK && (dev->child = fork()) < 0)
+		rc = tide_fail(err, TIDE_ERR_FAILED, "cannot fork: %s", strerror(errno));
+	*child = rc == TIDE_OK && dev->child == 0;
+	for (int s = 0; s < STREAMS; s++) {
+		int unused = *child ? dev->fds[s] : ends[s];
+		if (unused >= 0)
+			close(unused);
+	}
+	if (*child) {
+		dev->fds[TOLD] = ends[TOLD];
+		become_child(ends, parent);
+	}
+	return rc;
+}
+
+/* --- a try: seen from here ------------------------------------------------------------ */
+
+/* How a try ended; the first four of themselves. */
+enum end { RUNNING, OVER, STOPPED, SAVED, HUNG, GREEDY };
+
+/* The time of the job: to load, and then to run, but not that of the sample. */
+static void listen(struct dev *dev, size_t from)
+{
+	const struct tide_buf *told = &dev->got[TOLD];
+	for (size_t i = from; i < told->len; i++) {
+		bool first = i == 0 || told->p[i - 1] == '\n';
+		if (first && told->p[i] == TIDE_TOLD_READING)
+			dev->deadline_us = INT64_MAX;
+		if (first && told->p[i] == TIDE_TOLD_BEGUN) {
+			dev->deadline_us = tide_clock_mono_us() + dev->options->limit_ms * 1000;
+			dev->begun = true;
+		}
+	}
+}
+
+static void take(struct dev *dev, enum stream s)
+{
+	char bytes[65536];
+	struct tide_buf *got = &dev->got[s];
+	ssize_t len = read(dev->fds[s], bytes, sizeof bytes);
+	if (len <= 0) {
+		if (len < 0 && errno == EINTR)
+			return;
+		close(dev->fds[s]);
+		dev->fds[s] = -1;
+		return;
+	}
+	size_t before = got->len, room = SHOWN_BYTES_MAX - before;
+	tide_buf_put(got, bytes, (size_t)len < room ? (size_t)len : room);
+	if (s == TOLD)
+		listen(dev, before);
+}
+
+static bool finished(const struct dev *dev)
+{
+	return dev->fds[ROWS] < 0 && dev->fds[LOG] < 0 && dev->fds[TOLD] < 0;
+}
+
+static bool greedy(const struct dev *dev)
+{
+	char path[64];
+	long pages = 0;
+	snprintf(path, sizeof path, "/proc/%d/statm", (int)dev->child);
+	FILE *file = fopen(path, "r");
+	bool known = file != NULL && fscanf(file, "%*s %ld", &pages) == 1;
+	if (file != NULL)
+		fclose(file);
+	return known && pages > ((long)RESIDENT_MIB_MAX << 20) / sysconf(_SC_PAGESIZE);
+}
+
+static void poll_streams(struct dev *dev)
+{
+	struct pollfd fds[STREAMS + 1];
+	for (int s = 0; s < STREAMS; s++)
+		fds[s] = (struct pollfd){ .fd = dev->fds[s], .events = POLLIN };
+	fds[STREAMS] = (struct pollfd){ .fd = tide_watch_fd(dev->watch), .events = POLLIN };
+	if (poll(fds, STREAMS + 1, tide_watch_busy(dev->watch) ? BUSY_MS : WAIT_MS) <= 0)
+		return;
+	for (int s = 0; s < STREAMS; s++)
+		if (fds[s].revents != 0)
+			take(dev, (enum stream)s);
+}
+
+static enum end look(struct dev *dev)
+{
+	if (atomic_load(dev->options->cli->stop) != 0)
+		return STOPPED;
+	if (tide_watch_wait(dev->watch, 0))
+		return SAVED;
+	if (finished(dev))
+		return OVER;
+	if (tide_clock_mono_us() > dev->deadline_us)
+		return HUNG;
+	return greedy(dev) ? GREEDY : RUNNING;
+}
+
+static enum end follow(struct dev *dev)
+{
+	enum end end;
+	do
+		poll_streams(dev);
+	while ((end = look(dev)) == RUNNING);
+	if (end != OVER)
+		kill(dev->child, SIGKILL);
+	while (!finished(dev))
+		for (int s = 0; s < STREAMS; s++)
+			if (dev->fds[s] >= 0)
+				take(dev, (enum stream)s);
+	while (waitpid(dev->child, &dev->wait_status, 0) < 0 && errno == EINTR) {
+	}
+	return end;
+}
+
+static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *ftw)
+{
+	(void)info, (void)kind, (void)ftw;
+	return remove(path);
+}
+
+static void remove_tree(const char *path)
+{
+	nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* --- what came of it ------------------------------------------------------------------ */
+
+/* The next line that was told, without its end; its letter in *what. */
+static bool next_told(char **at, const char *end, char *what, char **text)
+{
+	char *newline = *at < end ? memchr(*at, '\n', (size_t)(end - *at)) : NULL;
+	if (newline == NULL)
+		return false;
+	*newline = '\0';
+	*what = **at;
+	*text = *at + 1;
+	*at = newline + 1;
+	return true;
+}
+
+/* Watch what the job consists of now. Where it hung before it could say so, what
+ * it was made of before will do. */
+static int understand(struct dev *dev, struct tide_slice *summary, struct tide_error *err)
+{
+	const char *files[FILES_MAX];
+	int count = 0;
+	char *at = dev->got[TOLD].p, *end = at + dev->got[TOLD].len, *text, what;
+	*summary = (struct tide_slice){ NULL, 0 };
+	files[count++] = dev->options->path;
+	if (dev->options->input != NULL && strcmp(dev->options->input, "-") != 0)
+		files[count++] = dev->options->input;
+	int own = count;
+	while (next_told(&at, end, &what, &text)) {
+		if (what == TIDE_TOLD_SUMMARY)
+			*summary = (struct tide_slice){ text, strlen(text) };
+		else if (what == TIDE_TOLD_FILE && count < FILES_MAX)
+			files[count++] = text;
+	}
+	return count > own ? tide_watch_set(dev->watch, files, count, err) : TIDE_OK;
+}
+
+static void say_end(struct dev *dev, enum end end)
+{
+	struct tide_buf *log = &dev->got[LOG];
+	if (end == HUNG)
+		tide_buf_printf(log,
+		                "error: the job was stopped after %lld ms %s: it has a loop "
+		                "without end, or needs longer (--limit)\n",
+		                (long long)dev->options->limit_ms,
+		                dev->begun ? "on the sample" : "of loading");
+	else if (end == GREEDY)
+		tide_buf_printf(log,
+		                "error: the job was stopped: it took more than %d MiB of memory; "
+		                "does it emit without end?\n",
+		                RESIDENT_MIB_MAX);
+	else if (WIFSIGNALED(dev->wait_status))
+		tide_buf_printf(log, "error: the job was ended by signal %d (%s)\n",
+		                WTERMSIG(dev->wait_status), strsignal(WTERMSIG(dev->wait_status)));
+	if (dev->got[ROWS].len >= SHOWN_BYTES_MAX)
+		tide_buf_printf(log, "... and more rows than fit here\n");
+}
+
+static int write_all(const struct tide_buf *out, struct tide_error *err)
+{
+	for (size_t at = 0; at < out->len;) {
+		ssize_t len = write(STDOUT_FILENO, out->p + at, out->len - at);
+		if (len < 0 && errno != EINTR)
+			return tide_fail(err, TIDE_ERR_UNAVAILABLE, "nobody reads the output: %s",
+			                 strerror(errno));
+		at += len > 0 ? (size_t)len : 0;
+	}
+	return TIDE_OK;
+}
+
+static int draw(struct dev *dev, bool failed, struct tide_slice summary, struct tide_error *err)
+{
+	struct tide_buf out = { 0 };
+	struct winsize size = { .ws_row = 24, .ws_col = 80 };
+	struct tide_frame frame = {
+		.job = dev->options->job,
+		.number = dev->number,
+		.failed = failed,
+		.took_ms = (tide_clock_mono_us() - dev->began_us) / 1000,
+		.rows = { dev->got[ROWS].p, dev->got[ROWS].len },
+		.log = { dev->got[LOG].p, dev->got[LOG].len },
+		.summary = summary,
+	};
+	if (dev->terminal &&
+	    (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_row == 0 || size.ws_col == 0))
+		size = (struct winsize){ .ws_row = 24, .ws_col = 80 };
+	if (dev->terminal && dev->number == 1)
+		tide_buf_printf(&out, "\033[2J");
+	tide_frame_put(&frame, dev->terminal ? size.ws_row : 0, size.ws_col, &out);
+	int rc = out.failed ? tide_fail(err, TIDE_ERR_NOMEM, "no memory to show a run")
+	                    : write_all(&out, err);
+	tide_buf_fini(&out);
+	return rc;
+}
+
+/* --- the loop ------------------------------------------------------------------------ */
+
+static int read_input(struct dev *dev, struct tide_error *err)
+{
+	const char *input = dev->options->input;
+	if (input == NULL || (strcmp(input, "-") == 0 && dev->text != NULL))
+		return TIDE_OK;
+	free(dev->text);
+	dev->text = NULL;
+	dev->text_len = 0;
+	return tide_file_read(strcmp(input, "-") == 0 ? "/dev/stdin" : input, TIDE_SAMPLE_BYTES_MAX,
+	                      &dev->text, &dev->text_len, err);
+}
+
+/* One try, shown. *again: the next one cannot wait. */
+static int attempt(struct dev *dev, bool *child, enum end *end, bool *failed,
+                   struct tide_error *err)
+{
+	struct tide_slice summary;
+	int rc = start(dev, child, err);
+	if (rc != TIDE_OK || *child)
+		return rc;
+	*end = follow(dev);
+	remove_tree(dev->scratch);
+	if (*end == STOPPED)
+		return TIDE_OK;
+	*failed =
+		*end != OVER || !WIFEXITED(dev->wait_status) || WEXITSTATUS(dev->wait_status) != 0;
+	rc = understand(dev, &summary, err);
+	if (rc != TIDE_OK || *end == SAVED)
+		return rc;
+	say_end(dev, *end);
+	return draw(dev, *failed, summary, err);
+}
+
+static int run(struct dev *dev, bool *child, struct tide_error *err)
+{
+	const struct tide_dev_options *options = dev->options;
+	const atomic_int *stop = options->cli->stop;
+	for (;;) {
+		enum end end = RUNNING;
+		bool failed = false;
+		int rc = read_input(dev, err);
+		if (rc == TIDE_OK)
+			rc = attempt(dev, child, &end, &failed, err);
+		if (rc != TIDE_OK || *child || end == STOPPED)
+			return rc;
+		if (end == SAVED)
+			continue;
+		if (options->once && failed)
+			return WIFEXITED(dev->wait_status) && WEXITSTATUS(dev->wait_status) == 3
+			               ? TIDE_ERR_SCRIPT
+			               : TIDE_ERR_FAILED;
+		if (options->once)
+			return TIDE_OK;
+		while (atomic_load(stop) == 0 && !tide_watch_wait(dev->watch, WAIT_MS)) {
+		}
+		if (atomic_load(stop) != 0)
+			return TIDE_OK;
+	}
+}
+
+/* Memory is quicker than a disk, whose syncs a try would wait for. */
+static int make_dir(struct dev *dev, struct tide_error *err)
+{
+	const char *tmp = getenv("TMPDIR");
+	snprintf(dev->dir, sizeof dev->dir, "/dev/shm/tidemark-dev-XXXXXX");
+	if (mkdtemp(dev->dir) != NULL)
+		return TIDE_OK;
+	snprintf(dev->dir, sizeof dev->dir, "%.900s/tidemark-dev-XXXXXX",
+	         tmp && tmp[0] ? tmp : "/tmp");
+	if (mkdtemp(dev->dir) != NULL)
+		return TIDE_OK;
+	rmdir(dev->dir);
+	int rc = tide_fail(err, TIDE_ERR_IO, "cannot make a folder: %s: %s", dev->dir,
+	                   strerror(errno));
+	dev->dir[0] = '\0';
+	return rc;
+}
+
+int tide_dev(const struct tide_dev_options *options, bool *tried, struct tide_error *err)
+{
+	struct dev *dev = calloc(1, sizeof *dev);
+	const char *paths[] = { options->path, options->input };
+	bool file = options->input != NULL && strcmp(options->input, "-") != 0;
+	*tried = false;
+	if (dev == NULL)
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to begin");
+	dev->options = options;
+	dev->terminal = isatty(STDOUT_FILENO) == 1;
+	dev->cache_fd = memfd_create("sample", MFD_CLOEXEC);
+	int rc = tide_watch_new(paths, file ? 2 : 1, &dev->watch, err);
+	if (rc == TIDE_OK)
+		rc = make_dir(dev, err);
+	if (rc == TIDE_OK)
+		rc = run(dev, tried, err);
+	if (*tried)
+		rc = rehearse(dev, err);
+	else if (dev->dir[0] != '\0')
+		remove_tree(dev->dir);
+	for (int s = 0; s < STREAMS; s++)
+		tide_buf_fini(&dev->got[s]);
+	if (dev->cache_fd >= 0)
+		close(dev->cache_fd);
+	tide_watch_free(dev->watch);
+	free(dev->text);
+	free(dev);
+	return rc;
+}
