@@ -35,6 +35,7 @@ end
 -- What the generated text reaches by name.
 local F = {
    cast = cast, u64 = ffi.typeof "uint64_t", bytes = ffi.typeof "char *",
+   times = ffi.typeof "int64_t *",
    recs = record.set, no_memory = no_memory, copy_bytes = ffi.copy,
 }
 for name, fn in pairs(cells) do

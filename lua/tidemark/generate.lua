@@ -66,7 +66,8 @@ local function any_takes_row(list, only)
    return false
 end
 
-local passes = { filter = true, group_by = true, watermark = true, window = true, late = true }
+local passes = { filter = true, group_by = true, watermark = true, window = true, session = true,
+                 late = true }
 
 -- The step whose cells hold the row that leaves `step`.
 local function stage_of(step)
@@ -239,7 +240,7 @@ function emitters.group_by(out, step, only)
    calls(out, children_of(step, only), only, "", "      ")
    add(out, "   end\n")
 end
-emitters.window = emitters.group_by
+emitters.window, emitters.session = emitters.group_by, emitters.group_by
 
 -- One stream of several: its cells go where all of them have theirs. Records
 -- have none yet.
@@ -729,6 +730,9 @@ function M.finish(keyed, output)
    end
    add(out, "\nreturn (function()\n   local out, kept = K.stage%d, {}\n", keyed.index)
    row_maker(out, keyed, found)
+   if keyed.group.window and keyed.group.window.session then
+      add(out, "   local times = F.times\n")
+   end
    local body = {}
    for i = 1, #keyed.aggregates do
       result_text(out, body, keyed, i)
@@ -741,13 +745,14 @@ function M.finish(keyed, output)
          local key, state = keys + i * stride, cast(bytes, states[i])
 ]])
    local to, from = 0, 0
-   if keyed.group.window then
+   local window = keyed.group.window
+   if window then
       add(out, [[
-         out.c[0].i = key[0].i - %d
+         out.c[0].i = %s
          out.c[0].len = 0
          out.c[1].i = key[0].i
          out.c[1].len = 0
-]], keyed.group.window.size * 1000)
+]], window.session and "cast(times, state)[0]" or ("key[0].i - %d"):format(window.size * 1000))
       to, from = 2, 1
    end
    for i = 0, #keyed.group.keys - 1 do

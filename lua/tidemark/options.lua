@@ -141,6 +141,7 @@ M.kinds = {
    watermark = { per_partition = "flag", idle = "span", max_ahead = "span_or_false",
                  name = "text" },
    window = { offset = "span", late = "late" },
+   session = { late = "late" },
    late = { within = "span", sample = "share", by = "columns", name = "text" },
    late_to_drops = { sample = "share" },
    job = { name = "text", trigger = "span", max_records_per_batch = "count",

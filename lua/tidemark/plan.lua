@@ -213,6 +213,11 @@ function checks.window(program, fact, group)
    return plan_time.window(program, fact, group, step_new)
 end
 
+function checks.session(program, fact, group)
+   plan_late.check_behind(fact)
+   return plan_time.session(program, fact, group, step_new)
+end
+
 -- Text that changes when the meaning of the state does: key types, and for each
 -- aggregate its name, what it is of, and its columns.
 local function layout_text(step, key_columns)
@@ -221,6 +226,9 @@ local function layout_text(step, key_columns)
       parts[i] = column.name .. ":" .. column.type
    end
    local text = { "key " .. table.concat(parts, ",") }
+   if step.offset > 0 then
+      text[2] = "(start)=of the session{start:timestamp, 8 bytes}"
+   end
    for _, aggregate in ipairs(step.aggregates) do
       local state = {}
       for i, column in ipairs(aggregate.spec.state) do
@@ -245,12 +253,14 @@ function checks.aggregate(program, fact, group)
    if #group.keys == 0 and not group.window then
       errors.at(group.path, group.line, ':group_by wants columns: :group_by("id")')
    end
-   key_names[#key_names + 1] = group.window and "window" or nil
+   key_names[#key_names + 1] = group.window and group.window.kind or nil
    if #fact.list > AGGREGATES_MAX then
       error((":aggregate takes at most %d aggregates, not %d")
          :format(AGGREGATES_MAX, #fact.list), 0)
    end
-   local list, offset, kinds, sharing = {}, 0, {}, {}
+   -- In front of them a session has the time of its first event.
+   local first = group.window and group.window.session and 8 or 0
+   local list, offset, kinds, sharing = {}, first, {}, {}
    for i, aggregate in ipairs(fact.list) do
       local settled = at(aggregates.facts(aggregate), aggregates.settle, aggregate, row,
                          group.event_time)
@@ -270,7 +280,7 @@ function checks.aggregate(program, fact, group)
       list[i], kinds[i] = settled, settled.as
    end
    local step = step_new(program, fact, group, "aggregate", schema.of(columns))
-   step.aggregates, step.group, step.state_size = list, group, offset
+   step.aggregates, step.group, step.state_size, step.offset = list, group, offset, first
    step.name = group.name or ("%s(%s)"):format(table.concat(kinds, "+"),
                                                table.concat(key_names, ","))
    step.layout, step.modes = layout_text(step, key_columns), {}
@@ -295,7 +305,7 @@ local function sink_step(program, fact, parent, sink)
    local found = sinks.check(sink, parent.schema)
    local keyed = program.keyed[parent.keyed]
    found.options.mode = found.options.mode or
-      ((keyed or parent.updates) and "update" or "append")
+      plan_time.default_mode(keyed, parent.updates)
    plan_time.check_mode(found.options.mode, keyed, parent.updates)
    if found.with then
       local own = { kind = "with", fn = found.with.fn, path = sink.path, line = sink.line }

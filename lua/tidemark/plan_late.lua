@@ -100,9 +100,6 @@ local function of_group(program, fact, group, given, step_new)
    if not group.mark then
       error(':late_to: nothing is late without a watermark: :watermark("column", "30s") comes ' ..
          'before :group_by', 0)
-   elseif group.session then
-      error(":late_to: this version of tidemark shows late rows of windows, not of sessions; " ..
-         ":late_to before :group_by shows those that are before the watermark", 0)
    end
    local from = group
    while from.kind ~= "group_by" do

@@ -81,18 +81,23 @@ end
 
 -- Windows ----------------------------------------------------------------------
 
+local function check_group(step, group)
+   if group.window then
+      error((":%s: these groups have a %s already (line %d)"):format(step, group.window.kind,
+         group.line), 0)
+   elseif not group.mark then
+      error((':%s goes by event time, and this stream has none: :watermark("column", ' ..
+         '"30s") comes before :group_by'):format(step), 0)
+   elseif #group.keys > 15 then
+      error((":group_by takes at most 15 columns with a %s, not %d"):format(step, #group.keys), 0)
+   elseif #group.schema.columns > 255 then
+      error(("a row that goes into a %s has at most 255 columns"):format(step), 0)
+   end
+end
+
 --- A window step behind a group_by, which stands for it from then on.
 function M.window(program, fact, group, step_new)
-   if group.window then
-      error(":window: these groups have one already", 0)
-   elseif not group.mark then
-      error((':window goes by event time, and this stream has none: :watermark("column", ' ..
-         '"30s") comes before :group_by'), 0)
-   elseif #group.keys > 15 then
-      error((":group_by takes at most 15 columns with a window, not %d"):format(#group.keys), 0)
-   elseif #group.schema.columns > 255 then
-      error("a row that goes into a window has at most 255 columns", 0)
-   end
+   check_group("window", group)
    local size, size_text = span_of(":window", fact.size, 1)
    local slide, slide_text = size, nil
    if fact.slide then
@@ -113,11 +118,26 @@ function M.window(program, fact, group, step_new)
    end
    local step = step_new(program, fact, group, "window", group.schema)
    step.keys, step.name = group.keys, group.name
-   step.window = { size = size, slide = slide, offset = offset, late = given.late or "closed",
+   step.window = { kind = "window", size = size, slide = slide, offset = offset,
+                   late = given.late or "closed",
                    text = size_text .. (slide ~= size and ", " .. slide_text or "") }
    step.text = ("window(%s%s%s)"):format(step.window.text,
       offset > 0 and ", offset " .. given.offset or "",
       given.late == "strict" and ", strict" or "")
+   return step
+end
+
+--- The same for sessions: windows that begin with a row and end a gap behind the
+--- last one.
+function M.session(program, fact, group, step_new)
+   check_group("session", group)
+   local gap, gap_text = span_of(":session", fact.gap, 1)
+   local given = options.check("session", ":session", fact.options)
+   local step = step_new(program, fact, group, "session", group.schema)
+   step.keys, step.name = group.keys, group.name
+   step.window = { kind = "session", session = true, size = gap, slide = gap, offset = 0,
+                   late = given.late or "closed", text = gap_text }
+   step.text = ("session(%s%s)"):format(gap_text, given.late == "strict" and ", strict" or "")
    return step
 end
 
@@ -130,6 +150,15 @@ function M.columns(group)
 end
 
 -- Modes ----------------------------------------------------------------------------
+
+local function is_session(keyed)
+   return keyed and keyed.group.window and keyed.group.window.session
+end
+
+--- What a sink does where the job does not say.
+function M.default_mode(keyed, updates)
+   return (keyed and not is_session(keyed) or updates) and "update" or "append"
+end
 
 --- Whether rows of that kind can be put out in this mode; refuses with the reason.
 function M.check_mode(mode, keyed, updates)
@@ -146,6 +175,11 @@ function M.check_mode(mode, keyed, updates)
       error('mode = "append" puts out rows that are final, and an aggregate without a window ' ..
          'never is; use mode = "update" (rows that changed), or :watermark(…) before and ' ..
          ':window(…) behind :group_by', 0)
+   elseif mode == "update" and is_session(keyed) then
+      error('mode = "update" puts out a row for each key that changed, and a session has no key ' ..
+         'that stays: a row may extend it or make one of two, and nothing would take back what ' ..
+         'was put out of them; use mode = "append" (sessions that are over), mode = "complete", ' ..
+         'or :window(…) for figures that are updated', 0)
    end
 end
 

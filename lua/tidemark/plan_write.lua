@@ -49,8 +49,11 @@ local function write_late(plan, step)
    local own = step.mark and step.mark.number - 1 or -1
    check(C.tide_ffi_plan_late(plan, step.counts and step.late_name or "", step.watch.number - 1,
                               own, lates[step.late], step.share))
-   if step.window then
-      C.tide_ffi_plan_late_window(plan, step.window.size, step.window.slide, step.window.offset)
+   local window = step.window
+   if window then
+      -- A session of one row is as a window that begins with any microsecond.
+      C.tide_ffi_plan_late_window(plan, window.size, window.session and 0.001 or window.slide,
+                                  window.offset)
    end
    for _, column in ipairs(step.columns) do
       C.tide_ffi_plan_late_column(plan, column.number - 1, column.text)
@@ -62,6 +65,9 @@ local function write_time(plan, step)
    if window then
       C.tide_ffi_plan_keyed_time(plan, mark.number - 1, lates[step.late], window.size,
                                  window.slide, window.offset)
+      if window.session then
+         C.tide_ffi_plan_keyed_session(plan)
+      end
    elseif mark then
       C.tide_ffi_plan_keyed_time(plan, mark.number - 1, lates[step.late], 0, 0, 0)
    end

@@ -51,7 +51,6 @@ end
 -- What users may try, and what to say. -------------------------------------
 
 local later = {
-   session = "session windows",
    join = "joins", lookup = "lookup tables", process = "process functions",
    avro = "Avro",
 }
@@ -102,8 +101,8 @@ local function class_meta(class, extra)
 end
 
 class_meta(Stream)
-class_meta(Grouped, " (after :group_by comes :window(size), :count(), :sum(column) or " ..
-   ":aggregate { … })")
+class_meta(Grouped, " (after :group_by comes :window(size), :session(gap), :count(), " ..
+   ":sum(column) or :aggregate { … })")
 class_meta(Output)
 Output.meta.__index = function(_, key)
    error((':%s: nothing follows :to(); keep the stream before it in a local to use it twice')
@@ -206,6 +205,12 @@ function Grouped.methods.window(self, size, slide, options)
                { size = size, slide = slide, options = options or {} })
 end
 
+-- :session(gap[, options])
+function Grouped.methods.session(self, gap, options)
+   return make(Grouped, "session", wants_self("session", self, Grouped),
+               { gap = gap, options = options or {} })
+end
+
 function steps.union(self, ...)
    local parent, others = wants_self("union", self, Stream), {}
    for i, other in ipairs { ... } do
@@ -232,6 +237,7 @@ before_grouping "count"
 before_grouping "sum"
 before_grouping "aggregate"
 before_grouping "window"
+before_grouping "session"
 
 local function check_sinks(step, sinks)
    if #sinks == 0 then

@@ -83,6 +83,7 @@ local function start(job, options)
       job_path = job.path, lua_dir = lua_directory(), checkpoint_dir = job.checkpoint,
       from = options.from, workers = options.workers or 1, partitions = job.partitions,
       batch_records_max = options.max_records_per_batch or 0,
+      memory_bytes = options.memory or 0,
       jit_off = options.jit == false,
    })
    job.options = options
@@ -93,13 +94,13 @@ local function start(job, options)
 end
 
 local known = { workers = true, partitions = true, from = true, jit = true, now = true,
-                max_records_per_batch = true }
+                max_records_per_batch = true, memory = true }
 
 local function check_options(options)
    for key in pairs(options) do
       if not known[key] then
          fail('testing: no option "%s"; there are workers, partitions, from, jit, now, ' ..
-              'max_records_per_batch', tostring(key))
+              'max_records_per_batch, memory', tostring(key))
       end
    end
    return options
@@ -134,7 +135,7 @@ end
 
 --- Opens a job on empty topics and a fresh checkpoint.
 ---@param path string of the job file, from where we are or from the spec's folder
----@param options? table workers, partitions, from, jit, now, max_records_per_batch
+---@param options? table workers, partitions, from, jit, now, max_records_per_batch, memory
 ---@return table job
 function M.open(path, options)
    options = check_options(options or {})

@@ -162,15 +162,24 @@ int tide_checkpoint_progress(struct tide_checkpoint *cp, int64_t from,
                              void (*each)(struct tide_slice json, void *arg), void *arg,
                              struct tide_error *err);
 
+enum tide_state_order {
+	TIDE_ORDER_KEYS = 0,
+	TIDE_ORDER_WINDOWS = 1, /* by the windows' ends, which lead the keys */
+	TIDE_ORDER_SESSIONS = 2 /* likewise, and the end has no part in the shard */
+};
+
 /* An operator's number in this checkpoint, and how its states lie there. */
 struct tide_state_op {
 	uint16_t number;
-	bool windowed; /* in the order of the windows' ends, which lead the keys */
+	bool windowed; /* in windows or sessions */
+	bool sessions;
 };
 
 /* Keys of state. In windows the key's first part is their end, a timestamp. */
 void tide_state_key(struct tide_buf *out, struct tide_state_op op, uint32_t shard, const char *key,
                     size_t key_len);
+/* The shard that a key's states are in. */
+uint32_t tide_state_shard(struct tide_state_op op, const char *key, size_t key_len);
 /* All states of an operator lie in [from, to). */
 void tide_state_range(struct tide_buf *from, struct tide_buf *to, struct tide_state_op op);
 /* Before all states of windows that end then; windows that end in [a, b) lie
@@ -182,7 +191,7 @@ bool tide_state_split(struct tide_slice stored, struct tide_state_op op, uint32_
                       struct tide_buf *key);
 /* Stable number of an operator name; a new name gets the next one, which the
  * next decide makes true. */
-int tide_checkpoint_op(struct tide_checkpoint *cp, const char *name, bool windowed,
+int tide_checkpoint_op(struct tide_checkpoint *cp, const char *name, enum tide_state_order order,
                        struct tide_state_op *op, struct tide_error *err);
 
 /* Reads every file and record; errors name what is damaged. */

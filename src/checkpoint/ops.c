@@ -28,6 +28,26 @@ static void put_end(struct tide_buf *out, int64_t end_us)
 	tide_buf_put(out, &bits, sizeof bits);
 }
 
+static struct tide_state_op op_of(int number, enum tide_state_order order)
+{
+	return (struct tide_state_op){ (uint16_t)number, order != TIDE_ORDER_KEYS,
+		                       order == TIDE_ORDER_SESSIONS };
+}
+
+static enum tide_state_order order_of(struct tide_state_op op)
+{
+	if (!op.windowed)
+		return TIDE_ORDER_KEYS;
+	return op.sessions ? TIDE_ORDER_SESSIONS : TIDE_ORDER_WINDOWS;
+}
+
+uint32_t tide_state_shard(struct tide_state_op op, const char *key, size_t key_len)
+{
+	size_t from = op.sessions ? TIDE_KEY_TIME_SIZE : 0;
+	assert(key_len >= from);
+	return tide_key_shard(key + from, key_len - from);
+}
+
 void tide_state_range(struct tide_buf *from, struct tide_buf *to, struct tide_state_op op)
 {
 	put_op(from, op.number);
@@ -96,16 +116,16 @@ int tide_ops_load(struct tide_checkpoint *cp, struct tide_error *err)
 		struct tide_reader in = tide_reader_of(value.p, value.len);
 		uint32_t number = tide_read_u32(&in);
 		/* Before there were windows, there was nothing behind the number. */
-		bool windowed = in.p < in.end && tide_read_u8(&in) != 0;
+		uint8_t order = in.p < in.end ? tide_read_u8(&in) : TIDE_ORDER_KEYS;
 		struct tide_op *op = op_add(cp, key.p + 1, key.len - 1);
 		if (op == NULL)
 			rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for operators");
-		else if (in.failed || number >= OPS_MAX)
+		else if (in.failed || number >= OPS_MAX || order > TIDE_ORDER_SESSIONS)
 			rc = tide_fail(err, TIDE_ERR_CHECKPOINT,
 			               "checkpoint %s/db: the number of operator %s is damaged",
 			               cp->dir, op->name);
 		if (rc == TIDE_OK) {
-			op->op = (struct tide_state_op){ (uint16_t)number, windowed };
+			op->op = op_of((int)number, (enum tide_state_order)order);
 			op->decided = true;
 		}
 	}
@@ -124,7 +144,7 @@ bool tide_ops_write(const struct tide_checkpoint *cp, struct tide_writes *writes
 		tide_buf_u8(&key, 'n');
 		tide_buf_put(&key, op->name, strlen(op->name));
 		tide_buf_u32(&value, op->op.number);
-		tide_buf_u8(&value, op->op.windowed);
+		tide_buf_u8(&value, (uint8_t)order_of(op->op));
 		ok = !key.failed && !value.failed &&
 		     tide_writes_put(writes, (struct tide_slice){ key.p, key.len },
 		                     (struct tide_slice){ value.p, value.len });
@@ -140,21 +160,21 @@ void tide_ops_decided(struct tide_checkpoint *cp)
 		cp->ops[i].decided = true;
 }
 
-int tide_checkpoint_op(struct tide_checkpoint *cp, const char *name, bool windowed,
+int tide_checkpoint_op(struct tide_checkpoint *cp, const char *name, enum tide_state_order order,
                        struct tide_state_op *op, struct tide_error *err)
 {
+	static const char *const orders[] = { "without windows", "in windows", "in sessions" };
 	int next = 0;
 	assert(name[0] != '\0');
 	for (int i = 0; i < cp->op_count; i++) {
 		if (strcmp(cp->ops[i].name, name) == 0) {
 			*op = cp->ops[i].op;
-			if (op->windowed == windowed)
+			if (order_of(*op) == order)
 				return TIDE_OK;
 			return tide_fail(err, TIDE_ERR_CHECKPOINT,
-			                 "checkpoint %s has state \"%s\" %s windows, and the job "
-			                 "has it %s; give the new one another name",
-			                 cp->dir, name, windowed ? "without" : "in",
-			                 windowed ? "in windows" : "without");
+			                 "checkpoint %s has state \"%s\" %s, and the job has it "
+			                 "%s; give the new one another name",
+			                 cp->dir, name, orders[order_of(*op)], orders[order]);
 		}
 		if (cp->ops[i].op.number >= next)
 			next = cp->ops[i].op.number + 1;
@@ -166,6 +186,6 @@ int tide_checkpoint_op(struct tide_checkpoint *cp, const char *name, bool window
 	struct tide_op *added = op_add(cp, name, strlen(name));
 	if (added == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for operators");
-	added->op = *op = (struct tide_state_op){ (uint16_t)next, windowed };
+	added->op = *op = op_of(next, order);
 	return TIDE_OK;
 }

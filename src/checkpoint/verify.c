@@ -46,7 +46,7 @@ static int check_state(const struct tide_checkpoint *cp, struct tide_slice key,
 		rc = fail_key(cp, "a state's key is too short", key, err);
 	else if (bytes.failed)
 		rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory to verify");
-	else if (shard != tide_key_shard(bytes.p, bytes.len))
+	else if (shard != tide_state_shard(op->op, bytes.p, bytes.len))
 		rc = fail_key(cp, "a state is in a shard that is not its key's", key, err);
 	tide_buf_fini(&bytes);
 	return rc;

@@ -128,6 +128,7 @@ bool tide_ffi_plan_keyed_sizes(struct tide_plan *plan, int row, int keys, int ar
  * its windows in milliseconds, or zeroes. */
 void tide_ffi_plan_keyed_time(struct tide_plan *plan, int mark, int late, double size_ms,
                               double slide_ms, double offset_ms);
+void tide_ffi_plan_keyed_session(struct tide_plan *plan);
 void tide_ffi_plan_keyed_dedup(struct tide_plan *plan, double within_ms, bool latest);
 void tide_ffi_plan_keyed_level(struct tide_plan *plan, int level);
 void tide_ffi_plan_keyed_arg(struct tide_plan *plan, int i, int column);

@@ -168,6 +168,12 @@ void tide_ffi_plan_keyed_time(struct tide_plan *plan, int mark, int late, double
 	keyed->offset_us = us_of(offset_ms);
 }
 
+void tide_ffi_plan_keyed_session(struct tide_plan *plan)
+{
+	keyed_last(plan)->session = true;
+	assert(keyed_last(plan)->size_us > 0);
+}
+
 void tide_ffi_plan_keyed_dedup(struct tide_plan *plan, double within_ms, bool latest)
 {
 	struct tide_plan_keyed *keyed = keyed_last(plan);

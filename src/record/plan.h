@@ -69,6 +69,7 @@ struct tide_plan_keyed {
 	int mark;       /* whose event time it looks at, or -1 */
 	enum tide_late late;
 	int64_t size_us, slide_us, offset_us; /* of its windows; 0: it has none */
+	bool session;      /* its windows are sessions, and size_us is the gap that ends one */
 	int64_t within_us; /* not 0: it has no aggregates but passes rows on, each key's first … */
 	bool latest; /* … or newest one within that time; two columns lie behind the row's */
 	int level;   /* how many of those are before it */

@@ -11,6 +11,7 @@
 #include "run/cli.h"
 #include "run/offsets.h"
 #include "run/partitions.h"
+#include "run/plan.h"
 #include "run/setup.h"
 
 /* "7d" is seven days ago; a time is milliseconds; the rest is left as it is. */
@@ -75,8 +76,8 @@ static int clear_state(struct tide_checkpoint *cp, const struct tide_plan *plan,
 	for (int k = 0; rc == TIDE_OK && k < plan->keyed_count; k++) {
 		struct tide_state_op op = { 0 };
 		struct tide_buf from = { 0 }, to = { 0 };
-		rc = tide_checkpoint_op(cp, plan->keyed[k].name, plan->keyed[k].size_us > 0, &op,
-		                        err);
+		rc = tide_checkpoint_op(cp, plan->keyed[k].name, tide_plan_order(&plan->keyed[k]),
+		                        &op, err);
 		tide_state_range(&from, &to, op);
 		if (rc == TIDE_OK &&
 		    !tide_writes_delete_range(writes, (struct tide_slice){ from.p, from.len },

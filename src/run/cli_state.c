@@ -55,8 +55,8 @@ static int open_view(struct view *view, struct tide_cli *cli, struct tide_error 
 	}
 	for (int k = 0; rc == TIDE_OK && k < plan->keyed_count; k++) {
 		tide_plan_keyspec(&plan->keyed[k], &view->specs[k]);
-		rc = tide_checkpoint_op(view->cp, plan->keyed[k].name, plan->keyed[k].size_us > 0,
-		                        &view->ops[k], err);
+		rc = tide_checkpoint_op(view->cp, plan->keyed[k].name,
+		                        tide_plan_order(&plan->keyed[k]), &view->ops[k], err);
 	}
 	struct tide_result_options result = {
 		.plan = plan,

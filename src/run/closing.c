@@ -272,7 +272,7 @@ int tide_shards_close(struct tide_shards *shards, const int64_t *watermarks_us,
 	for (int o = 0; o < plan->output_count; o++)
 		shards->segments[o].count = 0;
 	for (int k = 0; rc == TIDE_OK && k < plan->keyed_count; k++)
-		if (tide_plan_closes(&plan->keyed[k]))
+		if (tide_plan_closes(&plan->keyed[k]) && !plan->keyed[k].session)
 			rc = close_slice(shards, k, append_outputs,
 			                 watermarks_us[plan->keyed[k].mark], err);
 	return rc;
@@ -281,6 +281,8 @@ int tide_shards_close(struct tide_shards *shards, const int64_t *watermarks_us,
 int64_t tide_shards_first_end(const struct tide_shards *shards, int keyed)
 {
 	const struct tide_slice_of *slice = &shards->slices[keyed];
+	if (slice->sessions != NULL)
+		return tide_sessions_first_end(slice->sessions);
 	if (slice->ends == NULL)
 		return INT64_MAX;
 	int64_t first_us = tide_ends_first(slice->ends);

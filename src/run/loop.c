@@ -81,12 +81,13 @@ static int number_operator(struct loop *loop, int k, struct tide_error *err)
 {
 	const struct tide_plan_keyed *keyed = &loop->plan->keyed[k];
 	char name[1024];
-	int rc = tide_checkpoint_op(loop->checkpoint, keyed->name, keyed->size_us > 0,
+	int rc = tide_checkpoint_op(loop->checkpoint, keyed->name, tide_plan_order(keyed),
 	                            &loop->ops[k], err);
 	if (rc != TIDE_OK || !tide_plan_dedups(keyed))
 		return rc;
 	snprintf(name, sizeof name, "%.1000s#until", keyed->name);
-	return tide_checkpoint_op(loop->checkpoint, name, true, &loop->until_ops[k], err);
+	return tide_checkpoint_op(loop->checkpoint, name, TIDE_ORDER_WINDOWS, &loop->until_ops[k],
+	                          err);
 }
 
 /* What the checkpoint knows is compared with what the job wants. */

@@ -16,10 +16,19 @@ void tide_plan_keyspec(const struct tide_plan_keyed *keyed, struct tide_keyspec 
 {
 	assert(keyed->key_count <= TIDE_KEY_PARTS_MAX);
 	*spec = (struct tide_keyspec){ .count = keyed->key_count };
+	if (keyed->session)
+		spec->shard_at = TIDE_KEY_TIME_SIZE; /* Sessions of a key meet. */
 	for (int i = 0; i < keyed->key_count; i++) {
 		spec->columns[i] = keyed->keys[i];
 		spec->types[i] = tide_plan_key_type(keyed, i);
 	}
+}
+
+enum tide_state_order tide_plan_order(const struct tide_plan_keyed *keyed)
+{
+	if (keyed->size_us == 0)
+		return TIDE_ORDER_KEYS;
+	return keyed->session ? TIDE_ORDER_SESSIONS : TIDE_ORDER_WINDOWS;
 }
 
 /* Steps were made as outputs asked for them, which is not the order of a tree. */

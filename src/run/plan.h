@@ -5,10 +5,12 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "checkpoint/checkpoint.h"
 #include "record/plan.h"
 #include "state/keys.h"
 
 void tide_plan_keyspec(const struct tide_plan_keyed *keyed, struct tide_keyspec *spec);
+enum tide_state_order tide_plan_order(const struct tide_plan_keyed *keyed);
 enum tide_type tide_plan_key_type(const struct tide_plan_keyed *keyed, int part);
 
 /* What of the plan a checkpoint depends on, one fact a line: operators, key

@@ -53,7 +53,8 @@ static void keyed_time(const struct tide_plan *plan, const struct tide_plan_keye
 	if (keyed->size_us == 0)
 		return;
 	fact(out, "state", keyed->name, "window");
-	tide_buf_printf(out, "%lld ms", (long long)keyed->size_us / 1000);
+	tide_buf_printf(out, "%s%lld ms", keyed->session ? "sessions with a gap of " : "",
+	                (long long)keyed->size_us / 1000);
 	if (keyed->slide_us != keyed->size_us)
 		tide_buf_printf(out, " every %lld ms", (long long)keyed->slide_us / 1000);
 	if (keyed->offset_us != 0)

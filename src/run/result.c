@@ -181,8 +181,8 @@ int tide_result_key(struct tide_result *result, int output, struct tide_slice ke
 	struct tide_buf at = { 0 }, value = { 0 };
 	bool found = false;
 	int rc = begin(result, output, err);
-	tide_state_key(&at, result->options.ops[keyed], tide_key_shard(key.p, key.len), key.p,
-	               key.len);
+	struct tide_state_op op = result->options.ops[keyed];
+	tide_state_key(&at, op, tide_state_shard(op, key.p, key.len), key.p, key.len);
 	if (rc == TIDE_OK)
 		rc = tide_rocks_get(result->options.rocks, (struct tide_slice){ at.p, at.len },
 		                    &value, &found, err);

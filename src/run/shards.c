@@ -11,6 +11,20 @@
 
 enum { CHUNK = TIDE_SHARDS_CHUNK, DEAD_BYTES_MIN = 256 << 10 };
 
+static int session_init(struct tide_shards *shards, int k, struct tide_error *err)
+{
+	const struct tide_shards_options *options = &shards->options;
+	const struct tide_plan_keyed *keyed = &options->plan->keyed[k];
+	struct tide_slice_of *slice = &shards->slices[k];
+	slice->table = tide_table_new(&options->specs[k], slice->value_size);
+	slice->sessions = tide_sessions_new();
+	slice->stored_us = INT64_MAX;
+	slice->closed_us = options->closed_us[keyed->mark];
+	if (slice->table == NULL || slice->sessions == NULL)
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for sessions");
+	return options->fresh ? TIDE_OK : tide_joining_open(shards, k, err);
+}
+
 static int slice_init(struct tide_shards *shards, int k, struct tide_error *err)
 {
 	const struct tide_shards_options *options = &shards->options;
@@ -18,6 +32,8 @@ static int slice_init(struct tide_shards *shards, int k, struct tide_error *err)
 	struct tide_slice_of *slice = &shards->slices[k];
 	bool dedups = tide_plan_dedups(keyed), closes = tide_plan_closes(keyed) || dedups;
 	slice->value_size = (size_t)keyed->state_size;
+	if (keyed->session)
+		return session_init(shards, k, err);
 	slice->table = tide_table_new(&options->specs[k],
 	                              slice->value_size + (closes ? TIDE_ENDS_LINK : 0));
 	slice->complete = options->fresh;
@@ -66,6 +82,7 @@ void tide_shards_free(struct tide_shards *shards)
 	for (int k = 0; shards->slices != NULL && k < plan->keyed_count; k++) {
 		tide_table_free(shards->slices[k].table);
 		tide_ends_free(shards->slices[k].ends);
+		tide_sessions_free(shards->slices[k].sessions);
 		free(shards->slices[k].dirty);
 	}
 	for (int o = 0; shards->segments != NULL && o < plan->output_count; o++)
@@ -388,6 +405,8 @@ static int evict_slice(struct tide_shards *shards, int keyed, size_t share, size
                        struct tide_error *err)
 {
 	struct tide_slice_of *slice = &shards->slices[keyed];
+	size_t index = slice->sessions != NULL ? tide_sessions_bytes(slice->sessions) : 0;
+	share = share > index ? share - index : 0;
 	size_t used = tide_table_bytes(slice->table), dead = tide_table_dead_bytes(slice->table);
 	bool full = used + coming > share && used > share / 2;
 	size_t left = coming < share / 4 ? share / 4 * 3 : share / 2;
@@ -417,8 +436,10 @@ int tide_shards_evict(struct tide_shards *shards, struct tide_table *const *comi
 struct tide_shards_figures tide_shards_figures(const struct tide_shards *shards, int keyed)
 {
 	const struct tide_slice_of *slice = &shards->slices[keyed];
+	size_t index = slice->sessions != NULL ? tide_sessions_bytes(slice->sessions) : 0;
 	return (struct tide_shards_figures){ tide_table_count(slice->table),
-		                             tide_table_bytes(slice->table), slice->updated };
+		                             tide_table_bytes(slice->table) + index,
+		                             slice->updated };
 }
 
 uint64_t tide_shards_rows(const struct tide_shards *shards)

@@ -45,8 +45,8 @@ int tide_shards_new(const struct tide_shards_options *options, struct tide_shard
                     struct tide_error *err);
 void tide_shards_free(struct tide_shards *shards);
 
-/* Before the rest of an epoch: close the windows that the watermarks in force have
- * passed. Their rows are for the outputs in append mode. */
+/* Before the rest of an epoch: close the windows, but for sessions, that the
+ * watermarks in force have passed. Their rows are for the outputs in append mode. */
 int tide_shards_close(struct tide_shards *shards, const int64_t *watermarks_us,
                       const bool *append_outputs, struct tide_error *err);
 /* Whether that closed any window of an operator. */
@@ -59,10 +59,26 @@ const struct tide_segments *tide_shards_segments(const struct tide_shards *shard
 /* Fold `count` entries of `delta` in. Their shards are all of this owner. */
 int tide_shards_merge(struct tide_shards *shards, int keyed, struct tide_table *delta,
                       struct tide_entry **entries, size_t count, struct tide_error *err);
+/* The same for sessions, of all workers together: what is in others then is
+ * deleted in `writes`. */
+struct tide_parcel {
+	struct tide_table *delta;
+	struct tide_entry **entries;
+	size_t count;
+};
+struct tide_parcels {
+	struct tide_parcel items[TIDE_SHARDS];
+	int count;
+};
+int tide_shards_join(struct tide_shards *shards, int keyed, const struct tide_parcels *parcels,
+                     struct tide_writes *writes, struct tide_error *err);
 /* Decide about the rows of one partition that wait for a dedup. Partitions come in
  * their order. */
 int tide_shards_claim(struct tide_shards *shards, int keyed, struct tide_claims *claims,
                       struct tide_error *err);
+/* Behind all of that: sessions close. */
+int tide_joining_close(struct tide_shards *shards, const bool *append_outputs,
+                       struct tide_error *err);
 /* Everything the epoch changed, in (operator, shard, key) order: state writes,
  * and result rows for the outputs in update mode. Then nothing is dirty. */
 int tide_shards_finish(struct tide_shards *shards, const bool *update_outputs,

@@ -3,6 +3,7 @@
 #ifndef TIDE_RUN_SHARDS_INSIDE_H
 #define TIDE_RUN_SHARDS_INSIDE_H
 
+#include "run/sessions.h"
 #include "run/shards.h"
 #include "state/ends.h"
 
@@ -20,7 +21,8 @@ struct tide_slice_of {
 	 * end that may be in RocksDB and not in memory (INT64_MAX: none). */
 	struct tide_ends *ends;
 	int64_t closed_us, stored_us;
-	bool closed_some; /* in this epoch */
+	bool closed_some;               /* in this epoch */
+	struct tide_sessions *sessions; /* that are open, whether or not memory has them */
 };
 
 struct tide_shards {
@@ -57,6 +59,9 @@ int tide_claiming_write(struct tide_shards *shards, int keyed, struct tide_write
 int tide_claiming_forget(struct tide_shards *shards, int keyed, int64_t to_us,
                          struct tide_writes *writes, struct tide_error *err);
 int tide_claiming_moved(struct tide_shards *shards, int keyed, struct tide_error *err);
+
+/* Of sessions, at the start: those that RocksDB holds. */
+int tide_joining_open(struct tide_shards *shards, int keyed, struct tide_error *err);
 
 /* The entry has been made, or all have moved. */
 int tide_closing_add(struct tide_slice_of *slice, struct tide_entry *entry, struct tide_error *err);

@@ -204,7 +204,7 @@ static bool copy_options(struct tide_testing *testing, const struct tide_testing
 		.format = "json",
 		.set = &testing->set,
 		.workers = options->workers,
-		.memory_bytes = MEMORY_BYTES,
+		.memory_bytes = options->memory_bytes > 0 ? options->memory_bytes : MEMORY_BYTES,
 		.batch_records_max =
 			options->batch_records_max > 0 ? options->batch_records_max : INT64_MAX,
 		.fail_on_data_loss = true,

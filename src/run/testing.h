@@ -21,6 +21,7 @@ struct tide_testing_options {
 	const char *from; /* NULL: as the job says */
 	int32_t workers, partitions;
 	int64_t batch_records_max; /* 0: no limit */
+	int64_t memory_bytes;      /* likewise: plenty */
 	bool jit_off;
 };
 

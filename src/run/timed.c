@@ -20,6 +20,7 @@ void tide_timed_init(struct tide_timed *timed, const struct tide_plan_keyed *key
 		.size_us = keyed->size_us,
 		.slide_us = keyed->slide_us,
 		.offset_us = keyed->offset_us,
+		.session = keyed->session,
 		.end_column = tide_plan_dedups(keyed) ? keyed->row->count - 2 : keyed->keys[0],
 		.row = UINT32_MAX,
 	};
@@ -40,6 +41,20 @@ static void count_late(struct tide_timed *timed, const struct tide_cell *row)
 	if (behind > timed->counts.most_us)
 		timed->counts.most_us = behind;
 	tide_late_keys_add(&timed->keys, row);
+}
+
+/* A session of its own: what it joins, the owner of its key knows. Late is judged
+ * by it alone. */
+static bool push_session(struct tide_timed *timed, struct tide_cell *row, uint32_t number)
+{
+	int64_t end = timed->mark->time_us + timed->size_us;
+	if (timed->late != TIDE_LATE_NEVER && end <= timed->mark->watermark_us) {
+		count_late(timed, row);
+		return true;
+	}
+	row[timed->end_column].len = 0;
+	row[timed->end_column].i = end;
+	return tide_queue_push(timed->queue, row, number);
 }
 
 /* The newest window first: once one has closed, so have those before it. */
@@ -106,7 +121,8 @@ bool tide_timed_push(struct tide_timed *timed, struct tide_cell *row, uint32_t n
 	if (timed->size_us == 0)
 		return tide_queue_push(timed->queue, row, number);
 	if (known)
-		return push_windows(timed, row, number);
+		return timed->session ? push_session(timed, row, number)
+		                      : push_windows(timed, row, number);
 	timed->counts.untimed++;
 	return true;
 }

@@ -13,6 +13,7 @@ struct tide_timed {
 	const struct tide_mark *mark;
 	enum tide_late late;
 	int64_t size_us, slide_us, offset_us;
+	bool session;
 	int end_column; /* of the row: room for the end of a window, or its event time */
 	struct tide_late_keys keys;
 	struct tide_lates counts, before; /* before the row of that … */

@@ -466,6 +466,18 @@ static int fold_deltas(struct tide_worker *worker, int keyed, struct tide_error 
 	return rc;
 }
 
+static int join_deltas(struct tide_worker *worker, int keyed, struct tide_error *err)
+{
+	struct tide_work *work = worker->work;
+	struct tide_parcels parcels = { .count = work->settings->workers };
+	for (int from = 0; from < parcels.count; from++) {
+		struct tide_parcel *parcel = &parcels.items[from];
+		parcel->entries = tide_exchange_receive(work->exchange, keyed, from, worker->index,
+		                                        &parcel->delta, &parcel->count);
+	}
+	return tide_shards_join(worker->shards, keyed, &parcels, worker->writes, err);
+}
+
 static int answer_claims(struct tide_worker *worker, int keyed, struct tide_error *err)
 {
 	struct tide_work *work = worker->work;
@@ -475,6 +487,14 @@ static int answer_claims(struct tide_worker *worker, int keyed, struct tide_erro
 			rc = tide_shards_claim(worker->shards, keyed,
 			                       work->shares[i]->claims[keyed], err);
 	return rc;
+}
+
+static int fold_keyed(struct tide_worker *worker, int k, struct tide_error *err)
+{
+	const struct tide_plan_keyed *keyed = &worker->work->plan->keyed[k];
+	if (tide_plan_dedups(keyed))
+		return answer_claims(worker, k, err);
+	return keyed->session ? join_deltas(worker, k, err) : fold_deltas(worker, k, err);
 }
 
 int tide_worker_fold(struct tide_worker *worker, struct tide_error *err)
@@ -490,10 +510,12 @@ int tide_worker_fold(struct tide_worker *worker, struct tide_error *err)
 	for (int k = 0; rc == TIDE_OK && k < plan->keyed_count; k++) {
 		if (plan->keyed[k].level != work->level)
 			continue;
-		rc = tide_plan_dedups(&plan->keyed[k]) ? answer_claims(worker, k, err)
-		                                       : fold_deltas(worker, k, err);
+		rc = fold_keyed(worker, k, err);
 	}
-	if (rc == TIDE_OK && work->level + 1 == tide_worker_levels(plan))
+	if (rc != TIDE_OK || work->level + 1 < tide_worker_levels(plan))
+		return rc;
+	rc = tide_joining_close(worker->shards, work->append_outputs, err);
+	if (rc == TIDE_OK)
 		rc = tide_shards_finish(worker->shards, work->update_outputs, worker->writes, err);
 	return rc;
 }

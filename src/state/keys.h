@@ -21,6 +21,7 @@ struct tide_keyspec {
 	int count;
 	int columns[TIDE_KEY_PARTS_MAX]; /* cells of the row */
 	enum tide_type types[TIDE_KEY_PARTS_MAX];
+	int shard_at; /* only the bytes of the key from there on decide its shard */
 };
 
 /* Bytes that the encoding of this row's key takes. */

@@ -326,7 +326,8 @@ static __attribute__((noinline)) struct tide_entry *entry_new(struct tide_table 
 	struct tide_entry *entry = entry_at(table, number);
 	entry->key_len = (uint32_t)key_len;
 	entry->flags = TIDE_ENTRY_USED;
-	entry->shard = (uint8_t)tide_key_shard(key, key_len);
+	size_t shard_at = (size_t)table->keyspec->shard_at;
+	entry->shard = (uint8_t)tide_key_shard(key + shard_at, key_len - shard_at);
 	memset(entry->bytes, 0, table->value_size);
 	memcpy(entry->bytes + table->value_size, key, key_len);
 	uint64_t at = hash & table->mask;

@@ -26,7 +26,7 @@ struct tide_rec *tide_batch_add(struct tide_batch *batch, struct tide_slice key,
 bool tide_batch_headers(struct tide_batch *batch, uint32_t count);
 bool tide_batch_header_set(struct tide_batch *batch, uint32_t i, struct tide_slice name,
                            struct tide_slice value);
-struct spec_keyspec { int count; int columns[16]; int types[16]; };
+struct spec_keyspec { int count; int columns[16]; int types[16]; int shard_at; };
 struct spec_entry { uint32_t key_len; uint8_t flags, shard; uint16_t spare; char bytes[1]; };
 struct tide_table *tide_table_new(const void *keyspec, size_t value_size);
 void tide_table_free(struct tide_table *table);

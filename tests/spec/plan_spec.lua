@@ -75,7 +75,7 @@ describe("a step that is wrong", function()
    end)
 
    it("comes in a later version", function()
-      for _, step in ipairs { "session", "join", "lookup", "process", "avro" } do
+      for _, step in ipairs { "join", "lookup", "process", "avro" } do
          refuses_body(("return s:%s()"):format(step),
             (":%s: this version of tidemark does not have "):format(step))
       end
@@ -172,7 +172,7 @@ describe("a grouping that is wrong", function()
 
    it("ends without an aggregate", function()
       refuses(helper.steps ':group_by("topic")', 'no step "to"',
-              "after :group_by comes :window(size), :count()")
+              "after :group_by comes :window(size), :session(gap), :count()")
    end)
 
    it("wants something that keeps every value", function()
@@ -391,7 +391,7 @@ describe("event time that is wrong", function()
       refuses(window '"1d", "1s"', "each row would be in 86400 windows")
       refuses(window '"10s", { offset = "10s" }', "an offset of 10s is no less")
       refuses(window '"10s", { late = "never" }', "late must be")
-      refuses(window '"10s"):window("20s"', "have one already")
+      refuses(window '"10s"):window("20s"', "have a window already")
    end)
 
    it("puts out in a mode that cannot be", function()

@@ -150,6 +150,13 @@ local Grouped = {}
 ---@return tide.Grouped
 function Grouped:window(size, slide, options) end
 
+---Sessions: rows of a group with no more than the gap between them. They get columns
+---window_start (of the first) and window_end (the last, and the gap); no update mode.
+---@param gap string|number like "30m"
+---@param options? { late?: "closed"|"strict" }
+---@return tide.Grouped
+function Grouped:session(gap, options) end
+
 ---The rows that these groups drop as late go to the sinks.
 ---@param ... tide.Endpoint|{ sample?: number }
 ---@return tide.Grouped
