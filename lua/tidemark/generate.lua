@@ -165,9 +165,10 @@ function emitters.filter(out, step, only)
    add(out, [[
       else
          ctx.filtered = ctx.filtered + 1
+         ctx.filtered_by[%d] = ctx.filtered_by[%d] + 1
       end
    end
-]])
+]], step.index - 1, step.index - 1)
 end
 
 function emitters.map(out, step, only)

@@ -139,6 +139,9 @@ local function write_output(plan, step)
                                  column.nullable)
    end
    write_options(plan, C.tide_ffi_plan_output_option, step.options)
+   if step.late_name and not step.keyed then
+      check(C.tide_ffi_plan_output_option(plan, "late", "true"))
+   end
 end
 
 --- Add what the lint found, one by one.

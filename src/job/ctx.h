@@ -65,13 +65,14 @@ struct tide_ctx {
 	int64_t epoch;
 	struct tide_word before; /* the place before the newest list of words */
 	struct tide_state_ops ops;
-	uint32_t counts[256]; /* rows in each output … */
-	uint32_t starts[256]; /* … and when the row began */
-	uint32_t added[256];  /* keys that each operator found states for */
-	uint32_t marks[256];  /* keys that waited in each queue when the row began */
-	uint32_t at;          /* of the keys being added, which one */
-	uint32_t adding;      /* the operator that adds, from 1 on; 0: the loop is among rows */
-	uint32_t next;        /* the row to go on with after that */
+	double filtered_by[256]; /* rows, by each step of the plan, since the start */
+	uint32_t counts[256];    /* rows in each output … */
+	uint32_t starts[256];    /* … and when the row began */
+	uint32_t added[256];     /* keys that each operator found states for */
+	uint32_t marks[256];     /* keys that waited in each queue when the row began */
+	uint32_t at;             /* of the keys being added, which one */
+	uint32_t adding;         /* the operator that adds, from 1 on; 0: the loop is among rows */
+	uint32_t next;           /* the row to go on with after that */
 	uint32_t spare;
 	/* Of C alone. */
 	struct tide_pool *pool;

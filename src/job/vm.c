@@ -300,6 +300,12 @@ int tide_vm_finish(struct tide_vm *vm, int keyed, int output, const struct tide_
 	return vm_call(vm, FINISH, err);
 }
 
+uint64_t tide_vm_filtered(const struct tide_vm *vm, int step)
+{
+	assert(step >= 0 && step < 256);
+	return (uint64_t)vm->ctx->filtered_by[step];
+}
+
 size_t tide_vm_memory(const struct tide_vm *vm)
 {
 	return vm->heap.used;

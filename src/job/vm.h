@@ -87,6 +87,9 @@ int tide_vm_merge(struct tide_vm *vm, int keyed, const struct tide_pair *pairs, 
 int tide_vm_finish(struct tide_vm *vm, int keyed, int output, const struct tide_cell *cells,
                    int stride, const uint64_t *states, size_t count, struct tide_error *err);
 
+/* Rows that a step of the plan has taken away since the VM was made. */
+uint64_t tide_vm_filtered(const struct tide_vm *vm, int step);
+
 size_t tide_vm_memory(const struct tide_vm *vm);
 
 /* Of the LuaJIT that is linked. */

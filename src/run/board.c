@@ -26,6 +26,8 @@ struct tide_board {
 	FILE *progress;
 	int64_t began_us; /* monotonic */
 	char state[32], message[512];
+	char checkpoint[4096];
+	struct tide_buf findings;                   /* members of the diagnosis */
 	struct epoch_note notes[TIDE_BOARD_EPOCHS]; /* a ring by count */
 	uint64_t epochs;
 	struct tide_buf latest;  /* JSON of the newest epoch's progress */
@@ -85,6 +87,7 @@ void tide_board_free(struct tide_board *board)
 	tide_buf_fini(&board->latest);
 	tide_buf_fini(&board->table);
 	tide_buf_fini(&board->sources);
+	tide_buf_fini(&board->findings);
 	pthread_mutex_destroy(&board->lock);
 	free(board->job);
 	free(board);
@@ -202,6 +205,9 @@ static void write_latest(struct tide_board *board, const struct tide_board_epoch
 	tide_progress_write(epoch->progress, &board->latest);
 	tide_buf_printf(&board->latest, ",\"sources\":");
 	tide_buf_put(&board->latest, board->sources.p, board->sources.len);
+	tide_buf_printf(&board->latest, ",\"diagnosis\":{");
+	tide_buf_put(&board->latest, epoch->diagnosis.p, epoch->diagnosis.len);
+	tide_buf_printf(&board->latest, "}");
 }
 
 void tide_board_published(struct tide_board *board, const struct tide_board_epoch *epoch)
@@ -240,11 +246,23 @@ void tide_board_latest(struct tide_board *board, struct tide_buf *out)
 	pthread_mutex_unlock(&board->lock);
 }
 
-void tide_board_say(struct tide_board *board, const char *state, const char *message)
+void tide_board_checkpoint(struct tide_board *board, const char *dir)
+{
+	char path[4096];
+	pthread_mutex_lock(&board->lock);
+	snprintf(board->checkpoint, sizeof board->checkpoint, "%s",
+	         realpath(dir, path) != NULL ? path : dir);
+	pthread_mutex_unlock(&board->lock);
+}
+
+void tide_board_say(struct tide_board *board, const char *state,
+                    const struct tide_diagnosis *diagnosis)
 {
 	pthread_mutex_lock(&board->lock);
 	snprintf(board->state, sizeof board->state, "%s", state);
-	snprintf(board->message, sizeof board->message, "%s", message);
+	tide_diagnosis_line(diagnosis, board->message, sizeof board->message);
+	tide_buf_clear(&board->findings);
+	tide_diagnosis_write(diagnosis, &board->findings);
 	pthread_mutex_unlock(&board->lock);
 }
 
@@ -325,6 +343,27 @@ static void get_progress(struct tide_board *board, struct tide_buf *body)
 	tide_buf_printf(body, "]}");
 }
 
+static void get_diagnosis(struct tide_board *board, struct tide_buf *body)
+{
+	const struct epoch_note *last = &board->notes[(board->epochs - 1) % TIDE_BOARD_EPOCHS];
+	tide_buf_printf(body, "{\"name\":");
+	json_string(body, board->job);
+	tide_buf_printf(body, ",\"checkpoint\":");
+	json_string(body, board->checkpoint);
+	tide_buf_printf(body, ",\"status\":");
+	json_string(body, board->state);
+	tide_buf_printf(body, ",\"message\":");
+	json_string(body, board->message);
+	tide_buf_printf(body, ",\"epoch\":%lld,\"totalRecords\":%llu,\"totalRowsOut\":%llu,",
+	                board->epochs > 0 ? (long long)last->epoch : -1LL,
+	                (unsigned long long)board->records, (unsigned long long)board->rows_out);
+	if (board->findings.len > 0)
+		tide_buf_put(body, board->findings.p, board->findings.len);
+	else
+		tide_buf_printf(body, "\"findings\":[],\"text\":\"\"");
+	tide_buf_printf(body, "}");
+}
+
 bool tide_board_get(void *arg, const char *path, struct tide_buf *body, const char **content_type)
 {
 	struct tide_board *board = arg;
@@ -333,6 +372,8 @@ bool tide_board_get(void *arg, const char *path, struct tide_buf *body, const ch
 	pthread_mutex_lock(&board->lock);
 	if (strcmp(path, "/api/v1/progress") == 0) {
 		get_progress(board, body);
+	} else if (strcmp(path, "/api/v1/diagnosis") == 0) {
+		get_diagnosis(board, body);
 	} else if (strcmp(path, "/api/v1/applications") == 0) {
 		tide_buf_printf(body, "[{\"id\":\"%s\",\"name\":", board->run_id);
 		json_string(body, board->job);

@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "record/rows.h"
+#include "run/diagnosis.h"
 #include "run/progress.h"
 
 enum { TIDE_BOARD_EPOCHS = 60 };
@@ -31,6 +32,7 @@ struct tide_board_epoch {
 	int part_count;
 	const struct tide_rows *rows; /* for the table; may be NULL */
 	const struct tide_progress *progress;
+	struct tide_slice diagnosis; /* members of an object; see diagnosis.h */
 };
 
 struct tide_board;
@@ -44,8 +46,11 @@ void tide_board_free(struct tide_board *board);
 void tide_board_published(struct tide_board *board, const struct tide_board_epoch *epoch);
 /* The newest epoch's progress, an object of JSON, appended. */
 void tide_board_latest(struct tide_board *board, struct tide_buf *out);
-/* Why nothing comes out, or "" when something does. */
-void tide_board_say(struct tide_board *board, const char *state, const char *message);
+/* Which checkpoint the run writes to, so that others know whose page this is. */
+void tide_board_checkpoint(struct tide_board *board, const char *dir);
+/* What holds the run back: nothing, when rows come out. */
+void tide_board_say(struct tide_board *board, const char *state,
+                    const struct tide_diagnosis *diagnosis);
 /* Redraw the terminal's status line. `records` is the live count. */
 void tide_board_draw(struct tide_board *board, uint64_t records);
 

@@ -29,10 +29,14 @@ static const struct tide_own_flag dev_flags[] = {
 static const struct tide_own_flag test_flags[] = {
 	{ "filter", "PATTERN", "only tests whose name matches this Lua pattern" }, { 0 }
 };
-static const struct tide_own_flag explain_flags[] = { { "dot", NULL,
-	                                                "the plan as a graph for Graphviz" },
-	                                              { "json", NULL, "the plan as JSON" },
-	                                              { 0 } };
+static const struct tide_own_flag explain_flags[] = {
+	{ "dot", NULL, "the plan as a graph for Graphviz" },
+	{ "json", NULL, "as JSON" },
+	{ "running", NULL,
+	  "why nothing comes out of the job that runs: what its page says, or else its "
+	  "checkpoint (--checkpoint-dir will do without the job's file)" },
+	{ 0 }
+};
 static const struct tide_own_flag config_flags[] = {
 	{ "origin", NULL, "also say where each value came from (always shown)" },
 	{ "json", NULL, "as JSON" },
@@ -97,7 +101,8 @@ static const struct tide_command commands[] = {
 	  1, 1, true, dev_flags, tide_cli_dev },
 	{ "test", "[SPEC…]", "run the specs of jobs: files, folders, jobs, or what is here", 0, 256,
 	  false, test_flags, tide_cli_test },
-	{ "explain", "JOB.lua", "print a job's plan", 1, 1, true, explain_flags, tide_cli_explain },
+	{ "explain", "[JOB.lua]", "print a job's plan, or why nothing comes out of it", 0, 1, true,
+	  explain_flags, tide_cli_explain },
 	{ "config", "[JOB.lua]", "every setting, its value and where it came from", 0, 1, true,
 	  config_flags, tide_cli_config },
 	{ "checkpoint show", "[JOB.lua]", "what a checkpoint holds", 0, 1, true, json_flags,

@@ -55,6 +55,7 @@ int tide_cli_new(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_dev(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_test(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_explain(struct tide_cli *cli, struct tide_error *err);
+int tide_cli_explain_running(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_config(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_version(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_produce(struct tide_cli *cli, struct tide_error *err);

@@ -99,6 +99,12 @@ int tide_cli_explain(struct tide_cli *cli, struct tide_error *err)
 {
 	struct tide_setup setup;
 	struct tide_buf text = { 0 };
+	if (tide_cli_own(cli, "running") != NULL)
+		return tide_cli_explain_running(cli, err);
+	if (cli->word_count == 0)
+		return tide_fail(err, TIDE_ERR_USAGE,
+		                 "`tidemark explain` wants JOB.lua; with --running the job's "
+		                 "--checkpoint-dir will do");
 	int rc = tide_setup_load(&setup, cli, cli->words[0], err);
 	if (rc == TIDE_OK) {
 		tide_plan_explain(setup.plan,

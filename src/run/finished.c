@@ -41,6 +41,7 @@ void tide_finished_free(struct tide_finished *finished)
 	free(finished->rows);
 	free(finished->parts);
 	tide_progress_fini(&finished->progress);
+	tide_buf_fini(&finished->diagnosis);
 	tide_meta_fini(&finished->meta);
 	free(finished);
 	/* It was taken on other threads, whose arenas would keep most of it. */
@@ -213,5 +214,9 @@ int tide_finished_gather(struct tide_finished *finished, const struct tide_gathe
 	for (int o = 0; o < finished->output_count; o++)
 		if (finished->rows[o] != NULL)
 			meta->rows_out += tide_rows_count(finished->rows[o]);
-	return note_epoch(finished, from, err);
+	rc = note_epoch(finished, from, err);
+	if (rc == TIDE_OK)
+		tide_tally_add(from->tally, meta, &finished->progress, from->crew,
+		               finished->write_count, finished->rows);
+	return rc;
 }

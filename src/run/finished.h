@@ -9,6 +9,7 @@
 #include "run/board.h"
 #include "run/crew.h"
 #include "run/events.h"
+#include "run/facts.h"
 #include "run/partitions.h"
 #include "run/progress.h"
 
@@ -23,6 +24,7 @@ struct tide_finished {
 	struct tide_board_part *parts; /* for the board: where each partition stands */
 	struct tide_board_epoch note;  /* likewise; its last times are filled in here */
 	struct tide_progress progress; /* likewise, and its sinks' rows */
+	struct tide_buf diagnosis;     /* likewise: JSON of what holds after it */
 };
 
 struct tide_finished *tide_finished_new(const struct tide_meta *before, int workers,
@@ -35,6 +37,7 @@ struct tide_gather {
 	struct tide_crew *crew;
 	const struct tide_work *work;
 	struct tide_events *events;
+	struct tide_tally *tally;
 	int64_t began_us;          /* the epoch; monotonic */
 	int64_t ran_us, waited_us; /* all is read; the epoch before is published */
 };

@@ -23,6 +23,7 @@
 #include "run/commit.h"
 #include "run/crew.h"
 #include "run/events.h"
+#include "run/facts.h"
 #include "run/finished.h"
 #include "run/migrate.h"
 #include "run/partitions.h"
@@ -31,7 +32,8 @@
 enum {
 	IDLE_MS = 20,          /* between looks for new records, if none shows up */
 	DISCOVER_US = 5000000, /* between looks for new partitions */
-	SETTLE_US = 1000000    /* of rest before published marks are written down */
+	SETTLE_US = 1000000,   /* of rest before published marks are written down */
+	EXPLAIN_US = 200000    /* between looks at why nothing comes out */
 };
 
 struct loop {
@@ -50,6 +52,9 @@ struct loop {
 	struct tide_work work;
 	struct tide_meta meta; /* of the newest epoch that was handed over */
 	struct tide_rate rate;
+	struct tide_tally *tally;
+	struct tide_diagnosis diagnosis;
+	int64_t explained_us; /* 0: not since the newest epoch */
 	int64_t began_us, discover_us, trigger_us, busy_us;
 	int64_t epoch_us, ran_us, waited_us; /* of the epoch: begun, read, alone */
 	bool settled;
@@ -117,6 +122,9 @@ static int adopt_checkpoint(struct loop *loop, struct tide_error *err)
 	if (rc == TIDE_OK && stored->plan != NULL && stored->epoch >= 0)
 		rc = tide_migrate(loop->checkpoint, plan, loop->ops, stored->plan, &loop->meta,
 		                  err);
+	loop->tally = tide_tally_new(plan, stored);
+	if (rc == TIDE_OK && loop->tally == NULL)
+		rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for counts");
 	if (rc == TIDE_OK)
 		rc = tide_events_init(&loop->events, plan, loop->settings->until_end, &loop->meta,
 		                      err);
@@ -163,6 +171,8 @@ static int open_checkpoint(struct loop *loop, struct tide_error *err)
 	make_parents(loop->settings->checkpoint_dir);
 	int rc = tide_checkpoint_open(loop->settings->checkpoint_dir, &options, &loop->checkpoint,
 	                              err);
+	if (rc == TIDE_OK)
+		tide_board_checkpoint(loop->options.board, loop->settings->checkpoint_dir);
 	if (rc == TIDE_OK)
 		rc = adopt_checkpoint(loop, err);
 	return rc;
@@ -271,6 +281,32 @@ static int discover(struct loop *loop, bool running, struct tide_error *err)
 	return TIDE_OK;
 }
 
+/* Why nothing comes out. */
+static void explain(struct loop *loop, bool idle, bool trigger)
+{
+	int64_t now = tide_clock_mono_us();
+	struct tide_look look = {
+		.partitions = &loop->partitions,
+		.events = &loop->events,
+		.topic = loop->settings->topic,
+		.idle = idle,
+		.trigger = trigger,
+		.trigger_ms = loop->settings->trigger_ms,
+		.trigger_left_ms = loop->trigger_us > now ? (loop->trigger_us - now) / 1000 : 0,
+		.now_us = tide_clock_us(),
+	};
+	loop->explained_us = now;
+	tide_diagnose(tide_tally_facts(loop->tally, &look), &loop->diagnosis);
+}
+
+/* The same for the status line and the page. */
+static void say(struct loop *loop, bool idle, bool trigger)
+{
+	explain(loop, idle, trigger);
+	tide_board_say(loop->options.board,
+	               idle && loop->diagnosis.count > 0 ? "waiting" : "running", &loop->diagnosis);
+}
+
 /* What the epoch changed, to decide; the next epoch builds on its record. */
 static int finish_epoch(struct loop *loop, struct tide_finished **out, struct tide_error *err)
 {
@@ -280,6 +316,7 @@ static int finish_epoch(struct loop *loop, struct tide_finished **out, struct ti
 		.crew = loop->crew,
 		.work = &loop->work,
 		.events = &loop->events,
+		.tally = loop->tally,
 		.began_us = loop->epoch_us,
 		.ran_us = loop->ran_us,
 		.waited_us = loop->waited_us,
@@ -292,6 +329,12 @@ static int finish_epoch(struct loop *loop, struct tide_finished **out, struct ti
 	int rc = tide_finished_gather(finished, &gather, err);
 	if (rc != TIDE_OK)
 		return rc;
+	/* As if nothing came after it: this is what stays in the checkpoint. */
+	explain(loop, true, false);
+	tide_diagnosis_write(&loop->diagnosis, &finished->diagnosis);
+	finished->note.diagnosis =
+		(struct tide_slice){ finished->diagnosis.p, finished->diagnosis.len };
+	loop->explained_us = 0;
 	tide_meta_fini(&loop->meta);
 	memset(&loop->meta, 0, sizeof loop->meta);
 	return tide_meta_copy(&loop->meta, &finished->meta)
@@ -360,37 +403,12 @@ static int run_epoch(struct loop *loop, bool due, struct tide_error *err)
 	return mend_lost(loop, err);
 }
 
-/* Why nothing comes out, for the status line and the page. */
-static void explain_idle(struct loop *loop, bool waiting_for_trigger)
-{
-	char text[512] = "";
-	const struct tide_partitions *partitions = &loop->partitions;
-	const char *topic = loop->settings->topic;
-	if (topic == NULL && loop->plan->input_count > 0)
-		topic = tide_option_get(&loop->plan->inputs[0].options, "topics");
-	int64_t present = 0;
-	for (int i = 0; i < partitions->count; i++)
-		present += partitions->shares[i]->part->end - partitions->shares[i]->part->start;
-	if (partitions->count == 0)
-		snprintf(text, sizeof text, "waiting for topic %s to exist", topic ? topic : "");
-	else if (waiting_for_trigger)
-		snprintf(text, sizeof text, "waiting for the trigger, every %.1f s",
-		         (double)loop->settings->trigger_ms / 1e3);
-	else if (present == 0)
-		snprintf(text, sizeof text, "topic %s is empty", topic ? topic : "");
-	else if (atomic_load(&loop->work.records) == 0)
-		snprintf(text, sizeof text,
-		         "nothing new in topic %s since the job's start offsets; "
-		         "--from earliest in a new checkpoint reads the %lld records before them",
-		         topic ? topic : "", (long long)present);
-	tide_board_say(loop->options.board, text[0] ? "waiting" : "running", text);
-}
-
 static int rest(struct loop *loop, bool waiting_for_trigger, struct tide_error *err)
 {
 	int64_t now = tide_clock_mono_us();
 	int rc = TIDE_OK;
-	explain_idle(loop, waiting_for_trigger);
+	if (loop->explained_us == 0 || now - loop->explained_us > EXPLAIN_US)
+		say(loop, true, waiting_for_trigger);
 	tick(loop);
 	(void)tide_failpoint("idle");
 	if (!loop->settled && now - loop->busy_us > SETTLE_US) {
@@ -438,7 +456,7 @@ static int turn(struct loop *loop, struct tide_error *err)
 		return rest(loop, false, err);
 	if (loop->settings->trigger_ms > 0 && !early)
 		loop->trigger_us = now + loop->settings->trigger_ms * 1000;
-	tide_board_say(loop->options.board, "running", "");
+	say(loop, false, false);
 	rc = run_epoch(loop, due, err);
 	tide_partitions_mirror(&loop->partitions);
 	tick(loop);
@@ -466,6 +484,7 @@ static void close_all(struct loop *loop)
 	tide_commit_stop(loop->commit);
 	tide_partitions_close(&loop->partitions);
 	tide_events_fini(&loop->events);
+	tide_tally_free(loop->tally);
 	tide_exchange_free(loop->exchange);
 	tide_checkpoint_close(loop->checkpoint);
 	tide_meta_fini(&loop->meta);

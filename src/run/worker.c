@@ -54,9 +54,11 @@ static bool worker_time(struct tide_worker *worker)
 {
 	const struct tide_plan *plan = worker->work->plan;
 	worker->marks = calloc((size_t)plan->mark_count + 1, sizeof *worker->marks);
+	worker->repeats = calloc((size_t)plan->keyed_count + 1, sizeof *worker->repeats);
 	worker->timed = calloc((size_t)plan->keyed_count + 1, sizeof(struct tide_timed *));
 	worker->sieves = calloc((size_t)plan->late_count + 1, sizeof(struct tide_sieve *));
-	if (worker->marks == NULL || worker->timed == NULL || worker->sieves == NULL)
+	if (worker->marks == NULL || worker->timed == NULL || worker->sieves == NULL ||
+	    worker->repeats == NULL)
 		return false;
 	for (int k = 0; k < plan->keyed_count; k++) {
 		const struct tide_plan_keyed *keyed = &plan->keyed[k];
@@ -166,6 +168,7 @@ void tide_worker_fini(struct tide_worker *worker)
 		free(worker->sieves[l]);
 	free(worker->sieves);
 	free(worker->timed);
+	free(worker->repeats);
 	free(worker->marks);
 	free(worker->deltas);
 	free(worker->queues);
@@ -426,8 +429,10 @@ int tide_worker_run(struct tide_worker *worker, struct tide_error *err)
 	const struct tide_work *work = worker->work;
 	worker->totals = (struct tide_run_result){ 0 };
 	worker->bad_rows_logged = 0;
-	for (int k = 0; k < work->plan->keyed_count; k++)
+	for (int k = 0; k < work->plan->keyed_count; k++) {
 		tide_table_clear(worker->deltas[k]);
+		worker->repeats[k] = 0;
+	}
 	for (int o = 0; o < work->plan->output_count + work->plan->keyed_count; o++)
 		if (worker->rows[o] != NULL)
 			tide_rows_clear(worker->rows[o]);
@@ -573,6 +578,7 @@ static int resume_share(struct tide_worker *worker, struct tide_share *share, in
 		return TIDE_OK;
 	if (!tide_claims_passed(share->claims[keyed], &passed, &count))
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for rows");
+	worker->repeats[keyed] += tide_rows_count(tide_claims_rows(share->claims[keyed])) - count;
 	for (size_t at = 0, some; rc == TIDE_OK && at < count; at += some) {
 		some = count - at;
 		rc = resume_some(worker, share, keyed, passed + at, &some, err);

@@ -75,6 +75,7 @@ struct tide_worker {
 	int share_count;
 	struct tide_writes *writes;    /* of the fold; the crew takes it */
 	struct tide_run_result totals; /* of the epoch */
+	uint64_t *repeats;             /* likewise: rows that each dedup did not pass on */
 	uint64_t bad_rows_logged;
 	int rc;
 	struct tide_error err;

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "serve/ask.h"
 #include "serve/serve.h"
 
 enum {
@@ -531,6 +532,30 @@ static void taken_port_is_named(void **state)
 	assert_non_null(strstr(err.text, "taken"));
 }
 
+static void a_page_of_this_machine_can_be_asked(void **state)
+{
+	(void)state;
+	struct tide_error err;
+	struct tide_buf body = { 0 };
+	char listen[64];
+	snprintf(listen, sizeof listen, "127.0.0.1:%d", tide_serve_port(serve));
+	assert_int_equal(tide_serve_ask(listen, "/echo", &body, &err), TIDE_OK);
+	assert_int_equal(body.len, strlen("{\"path\":\"/echo\"}"));
+	tide_buf_clear(&body);
+	assert_int_equal(tide_serve_ask(listen, "/large", &body, &err), TIDE_OK);
+	assert_int_equal(body.len, 10 * LARGE_LINES);
+	tide_buf_clear(&body);
+	assert_int_equal(tide_serve_ask(listen, "/none", &body, &err), TIDE_ERR_UNAVAILABLE);
+	assert_non_null(strstr(err.text, "is no job, or an older one"));
+	tide_serve_stop(serve);
+	serve = NULL;
+	assert_int_equal(tide_serve_ask(listen, "/echo", &body, &err), TIDE_ERR_UNAVAILABLE);
+	assert_non_null(strstr(err.text, "nothing listens there"));
+	assert_int_equal(tide_serve_ask("nonsense", "/", &body, &err), TIDE_ERR_UNAVAILABLE);
+	assert_int_equal(body.len, 0);
+	tide_buf_fini(&body);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -552,6 +577,7 @@ int main(void)
 		cmocka_unit_test(stop_does_not_wait_for_clients),
 		cmocka_unit_test(addresses_from_elsewhere_are_refused),
 		cmocka_unit_test(taken_port_is_named),
+		cmocka_unit_test(a_page_of_this_machine_can_be_asked),
 	};
 	return cmocka_run_group_tests(tests, start, stop);
 }
