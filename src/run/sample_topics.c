@@ -113,27 +113,37 @@ static int keep(int fd, const struct tide_buf *kept, struct tide_error *err)
 
 /* --- reading ----------------------------------------------------------------------- */
 
+static int64_t held(const struct tide_source_part *part, int64_t most)
+{
+	int64_t there = part->end - part->start;
+	return there < most ? there : most;
+}
+
+static int64_t held_by_all(struct tide_source_part **parts, int count, int64_t most)
+{
+	int64_t sum = 0;
+	for (int p = 0; p < count; p++)
+		sum += held(parts[p], most);
+	return sum;
+}
+
 /* Where each partition begins, so that together they have `last`: all of the
  * short ones, and as much of each of the others. */
 static void place(struct tide_source_part **parts, int count, int64_t last)
 {
-	int64_t most = last;
-	for (int64_t low = 0, high = last; low <= high;) {
-		int64_t each = low + (high - low) / 2, sum = 0;
-		for (int p = 0; p < count; p++) {
-			int64_t there = parts[p]->end - parts[p]->start;
-			sum += there < each ? there : each;
-		}
-		most = each;
-		if (sum > last)
-			high = each - 1;
+	int64_t low = 0, high = last;
+	while (low < high) {
+		int64_t middle = high - (high - low) / 2;
+		if (held_by_all(parts, count, middle) > last)
+			high = middle - 1;
 		else
-			low = each + 1;
+			low = middle;
 	}
+	int64_t left = last - held_by_all(parts, count, low);
 	for (int p = 0; p < count; p++) {
-		parts[p]->next = parts[p]->end - most;
-		if (parts[p]->next < parts[p]->start)
-			parts[p]->next = parts[p]->start;
+		bool more = left > 0 && held(parts[p], low + 1) > low;
+		left -= more;
+		parts[p]->next = parts[p]->end - held(parts[p], low + more);
 	}
 }
 
