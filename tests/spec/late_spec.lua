@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Late rows: streams of them, sinks for them, what is counted. Each runs with
 -- the JIT and without, and stopped and killed between epochs.
-require "tests.spec.helper"
+local helper = require "tests.spec.helper"
 local testing = require "tidemark.testing"
 local tide = require "tidemark"
 
@@ -248,6 +248,31 @@ return tide.from(tide.kafka { topic = "events" })
       local late = late_of(job, "late")
       assert.equal(10000, late.numRowsLate)
       assert.is_true(math.abs(late.affectedKeys - 2000) < 200, late.affectedKeys)
+      job:close()
+   end)
+end)
+
+describe("the example of late rows", function()
+   each_way("has a late row in the accurate counts alone, and in the audit", function(way)
+      local job = testing.open(helper.root .. "/examples/late-rows/job.lua", way.options)
+      local function visit(clock, user)
+         return { key = user, value = ('{"user":"%s","at":"%s"}'):format(user, at(clock)) }
+      end
+      local got = play(job, way, { "fast", "accurate", "late" }, {
+         { visit("12:30:00", "a") },
+         { visit("12:25:00", "b"), visit("12:24:59", "c"), visit("12:00:00", "d"),
+           visit("11:59:59", "e") },
+         { visit("13:30:00", "a") },
+      })
+      assert.same({ "fast | 2024-01-01T12:25:00.000Z | b | 1",
+                    "fast | 2024-01-01T12:30:00.000Z | a | 1" }, got.fast)
+      assert.same({ "accurate | 2024-01-01T12:00:00.000Z | d | 1",
+                    "accurate | 2024-01-01T12:24:00.000Z | c | 1",
+                    "accurate | 2024-01-01T12:25:00.000Z | b | 1",
+                    "accurate | 2024-01-01T12:30:00.000Z | a | 1" }, got.accurate)
+      assert.same({ "late | 2024-01-01T12:00:00.000Z | d",
+                    "late | 2024-01-01T12:24:59.000Z | c" }, got.late)
+      assert.equal(2, late_of(job, "audit").affectedKeys)
       job:close()
    end)
 end)
