@@ -16,7 +16,7 @@ static const struct tide_own_flag check_flags[] = { { "strict", NULL,
 	                                            { "json", NULL, "one JSON object on stdout" },
 	                                            { 0 } };
 static const struct tide_own_flag new_flags[] = {
-	{ "template", "NAME", "wordcount (unless said), window or dedup" }, { 0 }
+	{ "template", "NAME", "wordcount (unless said), window, dedup or session" }, { 0 }
 };
 static const struct tide_own_flag dev_flags[] = {
 	{ "input", "FILE",

@@ -23,6 +23,7 @@ templates[] = {
 	{ "wordcount", "Counts the words of a topic." },
 	{ "window", "Averages of readings, per sensor and minute of event time." },
 	{ "dedup", "Lets each article go on once, however often it comes within an hour." },
+	{ "session", "Visits: pages of a user with no more than half an hour between two." },
 };
 
 enum { TEMPLATES = sizeof templates / sizeof templates[0] };

@@ -41,7 +41,7 @@ _tidemark_values()
 	--state) echo clear keep ;;
 	--format) echo text json ;;
 	--generator) echo words text ;;
-	--template) echo wordcount window dedup ;;
+	--template) echo wordcount window dedup session ;;
 	--profile | -p) echo default cluster local-lb ;;
 	*) return 1 ;;
 	esac

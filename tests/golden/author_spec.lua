@@ -3,7 +3,7 @@
 -- checkout and as `make install` lays them out.
 local h = require "harness"
 
-local templates = { "wordcount", "window", "dedup" }
+local templates = { "wordcount", "window", "dedup", "session" }
 
 local function names_in(folder)
    local list, pipe = {}, io.popen("ls -A " .. folder)
@@ -71,7 +71,7 @@ describe("tidemark new", function()
 
    it("says which names and templates there are", function()
       assert.truthy(h.run({ "new", "mine", "--template", "join" }, nil, 2):err()
-         :find('there is no template "join"; there are wordcount, window, dedup', 1, true))
+         :find('there is no template "join"; there are wordcount, window, dedup, session', 1, true))
       assert.truthy(h.run({ "new", "my.job" }, nil, 2):err()
          :find('"my.job" is no name for a job: letters, digits, _ and -', 1, true))
       assert.truthy(h.run({ "new", "no/folder/here" }, nil, 1):err()

@@ -148,8 +148,8 @@ end, { "value" }):to(tide.console {})
                           body .. ' end, { "a" }):to(tide.console {})', code, ...)
          assert.truthy(out:find(says, 1, true), out)
       end
-      stops("stopped after 300 ms on the sample: it has a loop without end", 1, "while true do end",
-            "--limit", "300ms")
+      stops("stopped after 3000 ms on the sample: it has a loop without end", 1,
+            "while true do end", "--limit", "3s")
       stops("stack overflow", 3, "local function f() return 1 + f() end f()")
       stops("512 MiB its Lua state may use", 3, "local t = {} for i = 1, 1e9 do t[i] = { i } end")
       local out = once("while true do end", 1, "--limit", "300ms")
