@@ -23,6 +23,8 @@ struct log {
 	int32_t partition;
 	struct record *records;
 	int64_t count;
+	int64_t first, read; /* offsets: where it begins; up to where there is something */
+	int64_t end;         /* what it says of its end, if that is more */
 };
 
 struct tide_memory {
@@ -53,7 +55,7 @@ static void log_free(struct log *log)
 
 struct tide_memory *tide_memory_new(int partitions)
 {
-	assert(partitions > 0);
+	assert(partitions >= 0);
 	struct tide_memory *memory = calloc(1, sizeof *memory);
 	if (memory != NULL)
 		memory->partitions = partitions;
@@ -79,47 +81,40 @@ static struct log *log_find(const struct tide_memory *memory, const char *topic,
 	return NULL;
 }
 
+static struct log *log_make(struct tide_memory *memory, const char *topic, int32_t partition,
+                            int64_t first)
+{
+	struct log **logs = realloc(memory->logs, ((size_t)memory->count + 1) * sizeof *logs);
+	struct log *log = calloc(1, sizeof *log);
+	if (logs != NULL)
+		memory->logs = logs;
+	if (log != NULL)
+		log->topic = strdup(topic);
+	if (logs == NULL || log == NULL || log->topic == NULL) {
+		free(log);
+		return NULL;
+	}
+	log->partition = partition;
+	log->first = log->read = log->end = first;
+	logs[memory->count++] = log;
+	return log;
+}
+
 /* The topic with all its partitions, if it is not there. */
 static bool topic_make(struct tide_memory *memory, const char *topic)
 {
-	for (int32_t p = 0; p < memory->partitions; p++) {
-		if (log_find(memory, topic, p) != NULL)
-			continue;
-		struct log **logs =
-			realloc(memory->logs, ((size_t)memory->count + 1) * sizeof *logs);
-		struct log *log = calloc(1, sizeof *log);
-		if (logs != NULL)
-			memory->logs = logs;
-		if (log != NULL)
-			log->topic = strdup(topic);
-		if (logs == NULL || log == NULL || log->topic == NULL) {
-			free(log);
-			return false;
-		}
-		log->partition = p;
-		logs[memory->count++] = log;
-	}
-	return true;
+	bool ok = true;
+	for (int32_t p = 0; ok && p < memory->partitions; p++)
+		ok = log_find(memory, topic, p) != NULL || log_make(memory, topic, p, 0) != NULL;
+	return ok;
 }
 
-/* Behind the last record. */
-static int64_t log_end(const struct log *log)
+bool tide_memory_place(struct tide_memory *memory, const char *topic, int32_t partition,
+                       int64_t first)
 {
-	return log->count > 0 ? log->records[log->count - 1].offset + 1 : 0;
-}
-
-/* The first record at this offset or behind it, by its place. */
-static int64_t log_at(const struct log *log, int64_t offset)
-{
-	int64_t low = 0, high = log->count;
-	while (low < high) {
-		int64_t middle = low + (high - low) / 2;
-		if (log->records[middle].offset < offset)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	assert(first >= 0);
+	return log_find(memory, topic, partition) != NULL ||
+	       log_make(memory, topic, partition, first) != NULL;
 }
 
 static bool append(struct record *record, struct tide_slice slice)
@@ -139,21 +134,16 @@ static int64_t length(struct tide_slice slice)
 	return slice.p == NULL ? -1 : (int64_t)slice.len;
 }
 
-bool tide_memory_add(struct tide_memory *memory, const char *topic, int32_t partition,
-                     struct tide_slice key, struct tide_slice value, int64_t timestamp_ms)
+static bool add(struct tide_memory *memory, struct log *log, int64_t offset, struct tide_slice key,
+                struct tide_slice value, int64_t timestamp_ms)
 {
-	if (!topic_make(memory, topic))
-		return false;
-	struct log *log = log_find(memory, topic, partition);
-	if (log == NULL)
-		return false;
 	struct record *records =
 		realloc(log->records, ((size_t)log->count + 1) * sizeof *log->records);
 	if (records == NULL)
 		return false;
 	log->records = records;
 	struct record *record = &records[log->count];
-	*record = (struct record){ .offset = log_end(log),
+	*record = (struct record){ .offset = offset,
 		                   .key_len = length(key),
 		                   .value_len = length(value),
 		                   .timestamp_ms = timestamp_ms };
@@ -162,8 +152,45 @@ bool tide_memory_add(struct tide_memory *memory, const char *topic, int32_t part
 		return false;
 	}
 	log->count++;
+	log->read = offset + 1;
 	memory->newest = log;
 	return true;
+}
+
+bool tide_memory_add(struct tide_memory *memory, const char *topic, int32_t partition,
+                     struct tide_slice key, struct tide_slice value, int64_t timestamp_ms)
+{
+	if (!topic_make(memory, topic))
+		return false;
+	struct log *log = log_find(memory, topic, partition);
+	return log != NULL && add(memory, log, log->read, key, value, timestamp_ms);
+}
+
+bool tide_memory_lacks(const struct tide_memory *memory, const char *topic, int32_t partition,
+                       int64_t offset)
+{
+	const struct log *log = log_find(memory, topic, partition);
+	assert(log != NULL);
+	return offset >= log->read;
+}
+
+bool tide_memory_add_at(struct tide_memory *memory, const char *topic, int32_t partition,
+                        int64_t offset, struct tide_slice key, struct tide_slice value,
+                        int64_t timestamp_ms)
+{
+	struct log *log = log_find(memory, topic, partition);
+	assert(log != NULL && offset >= log->read);
+	return add(memory, log, offset, key, value, timestamp_ms);
+}
+
+void tide_memory_end(struct tide_memory *memory, const char *topic, int32_t partition, int64_t read,
+                     int64_t end)
+{
+	struct log *log = log_find(memory, topic, partition);
+	assert(log != NULL);
+	if (read > log->read)
+		log->read = read;
+	log->end = end;
 }
 
 bool tide_memory_header(struct tide_memory *memory, struct tide_slice name, struct tide_slice value)
@@ -188,6 +215,9 @@ void tide_memory_offset(struct tide_memory *memory, int64_t offset)
 	struct log *log = memory->newest;
 	assert(log != NULL && log->records[log->count - 1].offset <= offset);
 	log->records[log->count - 1].offset = offset;
+	log->read = offset + 1;
+	if (log->count == 1)
+		log->first = offset;
 }
 
 /* --- the source ---------------------------------------------------------------- */
@@ -267,12 +297,17 @@ static int memory_discover(struct tide_source *src, struct tide_source_part ***p
 	return ok ? TIDE_OK : tide_fail(err, TIDE_ERR_NOMEM, "no memory for topics");
 }
 
+static int64_t end_of(const struct log *log)
+{
+	return log->end > log->read ? log->end : log->read;
+}
+
 static int memory_ends(struct tide_source *src, struct tide_source_part **parts, int count,
                        struct tide_error *err)
 {
 	(void)src, (void)err;
 	for (int i = 0; i < count; i++)
-		parts[i]->end = log_end(parts[i]->priv);
+		parts[i]->end = end_of(parts[i]->priv);
 	return TIDE_OK;
 }
 
@@ -281,15 +316,14 @@ static int memory_resolve(struct tide_source *src, struct tide_source_part *part
 {
 	(void)src, (void)err;
 	const struct log *log = part->priv;
-	int64_t ms = strtoll(position, NULL, 10), at = 0;
-	*offset = log_end(log);
-	if (strcmp(position, "latest") == 0)
+	int64_t ms = strtoll(position, NULL, 10);
+	int64_t i = 0;
+	*offset = strcmp(position, "latest") == 0 ? end_of(log) : log->first;
+	if (strcmp(position, "latest") == 0 || strcmp(position, "earliest") == 0)
 		return TIDE_OK;
-	while (strcmp(position, "earliest") != 0 && at < log->count &&
-	       log->records[at].timestamp_ms < ms)
-		at++;
-	if (at < log->count)
-		*offset = log->records[at].offset;
+	while (i < log->count && log->records[i].timestamp_ms < ms)
+		i++;
+	*offset = i < log->count ? log->records[i].offset : log->read;
 	return TIDE_OK;
 }
 
@@ -338,19 +372,34 @@ static bool deliver(struct tide_batch *batch, const struct record *record)
 	return ok;
 }
 
+/* The number of the first record at or behind an offset. */
+static int64_t first_from(const struct log *log, int64_t offset)
+{
+	int64_t low = 0, high = log->count;
+	while (low < high) {
+		int64_t middle = low + (high - low) / 2;
+		if (log->records[middle].offset < offset)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 static int memory_fetch(struct tide_source *src, struct tide_source_part *part, int64_t to,
                         int timeout_ms, struct tide_batch *batch, struct tide_error *err)
 {
 	(void)src, (void)timeout_ms;
 	const struct log *log = part->priv;
-	int64_t at = log_at(log, part->next);
-	for (; at < log->count && log->records[at].offset < to && !tide_batch_full(batch); at++) {
-		if (!deliver(batch, &log->records[at]))
+	int64_t i = first_from(log, part->next);
+	for (; i < log->count && log->records[i].offset < to && !tide_batch_full(batch); i++) {
+		if (!deliver(batch, &log->records[i]))
 			return tide_fail(err, TIDE_ERR_NOMEM, "no memory for a batch");
-		part->next = log->records[at].offset + 1;
+		part->next = log->records[i].offset + 1;
 	}
-	if (at < log->count && log->records[at].offset >= to)
-		part->next = to; /* over a gap */
+	/* Offsets behind the last record hold none. */
+	if (i == log->count || log->records[i].offset >= to)
+		part->next = to < log->read ? to : log->read;
 	return TIDE_OK;
 }
 
