@@ -70,7 +70,7 @@ end
 
 local function set_clock(job, ms)
    job.now_ms = ms
-   C.tide_testing_clock(math.floor(ms * 1000))
+   C.tide_testing_clock(math.floor(ms * 1000 + 0.5))
 end
 
 local function lua_directory()
@@ -87,6 +87,9 @@ local function start(job, options)
       jit_off = options.jit == false,
    })
    job.options = options
+   for key, value in pairs(options.set or {}) do
+      C.tide_testing_set(job.testing, key, tostring(value))
+   end
    if not C.tide_testing_start(job.testing, given) then
       return nil, message(job)
    end
@@ -94,13 +97,13 @@ local function start(job, options)
 end
 
 local known = { workers = true, partitions = true, from = true, jit = true, now = true,
-                max_records_per_batch = true, memory = true }
+                max_records_per_batch = true, memory = true, set = true }
 
 local function check_options(options)
    for key in pairs(options) do
       if not known[key] then
          fail('testing: no option "%s"; there are workers, partitions, from, jit, now, ' ..
-              'max_records_per_batch, memory', tostring(key))
+              'max_records_per_batch, memory, set', tostring(key))
       end
    end
    return options
@@ -135,7 +138,8 @@ end
 
 --- Opens a job on empty topics and a fresh checkpoint.
 ---@param path string of the job file, from where we are or from the spec's folder
----@param options? table workers, partitions, from, jit, now, max_records_per_batch, memory
+---@param options? table workers, partitions, from, jit, now, max_records_per_batch,
+---memory, set
 ---@return table job
 function M.open(path, options)
    options = check_options(options or {})
@@ -216,6 +220,12 @@ end
 --- Moves the clock on by a span like "10s".
 function Job:advance(span)
    set_clock(self, self.now_ms + time.ms(span))
+   return self
+end
+
+--- Puts the clock at a time: milliseconds, or text as 2024-01-01T12:00:00Z.
+function Job:at(time_of_day)
+   set_clock(self, milliseconds(time_of_day, "at"))
    return self
 end
 

@@ -36,13 +36,15 @@ static int open_source(struct tide_partitions *partitions, int input, struct tid
 	for (int i = 0; ok && settings->rdkafka != NULL && i < settings->rdkafka->count; i++)
 		ok = tide_option_set(&options, settings->rdkafka->items[i].key,
 		                     settings->rdkafka->items[i].value);
-	if (ok && settings->harness != NULL)
-		rc = tide_memory_open(settings->harness->memory, &options,
-		                      &partitions->sources[input], err);
+	const struct tide_harness *harness = settings->harness;
+	if (ok && harness != NULL && harness->memory != NULL)
+		rc = tide_memory_open(harness->memory, &options, &partitions->sources[input], err);
 	else if (ok)
 		rc = tide_kafka_open(&options, &partitions->sources[input], err);
 	else
 		rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for the source");
+	if (rc == TIDE_OK && harness != NULL && harness->wrap != NULL)
+		rc = harness->wrap(harness->arg, &partitions->sources[input], err);
 	tide_options_fini(&options);
 	return rc;
 }
@@ -313,6 +315,9 @@ int64_t tide_partitions_ranges(struct tide_partitions *partitions, const struct 
 		share->to = share->from + (total > 0 ? take[i] : 0);
 	}
 	free(backlog);
+	const struct tide_harness *harness = partitions->settings->harness;
+	if (harness != NULL && harness->ranges != NULL)
+		total = harness->ranges(harness->arg, partitions->shares, count, total);
 	return total;
 }
 

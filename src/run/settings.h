@@ -8,12 +8,22 @@
 
 #include "record/plan.h"
 
+struct tide_error;
 struct tide_memory;
+struct tide_share;
 struct tide_sink_ops;
+struct tide_source;
 
-/* What stands in for the outside world when a job is tested. */
+/* What stands in for the outside world when a job is tested, or between a job
+ * and the world when it is recorded. */
 struct tide_harness {
-	struct tide_memory *memory;       /* every source reads it */
+	struct tide_memory *memory; /* every source reads it; NULL: the real ones */
+	/* Goes around a source that was opened; NULL: nothing does. */
+	int (*wrap)(void *arg, struct tide_source **source, struct tide_error *err);
+	/* Sees what the next epoch would read, and may change it; returns how many
+	 * records that spans. NULL: nobody does. */
+	int64_t (*ranges)(void *arg, struct tide_share *const *shares, int count, int64_t planned);
+	void *arg;                        /* of these two */
 	const struct tide_sink_ops *sink; /* every output goes there … */
 	void *sink_arg;                   /* … and this to its open */
 };

@@ -8,8 +8,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "run/keeper.h"
 #include "run/loop.h"
-#include "sink/sink.h"
 #include "source/memory.h"
 
 /* As src/job/ffi.c does it: types and entries that cannot be of two versions. */
@@ -27,19 +27,11 @@ const char *tide_testing_abi(void)
 	return tide_testing_abi_text;
 }
 
-enum { MEMORY_BYTES = 256 << 20, NAMES_MAX = TIDE_OUTPUTS_MAX };
-
-/* What an output has got, and what it remembers of it: exactly-once. */
-struct kept {
-	char *name;
-	int64_t epoch;
-	struct tide_rows *rows;
-};
+enum { MEMORY_BYTES = 256 << 20 };
 
 struct tide_testing {
 	struct tide_memory *memory;
-	struct kept kept[NAMES_MAX];
-	int kept_count;
+	struct tide_keeper keeper;
 	struct tide_harness harness;
 	struct tide_settings settings;
 	struct tide_options set;
@@ -53,91 +45,6 @@ struct tide_testing {
 	struct tide_error err;
 };
 
-/* --- the sink -------------------------------------------------------------------- */
-
-struct keeper {
-	struct tide_sink pub;
-	struct kept *kept;
-};
-
-static struct kept *kept_find(struct tide_testing *testing, const char *name)
-{
-	for (int i = 0; i < testing->kept_count; i++)
-		if (strcmp(testing->kept[i].name, name) == 0)
-			return &testing->kept[i];
-	return NULL;
-}
-
-/* The job has been changed since. */
-static bool other_columns(const struct tide_rows *rows, const struct tide_schema *schema)
-{
-	const struct tide_schema *old = tide_rows_schema(rows);
-	bool other = old->count != schema->count;
-	for (int c = 0; !other && c < old->count; c++)
-		other = old->columns[c].type != schema->columns[c].type ||
-		        old->columns[c].nullable != schema->columns[c].nullable;
-	return other;
-}
-
-static int keeper_open(struct tide_sink **out, const struct tide_sink_options *options,
-                       struct tide_error *err)
-{
-	struct tide_testing *testing = options->arg;
-	struct keeper *keeper = calloc(1, sizeof *keeper);
-	struct kept *kept = kept_find(testing, options->output->name);
-	if (keeper != NULL && kept == NULL && testing->kept_count < NAMES_MAX) {
-		kept = &testing->kept[testing->kept_count];
-		kept->name = strdup(options->output->name);
-		kept->epoch = -1;
-		testing->kept_count += kept->name != NULL;
-	}
-	if (kept != NULL &&
-	    (kept->rows == NULL || other_columns(kept->rows, options->output->row))) {
-		tide_rows_free(kept->rows);
-		kept->rows = tide_rows_new(options->output->row);
-	}
-	if (keeper == NULL || kept == NULL || kept->name == NULL || kept->rows == NULL) {
-		free(keeper);
-		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for a sink");
-	}
-	keeper->pub.ops = testing->harness.sink;
-	keeper->pub.exactly_once = true;
-	keeper->kept = kept;
-	*out = &keeper->pub;
-	return TIDE_OK;
-}
-
-static int keeper_last(struct tide_sink *sink, int64_t *epoch, struct tide_error *err)
-{
-	(void)err;
-	*epoch = ((struct keeper *)sink)->kept->epoch;
-	return TIDE_OK;
-}
-
-static int keeper_publish(struct tide_sink *sink, int64_t epoch, const struct tide_rows *rows,
-                          struct tide_error *err)
-{
-	struct kept *kept = ((struct keeper *)sink)->kept;
-	if (!tide_rows_extend(kept->rows, rows))
-		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for rows");
-	kept->epoch = epoch;
-	return TIDE_OK;
-}
-
-static void keeper_close(struct tide_sink *sink)
-{
-	free(sink);
-}
-
-static const struct tide_sink_ops keeper_ops = {
-	.kind = "test",
-	.modes = TIDE_MODE_APPEND | TIDE_MODE_UPDATE | TIDE_MODE_COMPLETE,
-	.open = keeper_open,
-	.last_epoch = keeper_last,
-	.publish = keeper_publish,
-	.close = keeper_close,
-};
-
 /* --- life ------------------------------------------------------------------------ */
 
 struct tide_testing *tide_testing_new(int32_t partitions)
@@ -147,7 +54,11 @@ struct tide_testing *tide_testing_new(int32_t partitions)
 		return NULL;
 	testing->memory = tide_memory_new(partitions);
 	tide_log_init(&(struct tide_log_options){ .level = TIDE_WARN });
-	testing->harness = (struct tide_harness){ testing->memory, &keeper_ops, testing };
+	testing->harness = (struct tide_harness){
+		.memory = testing->memory,
+		.sink = &tide_keeper_ops,
+		.sink_arg = &testing->keeper,
+	};
 	if (testing->memory == NULL) {
 		free(testing);
 		return NULL;
@@ -175,12 +86,10 @@ void tide_testing_free(struct tide_testing *testing)
 	if (testing == NULL)
 		return;
 	tide_testing_stop(testing, false);
-	for (int i = 0; i < testing->kept_count; i++) {
-		free(testing->kept[i].name);
-		tide_rows_free(testing->kept[i].rows);
-	}
+	tide_keeper_fini(&testing->keeper);
 	tide_memory_free(testing->memory);
 	tide_buf_fini(&testing->progress);
+	tide_options_fini(&testing->set);
 	free(testing);
 }
 
@@ -234,6 +143,12 @@ static int load(struct tide_testing *testing)
 	return testing->board != NULL
 	               ? TIDE_OK
 	               : tide_fail(&testing->err, TIDE_ERR_NOMEM, "no memory to run");
+}
+
+bool tide_testing_set(struct tide_testing *testing, const char *key, const char *value)
+{
+	return tide_option_set(&testing->set, key, value) ||
+	       tide_fail(&testing->err, TIDE_ERR_NOMEM, "no memory for settings") == TIDE_OK;
 }
 
 bool tide_testing_start(struct tide_testing *testing, const struct tide_testing_options *options)
@@ -324,8 +239,7 @@ const char *tide_testing_column(const struct tide_testing *testing, int32_t outp
 
 static const struct tide_rows *rows_of(const struct tide_testing *testing, int32_t output)
 {
-	struct tide_testing *own = (struct tide_testing *)(uintptr_t)testing;
-	return kept_find(own, testing->plan->outputs[output].name)->rows;
+	return tide_keeper_rows(&testing->keeper, testing->plan->outputs[output].name);
 }
 
 int32_t tide_testing_rows(const struct tide_testing *testing, int32_t output)
@@ -341,8 +255,7 @@ struct tide_cell tide_testing_cell(const struct tide_testing *testing, int32_t o
 
 void tide_testing_clear(struct tide_testing *testing)
 {
-	for (int i = 0; i < testing->kept_count; i++)
-		tide_rows_clear(testing->kept[i].rows);
+	tide_keeper_clear(&testing->keeper);
 }
 
 const char *tide_testing_progress(struct tide_testing *testing)

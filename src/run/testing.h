@@ -33,6 +33,8 @@ struct tide_testing *tide_testing_new(int32_t partitions);
 void tide_testing_free(struct tide_testing *testing);
 const char *tide_testing_error(const struct tide_testing *testing);
 
+/* What tide.setting(key) says, from the next start on. */
+bool tide_testing_set(struct tide_testing *testing, const char *key, const char *value);
 bool tide_testing_start(struct tide_testing *testing, const struct tide_testing_options *options);
 /* clean = false: as if the process had been killed between two epochs. */
 bool tide_testing_stop(struct tide_testing *testing, bool clean);

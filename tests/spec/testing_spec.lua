@@ -295,4 +295,19 @@ describe("the manual's spec:", function()
    local spec = assert(loadstring(manual(), "=lua/README.md"))
    setfenv(spec, getfenv(1))
    spec()
+
+   it("says what settings and the clock are told to", function()
+      local job = testing.job([[
+local tide = require "tidemark"
+local name = tide.setting("name", "nobody")
+return tide.from(tide.kafka { topic = "t" })
+   :map(function() return name, tide.now() end, { "name", "now:timestamp" })
+   :to(tide.console { mode = "append" })
+]], { set = { name = "ada" } })
+      job:at "2024-05-06T07:08:09Z":feed "x":epoch()
+      job:expect { { name = "ada", now = "2024-05-06T07:08:09Z" } }
+      job:at(1700000000000.001):feed "y":epoch()
+      assert.equal(1700000000000.001, job:rows()[1].now)
+      job:close()
+   end)
 end)
