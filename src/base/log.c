@@ -38,6 +38,15 @@ void tide_log_init(const struct tide_log_options *options)
 	pthread_mutex_unlock(&state.lock);
 }
 
+enum tide_level tide_log_level(enum tide_level level)
+{
+	pthread_mutex_lock(&state.lock);
+	enum tide_level before = state.options.level;
+	state.options.level = level;
+	pthread_mutex_unlock(&state.lock);
+	return before;
+}
+
 /* A log that cannot be written has nobody left to tell. */
 static void out_flush(void)
 {

@@ -15,6 +15,8 @@ struct tide_log_options {
 };
 
 void tide_log_init(const struct tide_log_options *options);
+/* From now on what is below `level` is dropped; returns what it was before. */
+enum tide_level tide_log_level(enum tide_level level);
 void tide_log(enum tide_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* The line that is redrawn in place on a terminal; "" removes it. Does

@@ -37,6 +37,25 @@ static const struct tide_own_flag explain_flags[] = {
 	  "checkpoint (--checkpoint-dir will do without the job's file)" },
 	{ 0 }
 };
+static const struct tide_own_flag record_flags[] = {
+	{ "records", "N", "so many records (1000); before that, Ctrl+C or --for ends it" },
+	{ "out", "FILE", "where the recording goes" },
+	{ "redact", "FIELD,…",
+	  "hide these fields of JSON values (user.name), the key, headers or header.NAME: "
+	  "hashes of the same type take their places before anything is written" },
+	{ "with-state", NULL,
+	  "begin with what the job's checkpoint holds, and where it stands; the checkpoint "
+	  "is only read" },
+	{ 0 }
+};
+static const struct tide_own_flag replay_flags[] = {
+	{ "job", "FILE", "this job instead of the recorded one" },
+	{ "diff", NULL,
+	  "compare the rows of the recorded job with those of --job; exit 4 where they differ" },
+	{ "emit-spec", "FILE", "write a spec for `tidemark test` from it; - is stdout" },
+	{ "jit-off", NULL, "run the job's Lua interpreted, to compare" },
+	{ 0 }
+};
 static const struct tide_own_flag config_flags[] = {
 	{ "origin", NULL, "also say where each value came from (always shown)" },
 	{ "json", NULL, "as JSON" },
@@ -101,6 +120,10 @@ static const struct tide_command commands[] = {
 	  1, 1, true, dev_flags, tide_cli_dev },
 	{ "test", "[SPEC…]", "run the specs of jobs: files, folders, jobs, or what is here", 0, 256,
 	  false, test_flags, tide_cli_test },
+	{ "record", "JOB.lua", "keep real records of a job, its epochs and its rows, in a file", 1,
+	  1, true, record_flags, tide_cli_record },
+	{ "replay", "FILE", "run a recorded job again, or another one in its place", 1, 1, true,
+	  replay_flags, tide_cli_replay },
 	{ "explain", "[JOB.lua]", "print a job's plan, or why nothing comes out of it", 0, 1, true,
 	  explain_flags, tide_cli_explain },
 	{ "config", "[JOB.lua]", "every setting, its value and where it came from", 0, 1, true,
@@ -160,13 +183,25 @@ static void print_commands(FILE *out)
 	        "for the\nbundled job's file wherever JOB.lua does.\n");
 }
 
+/* Some have a letter, too. */
+static const char *letter_of(const struct tide_own_flag *flag)
+{
+	static const char *const letters[][2] = { { "records", "-n" }, { "out", "-o" } };
+	for (size_t i = 0; i < sizeof letters / sizeof letters[0]; i++)
+		if (strcmp(flag->name, letters[i][0]) == 0)
+			return letters[i][1];
+	return NULL;
+}
+
 static void print_help(const struct tide_command *command, enum tide_family family)
 {
 	printf("usage: tidemark %s %s%s[FLAGS]\n\n%s\n\n", command->name, command->words,
 	       command->words[0] ? " " : "", command->help);
 	for (const struct tide_own_flag *flag = command->flags; flag->name != NULL; flag++) {
 		char left[64];
-		snprintf(left, sizeof left, "--%s%s%s", flag->name, flag->takes ? " " : "",
+		const char *letter = letter_of(flag);
+		snprintf(left, sizeof left, "%s%s--%s%s%s", letter ? letter : "",
+		         letter ? ", " : "", flag->name, flag->takes ? " " : "",
 		         flag->takes ? flag->takes : "");
 		printf("  %s\n      %s\n", left, flag->help);
 	}
@@ -221,10 +256,12 @@ static int own_flag(struct tide_cli *cli, int count, char **args, struct tide_er
 {
 	for (const struct tide_own_flag *flag = cli->command->flags; flag->name != NULL; flag++) {
 		size_t len = strlen(flag->name);
-		const char *arg = args[0];
-		if (strncmp(arg, "--", 2) != 0 || strncmp(arg + 2, flag->name, len) != 0)
+		const char *arg = args[0], *letter = letter_of(flag);
+		bool is_letter = letter != NULL && strcmp(arg, letter) == 0;
+		if (!is_letter &&
+		    (strncmp(arg, "--", 2) != 0 || strncmp(arg + 2, flag->name, len) != 0))
 			continue;
-		const char *rest = arg + 2 + len;
+		const char *rest = is_letter ? "" : arg + 2 + len;
 		if (*rest != '\0' && *rest != '=')
 			continue;
 		const char *value = *rest == '=' ? rest + 1 : flag->takes == NULL ? "" : NULL;

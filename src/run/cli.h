@@ -54,6 +54,8 @@ int tide_cli_check(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_new(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_dev(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_test(struct tide_cli *cli, struct tide_error *err);
+int tide_cli_record(struct tide_cli *cli, struct tide_error *err);
+int tide_cli_replay(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_explain(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_explain_running(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_config(struct tide_cli *cli, struct tide_error *err);

@@ -78,7 +78,8 @@ _tidemark()
 		mapfile -t COMPREPLY < <(compgen -W "$values" -- "$current")
 	elif [ "$previous" = --checkpoint-dir ] || [ "$previous" = -c ]; then
 		mapfile -t COMPREPLY < <(compgen -d -- "$current")
-	elif [ "$previous" = --progress ] || [ "$previous" = --input ]; then
+	elif [ "$previous" = --progress ] || [ "$previous" = --input ] ||
+		[ "$previous" = --job ] || [ "$previous" = --out ] || [ "$previous" = --emit-spec ]; then
 		mapfile -t COMPREPLY < <(compgen -f -- "$current")
 	elif grep -qxF -e "$previous value" <<<"$flags"; then
 		return # a value that only the user knows
@@ -86,6 +87,9 @@ _tidemark()
 		mapfile -t COMPREPLY < <(compgen -W "${flags// value/} --help" -- "$current")
 	elif [ "$command" = test ]; then
 		mapfile -t COMPREPLY < <(compgen -f -X '!*_spec.lua' -- "$current"
+			compgen -d -S / -- "$current")
+	elif [ "$command" = replay ]; then
+		mapfile -t COMPREPLY < <(compgen -f -X '!*.tide' -- "$current"
 			compgen -d -S / -- "$current")
 	elif "$program" --help 2>/dev/null | grep -q "^  $command .*JOB\.lua"; then
 		mapfile -t COMPREPLY < <(compgen -W "wordcount dedup" -- "$current"
