@@ -17,6 +17,11 @@ function checks.count(value)
    return ok and ("%d"):format(value), "a whole number from 1 on"
 end
 
+function checks.partitions(value)
+   local ok = checks.count(value) and value <= 100000
+   return ok and ("%d"):format(value), "a whole number from 1 to 100000"
+end
+
 function checks.flag(value)
    return type(value) == "boolean" and tostring(value), "true or false"
 end
@@ -130,7 +135,7 @@ end
 M.kinds = {
    kafka_sink = { topic = "sink_topic", key = "column", value = "value", timestamp = "column",
                   headers = "headers", mode = "mode", name = "text", brokers = "text",
-                  exactly_once = "flag" },
+                  exactly_once = "flag", partitions = "partitions" },
    files = { path = "text", format = "files_format", every = "span", mode = "mode",
              name = "text" },
    kafka = { topic = "topics", topics = "topics", start = "start", brokers = "text",

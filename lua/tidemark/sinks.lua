@@ -93,7 +93,8 @@ end
 
 local function kafka(sink, row)
    local given = options.check("kafka_sink", "tide.kafka as a sink", sink.options)
-   local text = { mode = given.mode, brokers = given.brokers, exactly_once = given.exactly_once }
+   local text = { mode = given.mode, brokers = given.brokers, exactly_once = given.exactly_once,
+                  partitions = given.partitions }
    if given.topic == nil then
       error('tide.kafka wants a topic to write to: tide.kafka { topic = "out" }', 0)
    end

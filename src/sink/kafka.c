@@ -82,6 +82,8 @@ static int kafka_open(struct tide_sink **out, const struct tide_sink_options *op
 	kafka->compressed = options->client != NULL &&
 	                    (tide_option_get(options->client, "rdkafka.compression.type") ||
 	                     tide_option_get(options->client, "rdkafka.compression.codec"));
+	const char *partitions = tide_option_get(&options->output->options, "partitions");
+	kafka->topics.partitions = partitions != NULL ? atoi(partitions) : 0;
 	int rc = tide_kafka_shape_read(&kafka->shape, &options->output->options, err);
 	if (rc == TIDE_OK && !copy_client(kafka, options))
 		rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for a Kafka sink");

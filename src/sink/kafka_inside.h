@@ -109,14 +109,16 @@ struct tide_kafka_topic {
 	bool compacted;    /* takes no record without a key */
 };
 
-/* Those that rows went to. All zeroes is none. */
+/* Those that rows went to. All zeroes is none, and the broker makes what is missing. */
 struct tide_kafka_topics {
 	struct tide_kafka_topic *items;
 	size_t count;
-	bool silent; /* the broker did not answer what it was asked about one */
+	bool silent;    /* the broker did not answer what it was asked about one */
+	int partitions; /* of one that is made; 0: as many as the broker gives it */
 };
 
-/* Asks the broker once for each, and waits a little for one that is being made. */
+/* Asks the broker once for each, makes one that is missing if the broker allows it,
+ * and waits a little for it. */
 int tide_kafka_topics_find(struct tide_kafka_topics *topics, struct tide_kafka_link *link,
                            const char *sink, const struct tide_options *client,
                            struct tide_slice name, const struct tide_kafka_topic **out,

@@ -247,12 +247,16 @@ static void fall_back(struct tide_kafka_link *link, const char *why)
 
 /* ---- the memory ---- */
 
-/* What we know stays what it was until the broker has said it all. */
+/* What we know stays what it was until the broker has said it all. A cluster that
+ * no group was in yet first makes the topic of groups, and the request that finds
+ * none never comes back (librdkafka 2.0.2): the next one does. */
 static int memory_load(struct tide_kafka_link *link, int64_t until_us, struct tide_error *err)
 {
-	for (;;) {
+	for (int patience_ms = 1000;;) {
 		struct tide_kafka_memory memory;
-		int ms = left_ms(link, until_us, CONNECT_MS);
+		int ms = left_ms(link, until_us, patience_ms);
+		if (patience_ms < CONNECT_MS)
+			patience_ms *= 2;
 		rd_kafka_resp_err_t code = tide_kafka_memory_read(handle(link), link->options.id,
 		                                                  ms > 0 ? ms : 1, &memory);
 		tide_client_poll(link->client);

@@ -7,12 +7,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "sink/kafka_inside.h"
+#include "source/create.h"
 
 enum { REQUEST_MS = 5000, DESCRIBE_MS = 1000, FOUND_US = 5000000, PAUSE_MS = 100 };
 
 /* TIDE_OK with a state: whether the topic is there is for the caller to judge. */
 static int ask(struct tide_client *client, const char *name, rd_kafka_resp_err_t *state,
-               struct tide_error *err)
+               int *partitions, struct tide_error *err)
 {
 	const rd_kafka_metadata_t *meta = NULL;
 	rd_kafka_t *rk = tide_client_handle(client);
@@ -26,29 +27,70 @@ static int ask(struct tide_client *client, const char *name, rd_kafka_resp_err_t
 		return tide_client_fail(client, code, "asking for a topic", err);
 	*state = meta->topic_cnt == 1 ? meta->topics[0].err
 	                              : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+	*partitions = meta->topic_cnt == 1 ? meta->topics[0].partition_cnt : 0;
 	rd_kafka_metadata_destroy(meta);
 	return TIDE_OK;
 }
 
-static int wait_for(struct tide_kafka_link *link, const char *sink,
-                    const struct tide_options *options, const char *name, struct tide_error *err)
+/* How a missing topic is made: as the job says, or else as the broker does it. */
+static int make(struct tide_kafka_topics *topics, struct tide_kafka_link *link, const char *sink,
+                const struct tide_options *options, const char *name, struct tide_error *err)
+{
+	char why[256] = "";
+	struct tide_client *client = tide_kafka_link_client(link, err);
+	if (topics->partitions == 0)
+		return tide_topic_ask(options, name, err);
+	if (client == NULL)
+		return TIDE_ERR_UNAVAILABLE;
+	rd_kafka_resp_err_t code =
+		tide_topic_request(client, name, topics->partitions, why, sizeof why);
+	if (code == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE)
+		return tide_topic_ask(options, name, err);
+	if (code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
+		return TIDE_OK;
+	return tide_fail(err, TIDE_ERR_UNAVAILABLE,
+	                 "sink %s: topic %s does not exist and could not be created with %d "
+	                 "partition%s: %s; create it by hand",
+	                 sink, name, topics->partitions, topics->partitions == 1 ? "" : "s",
+	                 why[0] != '\0' ? why : rd_kafka_err2str(code));
+}
+
+static int missing(const char *sink, const struct tide_options *options, const char *name,
+                   struct tide_error *err)
+{
+	return tide_fail(err, TIDE_ERR_UNAVAILABLE,
+	                 "sink %s: topic %s does not exist, and this broker makes none by itself; "
+	                 "create it: kafka-topics.sh --create --topic %s --bootstrap-server %s, or "
+	                 "set partitions = N in the sink, which creates it",
+	                 sink, name, name, tide_kafka_brokers(options));
+}
+
+static int wait_for(struct tide_kafka_topics *topics, struct tide_kafka_link *link,
+                    const char *sink, const struct tide_options *options, const char *name,
+                    struct tide_error *err)
 {
 	int64_t until_us = tide_clock_mono_us() + FOUND_US;
-	for (;;) {
+	for (bool made = false;;) {
 		rd_kafka_resp_err_t state = 0;
+		int partitions = 0;
 		struct tide_client *client = tide_kafka_link_client(link, err);
-		int rc = client == NULL ? TIDE_ERR_UNAVAILABLE : ask(client, name, &state, err);
+		int rc = client == NULL ? TIDE_ERR_UNAVAILABLE
+		                        : ask(client, name, &state, &partitions, err);
+		if (rc == TIDE_OK && state == RD_KAFKA_RESP_ERR_NO_ERROR && made)
+			tide_log(TIDE_INFO,
+			         "sink %s: topic %s did not exist: created with %d partition%s",
+			         sink, name, partitions, partitions == 1 ? "" : "s");
 		if (rc != TIDE_OK || state == RD_KAFKA_RESP_ERR_NO_ERROR)
 			return rc;
-		bool missing = state == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+		bool absent = state == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
 		bool over = tide_clock_mono_us() > until_us || tide_kafka_link_stopping(link);
-		if (missing && over)
-			return tide_fail(
-				err, TIDE_ERR_UNAVAILABLE,
-				"sink %s: topic %s does not exist; create it: "
-				"kafka-topics.sh --create --topic %s --bootstrap-server %s",
-				sink, name, name, tide_kafka_brokers(options));
-		if (!missing && tide_kafka_advice(state) != NULL)
+		if (absent && over)
+			return missing(sink, options, name, err);
+		if (absent && !made &&
+		    (rc = make(topics, link, sink, options, name, err)) != TIDE_OK)
+			return rc;
+		made = made || absent;
+		if (!absent && tide_kafka_advice(state) != NULL)
 			return tide_fail(err, TIDE_ERR_UNAVAILABLE, "sink %s: topic %s: %s; %s",
 			                 sink, name, rd_kafka_err2str(state),
 			                 tide_kafka_advice(state));
@@ -151,7 +193,7 @@ int tide_kafka_topics_find(struct tide_kafka_topics *topics, struct tide_kafka_l
 		                 sink, name.p == NULL ? 0 : (int)name.len, name.p);
 	int rc = add(topics, name, &topic, err);
 	if (rc == TIDE_OK)
-		rc = wait_for(link, sink, client, topic->name, err);
+		rc = wait_for(topics, link, sink, client, topic->name, err);
 	struct tide_client *open = rc == TIDE_OK ? tide_kafka_link_client(link, err) : NULL;
 	if (open == NULL) {
 		if (topic != NULL)
@@ -172,5 +214,5 @@ void tide_kafka_topics_close(struct tide_kafka_topics *topics)
 	for (size_t i = 0; i < topics->count; i++)
 		free(topics->items[i].name);
 	free(topics->items);
-	*topics = (struct tide_kafka_topics){ 0 };
+	*topics = (struct tide_kafka_topics){ .partitions = topics->partitions };
 }

@@ -7,9 +7,10 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "source/create.h"
 #include "source/kafka_inside.h"
 
-enum { REMIND_US = 30 * 1000 * 1000, CREATE_MS = 15000, SLICE_MS = 250 };
+enum { REMIND_US = 30 * 1000 * 1000, SLICE_MS = 250 };
 
 static int topic_add(struct tide_kafka *kafka, const char *name, struct tide_error *err);
 static int topics_match(struct tide_kafka *kafka, const rd_kafka_metadata_t *meta,
@@ -408,73 +409,6 @@ void tide_kafka_remind(struct tide_kafka *kafka)
 
 /* --- creating ---------------------------------------------------------------------- */
 
-/* Brokers without CreateTopics make a topic when they are asked about it. */
-static int create_by_asking(struct tide_kafka *kafka, struct kafka_topic *topic,
-                            struct tide_error *err)
-{
-	struct tide_options options = { 0 };
-	struct tide_client *asker = NULL;
-	const rd_kafka_metadata_t *meta = NULL;
-	bool ok = tide_option_set(&options, "brokers", tide_kafka_brokers(&kafka->options));
-	for (int i = 0; i < kafka->options.count && ok; i++)
-		if (strncmp(kafka->options.items[i].key, "rdkafka.", 8) == 0)
-			ok = tide_option_set(&options, kafka->options.items[i].key,
-			                     kafka->options.items[i].value);
-	ok = ok && tide_option_set(&options, "rdkafka.allow.auto.create.topics", "true");
-	int rc = ok ? tide_client_open(&asker, TIDE_KAFKA_PRODUCE, &options, 0, NULL, NULL, err)
-	            : tide_fail(err, TIDE_ERR_NOMEM, "topic %s", topic->name);
-	if (rc == TIDE_OK) {
-		rd_kafka_topic_t *handle =
-			rd_kafka_topic_new(tide_client_handle(asker), topic->name, NULL);
-		rd_kafka_resp_err_t code =
-			rd_kafka_metadata(tide_client_handle(asker), 0, handle, &meta, CREATE_MS);
-		if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-			rc = tide_client_fail(asker, code, "creating a topic", err);
-		else
-			rd_kafka_metadata_destroy(meta);
-		rd_kafka_topic_destroy(handle);
-	}
-	tide_client_close(asker, 1000);
-	tide_options_fini(&options);
-	return rc;
-}
-
-static rd_kafka_resp_err_t create_by_request(struct tide_kafka *kafka, const char *name,
-                                             int partitions, char *why, size_t size)
-{
-	rd_kafka_t *rk = tide_client_handle(kafka->control);
-	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
-	rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(name, partitions, -1, why, size);
-	if (topic == NULL)
-		return RD_KAFKA_RESP_ERR__INVALID_ARG;
-	rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
-	rd_kafka_AdminOptions_t *options =
-		rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_CREATETOPICS);
-	rd_kafka_AdminOptions_set_request_timeout(options, CREATE_MS, NULL, 0);
-	rd_kafka_AdminOptions_set_operation_timeout(options, CREATE_MS, NULL, 0);
-	rd_kafka_CreateTopics(rk, &topic, 1, options, queue);
-	rd_kafka_event_t *event = rd_kafka_queue_poll(queue, CREATE_MS + 1000);
-	if (event != NULL) {
-		size_t count = 0;
-		code = rd_kafka_event_error(event);
-		snprintf(why, size, "%s", code != 0 ? rd_kafka_event_error_string(event) : "");
-		const rd_kafka_topic_result_t **made =
-			code == 0 ? rd_kafka_CreateTopics_result_topics(
-					    rd_kafka_event_CreateTopics_result(event), &count)
-				  : NULL;
-		if (count == 1) {
-			code = rd_kafka_topic_result_error(made[0]);
-			const char *text = rd_kafka_topic_result_error_string(made[0]);
-			snprintf(why, size, "%s", text != NULL ? text : rd_kafka_err2str(code));
-		}
-		rd_kafka_event_destroy(event);
-	}
-	rd_kafka_AdminOptions_destroy(options);
-	rd_kafka_queue_destroy(queue);
-	rd_kafka_NewTopic_destroy(topic);
-	return code;
-}
-
 static int topic_create(struct tide_kafka *kafka, struct kafka_topic *topic, struct tide_error *err)
 {
 	char why[256] = "";
@@ -487,9 +421,9 @@ static int topic_create(struct tide_kafka *kafka, struct kafka_topic *topic, str
 	if (topic->missing)
 		return TIDE_OK; /* Made already: it shows up in a moment. */
 	rd_kafka_resp_err_t code =
-		create_by_request(kafka, topic->name, (int)partitions, why, sizeof why);
+		tide_topic_request(kafka->control, topic->name, (int)partitions, why, sizeof why);
 	if (code == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE) {
-		int rc = create_by_asking(kafka, topic, err);
+		int rc = tide_topic_ask(&kafka->options, topic->name, err);
 		if (rc != TIDE_OK)
 			return rc;
 		tide_log(TIDE_INFO,

@@ -224,10 +224,33 @@ describe("sinks of a job", function()
            '"a b" is no name for a topic')
       h.job(stream .. 'return s:to(tide.kafka { topic = "nobody-made-it" })')
       says(h.run(job_args(from, "--checkpoint-dir", h.path "c4"), nil, 7):err(),
-           "topic nobody-made-it does not exist; create it: kafka-topics.sh --create")
+           "topic nobody-made-it does not exist, and this broker makes none by itself; " ..
+           "create it: kafka-topics.sh --create")
       for _, dir in ipairs { "cp", "c2", "c3" } do
          assert.are.same({}, h.next_offsets(h.path(dir), from)) -- no epoch
       end
+   end)
+
+   it("make their topic where the job says with how many partitions", function()
+      local fresh = h.topic_name "fresh"
+      h.job(stream .. ("return s:to(tide.kafka { topic = %q, partitions = 3 })"):format(fresh))
+      says(h.run(job_args(from)):err(),
+           ("topic %s did not exist: created with 3 partitions"):format(fresh))
+      local total = 0
+      for p = 0, 2 do
+         total = total + #h.json_lines(h.kadmin("consume", fresh, p, 0, -1))
+      end
+      assert.are.equal(count, total)
+   end)
+
+   it("let a broker make their topic that makes topics by itself", function()
+      local server, folder = h.root .. "/tests/integration/kafka/server", h.path "kafka2"
+      h.at_end(function() h.process.spawn { argv = { server, "stop", folder } }:wait(60) end)
+      h.expect_exit(h.spawn({ server, "start", folder, "auto.create.topics.enable=true",
+                              "num.partitions=5" }, { env = { KAFKA_HEAP = "256m" } }), 0, 120)
+      local address = h.read_file(folder .. "/address"):match "%S+"
+      h.job(stream .. ("return s:to(tide.kafka { topic = 'fresh', brokers = %q })"):format(address))
+      says(h.run(job_args(from)):err(), "topic fresh did not exist: created with 5 partitions")
    end)
 
    it("that refuse after the decision keep the rows, and say what to do", function()

@@ -218,6 +218,7 @@ function Aggregate:as(name) end
 ---@field name? string
 ---@field brokers? string
 ---@field exactly_once? boolean default true: in transactions
+---@field partitions? integer a topic that is missing is created with so many
 
 ---@class tide.FilesOptions
 ---@field path string the folder
