@@ -94,7 +94,7 @@ function M.union(program, fact, parents, step_new)
       check_place(parent, n)
       local map, why = mapping(first, parent.schema, n)
       if not map then
-         error((":union wants the same columns everywhere: %s; :select or :map make them so")
+         error((":union wants the same columns everywhere, which :select or :map can make so: %s")
             :format(why), 0)
       end
       maps[n] = map

@@ -28,6 +28,23 @@ static int take_over(struct tide_watermark *mark, int64_t *used_us,
 	return TIDE_OK;
 }
 
+/* A watermark that the checkpoint does not know yet: what another one, which it
+ * does know, has observed for it. */
+static int take_from(struct tide_watermark *mark, const struct tide_watermark *of,
+                     struct tide_error *err)
+{
+	for (int i = 0; i < of->count; i++) {
+		struct tide_watermark_part *part =
+			tide_watermark_part(mark, of->parts[i].topic, of->parts[i].partition);
+		if (part == NULL)
+			return fail_memory(err);
+		part->max_us = of->parts[i].max_us;
+		part->idle = of->parts[i].idle;
+	}
+	mark->at_us = tide_watermark_next(mark);
+	return TIDE_OK;
+}
+
 int tide_events_init(struct tide_events *events, const struct tide_plan *plan, bool bounded,
                      const struct tide_meta *meta, struct tide_error *err)
 {
@@ -51,10 +68,15 @@ int tide_events_init(struct tide_events *events, const struct tide_plan *plan, b
 			.at_us = INT64_MIN,
 		};
 		events->used_us[m] = INT64_MIN;
-		for (int i = 0; rc == TIDE_OK && i < meta->mark_count; i++)
-			if (strcmp(meta->marks[i].name, given->name) == 0)
+		bool known = false;
+		for (int i = 0; rc == TIDE_OK && !known && i < meta->mark_count; i++) {
+			known = strcmp(meta->marks[i].name, given->name) == 0;
+			if (known)
 				rc = take_over(&events->marks[m], &events->used_us[m],
 				               &meta->marks[i], err);
+		}
+		if (rc == TIDE_OK && !known && given->of != m)
+			rc = take_from(&events->marks[m], &events->marks[given->of], err);
 	}
 	/* The first range that is dropped takes what crashes have left, too. */
 	for (int k = 0; k < plan->keyed_count; k++) {

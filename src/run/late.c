@@ -28,7 +28,7 @@ void tide_late_keys_clear(struct tide_late_keys *keys)
 	memset(keys->registers, 0, sizeof keys->registers);
 }
 
-void tide_late_keys_settle(struct tide_late_keys *keys)
+void tide_late_keys_count_waiting(struct tide_late_keys *keys)
 {
 	for (int i = 0; i < keys->waiting_count; i++)
 		tide_distinct_add(keys->registers, BITS, keys->waiting[i]);
@@ -55,14 +55,6 @@ void tide_late_keys_add(struct tide_late_keys *keys, const struct tide_cell *row
 			hash = tide_hash(&cell->i, sizeof cell->i, hash);
 	}
 	tide_late_keys_add_hash(keys, hash);
-}
-
-int64_t tide_late_window_end(int64_t time_us, int64_t size_us, int64_t slide_us, int64_t offset_us)
-{
-	int64_t into = (time_us - offset_us) % slide_us;
-	if (into < 0)
-		into += slide_us;
-	return time_us - into + size_us;
 }
 
 void tide_late_note(struct tide_late_count *stored, const struct tide_lates *lates,

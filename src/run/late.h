@@ -34,12 +34,23 @@ void tide_late_keys_add(struct tide_late_keys *keys, const struct tide_cell *row
 void tide_late_keys_add_hash(struct tide_late_keys *keys, uint64_t hash);
 /* None of the epoch any more. */
 void tide_late_keys_clear(struct tide_late_keys *keys);
-/* What waits counts. */
-void tide_late_keys_settle(struct tide_late_keys *keys);
+/* What waits counts. Asked for each row, which is why these are here. */
+void tide_late_keys_count_waiting(struct tide_late_keys *keys);
+static inline void tide_late_keys_settle(struct tide_late_keys *keys)
+{
+	if (keys->waiting_count > 0)
+		tide_late_keys_count_waiting(keys);
+}
 
-/* The start of the newest window is nowhere needed, its end is: of windows that
- * are as long as `size_us`, one every `slide_us`. */
-int64_t tide_late_window_end(int64_t time_us, int64_t size_us, int64_t slide_us, int64_t offset_us);
+/* The end of the newest window that contains a time; there is one every slide. */
+static inline int64_t tide_late_window_end(int64_t time_us, int64_t size_us, int64_t slide_us,
+                                           int64_t offset_us)
+{
+	int64_t into = (time_us - offset_us) % slide_us;
+	if (into < 0)
+		into += slide_us;
+	return time_us - into + size_us;
+}
 
 /* Add to what the checkpoint knows. */
 void tide_late_note(struct tide_late_count *stored, const struct tide_lates *lates,

@@ -49,6 +49,22 @@ static int open_source(struct tide_partitions *partitions, int input, struct tid
 	return rc;
 }
 
+/* One topic in place of several would be read several times. */
+static int check_topic(const struct tide_plan *plan, const char *topic, struct tide_error *err)
+{
+	for (int i = 1; topic != NULL && i < plan->input_count; i++) {
+		const char *first = tide_option_get(&plan->inputs[0].options, "topics");
+		const char *other = tide_option_get(&plan->inputs[i].options, "topics");
+		if (strcmp(first, other) != 0)
+			return tide_fail(err, TIDE_ERR_USAGE,
+			                 "--topic %s (or its variable) is one topic, and this job "
+			                 "reads several (%s, %s): leave it out; a job can take the "
+			                 "names of its topics from tide.setting and --set",
+			                 topic, first, other);
+	}
+	return TIDE_OK;
+}
+
 int tide_partitions_open(struct tide_partitions *partitions, const struct tide_plan *plan,
                          const struct tide_settings *settings, struct tide_error *err)
 {
@@ -60,7 +76,7 @@ int tide_partitions_open(struct tide_partitions *partitions, const struct tide_p
 	if (partitions->sources == NULL || partitions->parts == NULL ||
 	    partitions->part_counts == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for sources");
-	int rc = TIDE_OK;
+	int rc = check_topic(plan, settings->topic, err);
 	for (int i = 0; rc == TIDE_OK && i < plan->input_count; i++)
 		rc = open_source(partitions, i, err);
 	return rc;

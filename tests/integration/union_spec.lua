@@ -149,4 +149,12 @@ describe("two topics as one stream", function()
          end
       end)
    end
+
+   it("are not read for one that the command line names", function()
+      local list = args(1)
+      list[#list + 1] = "--topic"
+      list[#list + 1] = web
+      local job = h.run(list, nil, 2)
+      assert.is_truthy(job:err():find("is one topic, and this job reads several", 1, true))
+   end)
 end)

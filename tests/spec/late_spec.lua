@@ -277,6 +277,28 @@ describe("the example of late rows", function()
    end)
 end)
 
+describe("an audit that comes to a checkpoint", function()
+   local text = [[
+local tide = require "tidemark"
+local events = tide.from(tide.kafka { topic = "events" })
+   :json { "user:string", "ts:timestamp" }:watermark("ts", "5m")
+return { events:group_by("user"):count():to(tide.console { name = "all", mode = "update" }),
+]]
+
+   it("begins where the watermark is that observes for it", function()
+      local job = testing.job(text .. "}", { now = "2024-01-02T00:00:00Z" })
+      job:feed(event("12:30:00", "a")):run()
+      local file = assert(io.open(job.path, "wb"))
+      file:write(text .. 'events:late { within = "30m" }:to(tide.console { name = "late" }) }')
+      file:close()
+      job:restart { crash = true }
+      job:feed(event("12:24:59", "b"), event("12:00:00", "c"), event("11:59:59", "d")):run()
+      assert.same({ "b | 2024-01-01T12:24:59.000Z", "c | 2024-01-01T12:00:00.000Z" },
+                  job:lines "late")
+      job:close()
+   end)
+end)
+
 describe("a sample of late rows", function()
    local text = [[
 local tide = require "tidemark"
