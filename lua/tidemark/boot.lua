@@ -13,7 +13,7 @@ local stream = require "tidemark.stream"
 local tide = require "tidemark"
 local trial = require "tidemark.trial"
 
-local ctx = native.ctx
+local C, ctx = native.C, native.ctx
 local M = {}
 
 local runner, chunks, look
@@ -21,6 +21,10 @@ local runner, chunks, look
 local function load_job(path)
    runner, chunks, look = nil, nil, nil
    errors.forget()
+   local hurry = C.tide_ffi_setting(ctx, "tidemark.hurry_ms")
+   if hurry ~= nil then
+      errors.hurry(tonumber(ffi.string(hurry)))
+   end
    stream.forget()
    sandbox.seal()
    local value, files, compiled = sandbox.load(path, tide)

@@ -50,18 +50,47 @@ end
 -- frame behind, and a job ends with just that.
 local last = {}
 
-local function watch_line(_, line)
+-- Code that shall be over by then, see hurry().
+local deadline, hurried_ms
+local HOOK_EVERY = 10000 -- instructions
+
+local function check_time()
+   if os.clock() > deadline then
+      error(("the job is still busy here after %d ms"):format(hurried_ms), 0)
+   end
+end
+
+local function watch_line(event, line)
+   if event == "count" then
+      return check_time()
+   end
    local source = sources[debug.getinfo(2, "S").source]
    if source then
       last.path, last.line = source.path, line
    end
 end
 
+--- From now on code of the job that is still busy after so long fails, where it
+--- is. To find out where a job hangs: nothing is compiled any more.
+function M.hurry(ms)
+   jit.off()
+   hurried_ms, deadline = ms, os.clock() + ms / 1000
+   M.watch_time()
+end
+
+function M.watch_time()
+   if deadline then
+      debug.sethook(function() check_time() end, "", HOOK_EVERY)
+   else
+      debug.sethook()
+   end
+end
+
 --- Call fn while watching which line of a job runs.
 function M.watched(fn, ...)
-   debug.sethook(watch_line, "l")
+   debug.sethook(watch_line, "l", deadline and HOOK_EVERY or 0)
    local results = { xpcall(fn, M.handler, ...) }
-   debug.sethook()
+   M.watch_time()
    last = {}
    if not results[1] then
       error(results[2], 0)

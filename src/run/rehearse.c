@@ -241,13 +241,27 @@ static void warn(struct tide_setup *setup)
 	}
 }
 
+/* What lua/tidemark/boot.lua asks for. */
+static int hurry(const struct tide_rehearsal *rehearsal, struct tide_error *err)
+{
+	char flag[] = "--set", value[64];
+	char *args[] = { flag, value };
+	int taken = 0;
+	snprintf(value, sizeof value, "tidemark.hurry_ms=%d", rehearsal->hurry_ms);
+	return rehearsal->hurry_ms == 0
+	               ? TIDE_OK
+	               : tide_config_flag(rehearsal->cli->config, 2, args, &taken, err);
+}
+
 int tide_rehearse(const struct tide_rehearsal *rehearsal, struct tide_error *err)
 {
 	assert(rehearsal->cli != NULL && rehearsal->told_fd >= 0);
-	struct tide_setup setup;
+	struct tide_setup setup = { 0 };
 	struct tide_memory *memory = NULL;
 	struct tide_harness harness = { .sink = &stage_ops };
-	int rc = tide_setup_load(&setup, rehearsal->cli, rehearsal->job, err);
+	int rc = hurry(rehearsal, err);
+	if (rc == TIDE_OK)
+		rc = tide_setup_load(&setup, rehearsal->cli, rehearsal->job, err);
 	for (int i = 0; setup.plan != NULL && i < setup.plan->file_count; i++)
 		tell(rehearsal, TIDE_TOLD_FILE, setup.plan->files[i]);
 	if (rc == TIDE_OK) {

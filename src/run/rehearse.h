@@ -16,6 +16,7 @@ struct tide_rehearsal {
 	int64_t last;           /* see tide_sample_topics */
 	int cache_fd;
 	const char *dir; /* there is nothing here yet; somebody removes it afterwards */
+	int hurry_ms;    /* not 0: slowly, to find where the job is still busy after that long */
 	bool terminal;   /* in the end a terminal shows it */
 	int told_fd;     /* what tide_rehearse_told reads, while it becomes known */
 };
