@@ -24,6 +24,7 @@
 #include "run/frame.h"
 #include "run/rehearse.h"
 #include "run/sample.h"
+#include "sink/live.h"
 
 enum {
 	WAIT_MS = 50,
@@ -43,7 +44,7 @@ struct dev {
 	int cache_fd;
 	char *text; /* of the sample, where it is lines */
 	size_t text_len;
-	bool terminal;
+	bool terminal; /* one on which the cursor can be moved */
 	int number;
 
 	pid_t child;
@@ -53,6 +54,11 @@ struct dev {
 	bool begun;   /* it has loaded, and runs */
 	int hurry_ms; /* see rehearse.h */
 	int wait_status;
+
+	bool failed;
+	struct tide_slice summary; /* in what was told */
+	int64_t took_ms;
+	struct winsize drawn; /* on how large a terminal; 0 lines before the first time */
 };
 
 /* --- a try: the child ---------------------------------------------------------------- */
@@ -254,19 +260,19 @@ static bool next_told(char **at, const char *end, char *what, char **text)
 
 /* Watch what the job consists of now. Where it hung before it could say so, what
  * it was made of before will do. */
-static int understand(struct dev *dev, struct tide_slice *summary, struct tide_error *err)
+static int understand(struct dev *dev, struct tide_error *err)
 {
 	const char *files[FILES_MAX];
 	int count = 0;
 	char *at = dev->got[TOLD].p, *end = at + dev->got[TOLD].len, *text, what;
-	*summary = (struct tide_slice){ NULL, 0 };
+	dev->summary = (struct tide_slice){ NULL, 0 };
 	files[count++] = dev->options->path;
 	if (dev->options->input != NULL && strcmp(dev->options->input, "-") != 0)
 		files[count++] = dev->options->input;
 	int own = count;
 	while (next_told(&at, end, &what, &text)) {
 		if (what == TIDE_TOLD_SUMMARY)
-			*summary = (struct tide_slice){ text, strlen(text) };
+			dev->summary = (struct tide_slice){ text, strlen(text) };
 		else if (what == TIDE_TOLD_FILE && count < FILES_MAX)
 			files[count++] = text;
 	}
@@ -306,29 +312,52 @@ static int write_all(const struct tide_buf *out, struct tide_error *err)
 	return TIDE_OK;
 }
 
-static int draw(struct dev *dev, bool failed, struct tide_slice summary, struct tide_error *err)
+static struct winsize window(void)
+{
+	struct winsize size;
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_row == 0 || size.ws_col == 0)
+		size = (struct winsize){ .ws_row = 24, .ws_col = 80 };
+	return size;
+}
+
+/* What was on the screen goes into the terminal's history. */
+static void clear(struct dev *dev, struct tide_buf *out)
+{
+	struct winsize size = window();
+	if (dev->drawn.ws_row == 0)
+		for (int i = 0; i < size.ws_row; i++)
+			tide_buf_u8(out, '\n');
+	else if (dev->drawn.ws_row != size.ws_row || dev->drawn.ws_col != size.ws_col)
+		tide_buf_printf(out, "\033[2J");
+	dev->drawn = size;
+}
+
+static int draw(struct dev *dev, struct tide_error *err)
 {
 	struct tide_buf out = { 0 };
-	struct winsize size = { .ws_row = 24, .ws_col = 80 };
 	struct tide_frame frame = {
 		.job = dev->options->job,
 		.number = dev->number,
-		.failed = failed,
-		.took_ms = (tide_clock_mono_us() - dev->began_us) / 1000,
+		.failed = dev->failed,
+		.took_ms = dev->took_ms,
 		.rows = { dev->got[ROWS].p, dev->got[ROWS].len },
 		.log = { dev->got[LOG].p, dev->got[LOG].len },
-		.summary = summary,
+		.summary = dev->summary,
 	};
-	if (dev->terminal &&
-	    (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_row == 0 || size.ws_col == 0))
-		size = (struct winsize){ .ws_row = 24, .ws_col = 80 };
-	if (dev->terminal && dev->number == 1)
-		tide_buf_printf(&out, "\033[2J");
-	tide_frame_put(&frame, dev->terminal ? size.ws_row : 0, size.ws_col, &out);
+	if (dev->terminal)
+		clear(dev, &out);
+	tide_frame_put(&frame, dev->terminal ? dev->drawn.ws_row : 0, dev->drawn.ws_col, &out);
 	int rc = out.failed ? tide_fail(err, TIDE_ERR_NOMEM, "no memory to show a run")
 	                    : write_all(&out, err);
 	tide_buf_fini(&out);
 	return rc;
+}
+
+static bool resized(const struct dev *dev)
+{
+	struct winsize size = window();
+	return dev->terminal &&
+	       (size.ws_row != dev->drawn.ws_row || size.ws_col != dev->drawn.ws_col);
 }
 
 /* --- the loop ------------------------------------------------------------------------ */
@@ -371,49 +400,74 @@ static int locate(struct dev *dev, bool *child, enum end *end, struct tide_error
 }
 
 /* One try, shown. */
-static int try_once(struct dev *dev, bool *child, enum end *end, bool *failed,
-                    struct tide_error *err)
+static int try_once(struct dev *dev, bool *child, enum end *end, struct tide_error *err)
 {
-	struct tide_slice summary;
 	int rc = attempt(dev, child, end, err);
 	if (rc == TIDE_OK && !*child && *end == HUNG)
 		rc = locate(dev, child, end, err);
 	if (rc != TIDE_OK || *child || *end == STOPPED)
 		return rc;
-	*failed =
+	dev->took_ms = (tide_clock_mono_us() - dev->began_us) / 1000;
+	dev->failed =
 		*end != OVER || !WIFEXITED(dev->wait_status) || WEXITSTATUS(dev->wait_status) != 0;
-	rc = understand(dev, &summary, err);
+	rc = understand(dev, err);
 	if (rc != TIDE_OK || *end == SAVED)
 		return rc;
 	say_end(dev, *end);
-	return draw(dev, *failed, summary, err);
+	return draw(dev, err);
+}
+
+/* A sample that cannot be read is an end only at the beginning. */
+static int show_unread(struct dev *dev, struct tide_error *err)
+{
+	for (int s = 0; s < STREAMS; s++)
+		tide_buf_clear(&dev->got[s]);
+	tide_buf_printf(&dev->got[LOG], "error: %s\n", err->text);
+	dev->summary = (struct tide_slice){ NULL, 0 };
+	dev->failed = true;
+	dev->number++;
+	dev->took_ms = 0;
+	return draw(dev, err);
+}
+
+/* Until a save; false: somebody stops it. */
+static bool wait_for_save(struct dev *dev, int *rc, struct tide_error *err)
+{
+	while (*rc == TIDE_OK && !tide_watch_wait(dev->watch, WAIT_MS)) {
+		if (atomic_load(dev->options->cli->stop) != 0)
+			return false;
+		if (resized(dev))
+			*rc = draw(dev, err);
+	}
+	return *rc == TIDE_OK;
+}
+
+static int status_of(const struct dev *dev, enum end end)
+{
+	if (!dev->failed)
+		return TIDE_OK;
+	bool script =
+		end == OVER && WIFEXITED(dev->wait_status) && WEXITSTATUS(dev->wait_status) == 3;
+	return script ? TIDE_ERR_SCRIPT : TIDE_ERR_FAILED;
 }
 
 static int run(struct dev *dev, bool *child, struct tide_error *err)
 {
-	const struct tide_dev_options *options = dev->options;
-	const atomic_int *stop = options->cli->stop;
 	for (;;) {
-		enum end end = RUNNING;
-		bool failed = false;
+		enum end end = OVER;
 		int rc = read_input(dev, err);
 		if (rc == TIDE_OK)
-			rc = try_once(dev, child, &end, &failed, err);
+			rc = try_once(dev, child, &end, err);
+		else if (dev->number > 0)
+			rc = show_unread(dev, err);
 		if (rc != TIDE_OK || *child || end == STOPPED)
 			return rc;
 		if (end == SAVED)
 			continue;
-		if (options->once && failed)
-			return end == OVER && WIFEXITED(dev->wait_status) &&
-			                       WEXITSTATUS(dev->wait_status) == 3
-			               ? TIDE_ERR_SCRIPT
-			               : TIDE_ERR_FAILED;
-		if (options->once)
-			return TIDE_OK;
-		while (atomic_load(stop) == 0 && !tide_watch_wait(dev->watch, WAIT_MS)) {
-		}
-		if (atomic_load(stop) != 0)
-			return TIDE_OK;
+		if (dev->options->once)
+			return status_of(dev, end);
+		if (!wait_for_save(dev, &rc, err))
+			return rc;
 	}
 }
 
@@ -444,7 +498,7 @@ int tide_dev(const struct tide_dev_options *options, bool *tried, struct tide_er
 	if (dev == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to begin");
 	dev->options = options;
-	dev->terminal = isatty(STDOUT_FILENO) == 1;
+	dev->terminal = isatty(STDOUT_FILENO) == 1 && tide_live_possible(STDOUT_FILENO);
 	dev->cache_fd = memfd_create("sample", MFD_CLOEXEC);
 	int rc = tide_watch_new(paths, file ? 2 : 1, &dev->watch, err);
 	if (rc == TIDE_OK)

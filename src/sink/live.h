@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A table that stays at the top of a terminal while the log scrolls below it:
  * the rows that change most, refreshed by a thread of its own.
- * Internal to sink/. */
+ * The first function is for others, too; the rest is internal to sink/. */
 #ifndef TIDE_SINK_LIVE_H
 #define TIDE_SINK_LIVE_H
 

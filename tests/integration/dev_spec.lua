@@ -117,10 +117,14 @@ describe("tidemark dev", function()
       replace(h.path "job.lua", job_with "second")
       says "== job.lua, run 2\n"
       says "second"
+      os.remove(h.path "in.jsonl")
+      says "run 3 failed\nerror: in.jsonl: No such file or directory\n"
+      h.write_file(h.path "in.jsonl", values)
+      says "== job.lua, run 4\n"
       local child
       h.write_file(h.path "job.lua", "while true do end\n")
       h.eventually("a run that hangs", function()
-         local over = dev:out():find "run 2\n.*2 in state\n$"
+         local over = dev:out():find "run 4\n.*2 in state\n$"
          child = h.process.children(dev.pid)[1]
          return over and child
       end, dev)
