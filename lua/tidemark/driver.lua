@@ -14,6 +14,13 @@ local schema = require "tidemark.schema"
 local C, ctx = native.C, native.ctx
 local cast = ffi.cast
 
+-- Where a trace has a call of C that gives a bool and no place for another snapshot,
+-- this LuaJIT gives the trace up with its stack out of place, and crashes. A trace
+-- has at most 4000 instructions, so with that many places it never comes to it.
+if jit.opt then
+   jit.opt.start "maxsnap=8000"
+end
+
 local M = {}
 
 local stage_p = ffi.typeof "struct tide_stage *"

@@ -16,7 +16,9 @@ local function stats(mode)
       :watermark("ts", "%ds", { name = mode })
       :group_by("id", { name = mode }):session("%ds", { late = "%s" })
       :aggregate { tide.count() :as "n", tide.sum "value", tide.min "value", tide.max "value",
-                   tide.avg "value" }
+                   tide.avg "value", tide.first("value", { by = "ts" }) :as "first",
+                   tide.last("value", { by = "ts" }) :as "last",
+                   tide.count_distinct("value", { max = 6 }) :as "different" }
       :to(tide.console { mode = mode, name = mode })
 end
 return { stats "append", stats "complete" }
@@ -61,14 +63,16 @@ local function sessions_of(ref)
 end
 
 local function line_of(open)
-   local sum, least, most = 0, math.huge, -math.huge
+   local sum, least, most, seen, different = 0, math.huge, -math.huge, {}, 0
    for _, row in ipairs(open.rows) do
       local v = row.value
       sum, least, most = sum + v, math.min(least, v), math.max(most, v)
+      different = different + (seen[v] and 0 or 1)
+      seen[v] = true
    end
    local n = #open.rows
-   return ("%d %d %d %d %g %g %g %g"):format(open.start, open.finish, open.id, n, sum, least, most,
-      sum / n)
+   return ("%d %d %d %d %g %g %g %g %g %g %d"):format(open.start, open.finish, open.id, n, sum,
+      least, most, sum / n, open.rows[1].value, open.rows[n].value, different)
 end
 
 -- One epoch, judged by the mark: the rows that it puts out.
@@ -94,9 +98,9 @@ end
 local function rows_of(job, output)
    local out = {}
    for i, row in ipairs(job:rows(output)) do
-      out[i] = ("%d %d %d %d %g %g %g %g"):format(row.window_start / 1000 - START_S,
+      out[i] = ("%d %d %d %d %g %g %g %g %g %g %d"):format(row.window_start / 1000 - START_S,
          row.window_end / 1000 - START_S, row.id, row.n, row.sum_value, row.min_value,
-         row.max_value, row.avg_value)
+         row.max_value, row.avg_value, row.first, row.last, row.different)
    end
    table.sort(out)
    return out
@@ -125,10 +129,11 @@ local function try(seed, jit)
    math.randomseed(seed)
    local config = { gap = math.random(1, 40), delay = math.random(0, 40),
                     late = math.random(3) == 1 and "strict" or "closed" }
+   -- So little that an epoch is not cut short, and that states of complete mode go.
    local keys, tight = math.random(2, 40), math.random(2) == 1
    local function options(given)
       given.workers = math.random(1, 4)
-      given.memory = tight and 65536 * given.workers or 0
+      given.memory = tight and 524288 * given.workers or 0
       return given
    end
    local job = testing.job(job_text:format(config.delay, config.gap, config.late),
@@ -164,7 +169,7 @@ local function try_split(seed, workers, partitions)
    local config = { gap = math.random(5, 40), delay = 4000, late = "closed" }
    local job = testing.job(job_text:format(config.delay, config.gap, config.late),
                            { now = "2025-01-01T00:00:00Z", workers = workers,
-                             partitions = partitions, memory = 65536 * workers })
+                             partitions = partitions, memory = 524288 * workers })
    local ref, got, number = reference(config, "append"), {}, 0
    local function run()
       job:run()
