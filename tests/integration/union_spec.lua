@@ -102,7 +102,7 @@ describe("two topics as one stream", function()
 
    local function args(workers)
       return { "run", h.path "job.lua", "-b", h.brokers, "--until-end", "--no-ui",
-               "--checkpoint-dir", h.path "cp", "--max-records-per-batch", 500,
+               "--checkpoint-dir", h.path "cp", "--max-records-per-batch", count / 4,
                "--workers", workers, "--progress", h.path "progress" }
    end
 
