@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/watch.h"
 #include "run/frame.h"
 #include "run/rehearse.h"
@@ -362,16 +363,48 @@ static bool resized(const struct dev *dev)
 
 /* --- the loop ------------------------------------------------------------------------ */
 
+/* To its end, which somebody at a terminal may never type. */
+static int read_stdin(struct dev *dev, struct tide_error *err)
+{
+	struct tide_buf text = { 0 };
+	ssize_t len = 1;
+	if (isatty(STDIN_FILENO) == 1)
+		tide_log(TIDE_INFO, "type records, a line each; Ctrl+D ends them");
+	while (len != 0 && atomic_load(dev->options->cli->stop) == 0) {
+		char bytes[65536];
+		struct pollfd ready = { .fd = STDIN_FILENO, .events = POLLIN };
+		if (poll(&ready, 1, WAIT_MS) <= 0)
+			continue;
+		len = read(STDIN_FILENO, bytes, sizeof bytes);
+		if (len < 0)
+			break;
+		tide_buf_put(&text, bytes, len > 0 ? (size_t)len : 0);
+		if (text.failed || text.len > TIDE_SAMPLE_BYTES_MAX)
+			break;
+	}
+	dev->text_len = text.len;
+	tide_buf_u8(&text, '\0');
+	if (len >= 0 && !text.failed && dev->text_len <= TIDE_SAMPLE_BYTES_MAX) {
+		dev->text = text.p;
+		return TIDE_OK;
+	}
+	tide_buf_fini(&text);
+	return len < 0 ? tide_fail(err, TIDE_ERR_IO, "stdin: %s", strerror(errno))
+	               : tide_fail(err, TIDE_ERR_USAGE, "stdin: more than %d MiB of records",
+	                           TIDE_SAMPLE_BYTES_MAX >> 20);
+}
+
 static int read_input(struct dev *dev, struct tide_error *err)
 {
 	const char *input = dev->options->input;
-	if (input == NULL || (strcmp(input, "-") == 0 && dev->text != NULL))
+	if (input == NULL)
 		return TIDE_OK;
+	if (strcmp(input, "-") == 0)
+		return dev->text == NULL ? read_stdin(dev, err) : TIDE_OK;
 	free(dev->text);
 	dev->text = NULL;
 	dev->text_len = 0;
-	return tide_file_read(strcmp(input, "-") == 0 ? "/dev/stdin" : input, TIDE_SAMPLE_BYTES_MAX,
-	                      &dev->text, &dev->text_len, err);
+	return tide_file_read(input, TIDE_SAMPLE_BYTES_MAX, &dev->text, &dev->text_len, err);
 }
 
 static int attempt(struct dev *dev, bool *child, enum end *end, struct tide_error *err)
@@ -456,6 +489,8 @@ static int run(struct dev *dev, bool *child, struct tide_error *err)
 	for (;;) {
 		enum end end = OVER;
 		int rc = read_input(dev, err);
+		if (atomic_load(dev->options->cli->stop) != 0)
+			return rc;
 		if (rc == TIDE_OK)
 			rc = try_once(dev, child, &end, err);
 		else if (dev->number > 0)

@@ -75,6 +75,29 @@ describe("tidemark dev", function()
       assert.are.equal(0, dev.code, tty.screen())
    end)
 
+   it("takes records that are typed, and Ctrl+C before they end", function()
+      local function begin()
+         local tty, dev, shows = on_a_terminal("--input", "-")
+         shows "type records, a line each; Ctrl+D ends them"
+         return tty, dev, shows
+      end
+      local function interrupt(tty, dev)
+         tty.type "\3"
+         h.eventually("the end", function()
+            tty.screen()
+            return dev:ended()
+         end)
+         assert.are.equal(0, dev.code, tty.screen())
+      end
+      local tty, dev = begin()
+      interrupt(tty, dev)
+      local shows
+      tty, dev, shows = begin()
+      tty.type '{"who":"a","n":5}\n\4'
+      shows "1 record in, 1 row out"
+      interrupt(tty, dev)
+   end)
+
    it("shows errors in place of output, and goes on", function()
       local limit_s = h.sanitized and 10 or 3
       local _, dev, shows = on_a_terminal("--input", "in.jsonl", "--limit", limit_s .. "s")
