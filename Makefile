@@ -171,7 +171,7 @@ soak: ## the long form of the kill loop
 
 bench: ## figures against the raw consumer, on a real Kafka
 	@tests/deps build test
-	@$(MAKE) --no-print-directory -s all $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c))
+	@$(MAKE) --no-print-directory -s all $(B)/libtidemark.so $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c))
 	@$(MAKE) --no-print-directory -s FLAVOUR=test build/test/kadmin
 	@tests/bench/run
 

@@ -245,6 +245,58 @@ local function keys()
    return { rss_mb = took.rss_mb, wall_s = took.wall_s, cpu_s = took.cpu_s, sum = sum }
 end
 
+-- State that ends ------------------------------------------------------------------
+
+local function closing()
+   say "closing one window of 1,000 and of 1,000,000, ratio of medians"
+   local text = read("TIDEMARK_LIB=build/libtidemark.so luajit tests/bench/closing.lua " ..
+      "1000 1000000")
+   local few, many = text:match "^(%b{})\n(%b{})"
+   few, many = cjson.decode(few), cjson.decode(many)
+   local ratio_of = many.closing_us / few.closing_us
+   print("\nAn epoch that closes one window, with its sync; medians of 200")
+   for _, one in ipairs { few, many } do
+      print(("  %9d open: %7.1f us, and %7.1f us where none closes"):format(one.open,
+         one.closing_us, one.other_us))
+   end
+   check(ratio_of <= 1.5, "%.2f times as long with 1,000,000 open, goal at most 1.50", ratio_of)
+   return { few = few, many = many, ratio = ratio_of }
+end
+
+local function last_epoch(progress)
+   local last
+   for line in io.lines(progress) do
+      last = line
+   end
+   return cjson.decode(last)
+end
+
+--- Ids over ten hours of event time, of which state holds those of the last two.
+local function ids()
+   local count = tonumber(os.getenv "IDS")
+   say("%d ids over ten hours, each remembered for two", count)
+   shell(("rm -rf %s/checkpoint %s/progress"):format(scratch, scratch))
+   local took = measured("", ("build/tidemark run tests/bench/ids.lua -b %s --topic ids-%d " ..
+      "--until-end -c %s/checkpoint --output none --no-ui --progress %s/progress " ..
+      "--max-records-per-batch %d"):format(brokers, count, scratch, scratch, count / 100))
+   local last = last_epoch(scratch .. "/progress")
+   local held, disk_kb
+   for _, state in ipairs(last.stateOperators) do
+      held = state.operatorName:match "^dedup" and state.numRowsTotal or held
+   end
+   disk_kb = tonumber(read(("du -sk %s/checkpoint"):format(scratch)):match "^%d+")
+   print(("\n%d different ids over 10 hours of event time, within = \"2h\""):format(count))
+   print(("  %.0f s, %.0f CPU-s, peak RSS %.0f MB, checkpoint %.0f MB, %.0f bytes an id held")
+      :format(took.wall_s, took.cpu_s, took.rss_mb, disk_kb / 1024, disk_kb * 1024 / held))
+   -- Two hours are a fifth; a watermark is a minute and an epoch behind, and ends
+   -- are rounded up to a 64th of the two hours.
+   check(held <= count * 0.22, "%d ids held, %.2f hours' worth, goal at most 2.20", held,
+         held / count * 10)
+   check(last.rowsLate == 0, "%d rows late", last.rowsLate)
+   return { count = count, held = held, rss_mb = took.rss_mb, disk_mb = disk_kb / 1024,
+            wall_s = took.wall_s, cpu_s = took.cpu_s }
+end
+
 -- The whole ----------------------------------------------------------------------
 
 local function same_settings()
@@ -274,6 +326,8 @@ end
 result.start = start()
 if os.getenv "FULL" then
    result.keys = keys()
+   result.closing = closing()
+   result.ids = ids()
 end
 local file = assert(io.open("build/bench/results.json", "w"))
 file:write(cjson.encode(result), "\n")
