@@ -86,6 +86,7 @@ function checks.malformed(value)
    local ok, wanted = malformed(value)
    return ok, (wanted or "") .. ", or a sink like tide.kafka { topic = \"dead\" }"
 end
+checks.on_reject = one_of("fail", "dead_letter")
 checks.late = one_of("closed", "strict")
 local on_error = one_of("fail", "skip")
 function checks.on_error(value)
@@ -135,7 +136,7 @@ end
 M.kinds = {
    kafka_sink = { topic = "sink_topic", key = "column", value = "value", timestamp = "column",
                   headers = "headers", mode = "mode", name = "text", brokers = "text",
-                  exactly_once = "flag", partitions = "partitions" },
+                  exactly_once = "flag", partitions = "partitions", on_reject = "on_reject" },
    files = { path = "text", format = "files_format", every = "span", mode = "mode",
              name = "text" },
    kafka = { topic = "topics", topics = "topics", start = "start", brokers = "text",

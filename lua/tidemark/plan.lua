@@ -383,8 +383,19 @@ local function add_letters(program, on_error)
    for _, letters in ipairs(program.letters) do
       letters.step.letters = at(letters.sink, add_dead_letters, program, letters.sink, "malformed")
    end
+   for _, step in ipairs(program.outputs) do
+      if step.options.on_reject == "dead_letter" and not on_error then
+         errors.at(step.path, step.line, 'on_reject = "dead_letter" gives what the topic does ' ..
+            'not take to the sink of on_error, and the job has none: tide.job { on_error = ' ..
+            'tide.kafka { topic = "dead" }, outputs = … }')
+      end
+   end
    if on_error then
       local step = at(on_error, add_dead_letters, program, on_error, "on_error")
+      if step.options.on_reject == "dead_letter" then
+         errors.at(step.path, step.line, 'on_reject = "dead_letter": on_error\'s own sink has ' ..
+            "no other to give its rows to")
+      end
       program.job.on_error = ("output:%d"):format(step.output - 1)
       program.keeps_records = true
    end

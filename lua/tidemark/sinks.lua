@@ -94,7 +94,7 @@ end
 local function kafka(sink, row)
    local given = options.check("kafka_sink", "tide.kafka as a sink", sink.options)
    local text = { mode = given.mode, brokers = given.brokers, exactly_once = given.exactly_once,
-                  partitions = given.partitions }
+                  partitions = given.partitions, on_reject = given.on_reject }
    if given.topic == nil then
       error('tide.kafka wants a topic to write to: tide.kafka { topic = "out" }', 0)
    end

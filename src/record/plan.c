@@ -68,6 +68,15 @@ void tide_options_fini(struct tide_options *options)
 	*options = (struct tide_options){ 0 };
 }
 
+int tide_plan_letters(const struct tide_plan *plan)
+{
+	static const char output[] = "output:";
+	const char *on_error = tide_option_get(&plan->settings, "on_error");
+	if (on_error == NULL || strncmp(on_error, output, sizeof output - 1) != 0)
+		return -1;
+	return atoi(on_error + sizeof output - 1);
+}
+
 struct tide_plan *tide_plan_new(void)
 {
 	return calloc(1, sizeof(struct tide_plan));

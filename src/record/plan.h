@@ -147,6 +147,9 @@ struct tide_plan {
 	struct tide_plan_warning *warnings; /* after tide_vm_lint, in the order of lines */
 };
 
+/* The output that takes records which fail: on_error = a sink; or -1. */
+int tide_plan_letters(const struct tide_plan *plan);
+
 struct tide_plan *tide_plan_new(void);
 void tide_plan_free(struct tide_plan *plan);
 /* Each adds one zeroed item and returns its index, or -1 without memory. The

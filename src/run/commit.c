@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "run/refused.h"
 #include "run/result.h"
 
 enum { HELD_BYTES_MAX = 32 * 1024 * 1024 };
@@ -100,19 +101,41 @@ static bool keep_progress(struct tide_commit *commit, struct tide_writes *writes
 	return json.len == 0 || tide_checkpoint_keep_progress(writes, commit->progress_epoch, json);
 }
 
+/* What a sink will not take is an error, or a dead letter of the same epoch. Their
+ * own sink is asked last. */
+static int sift(struct tide_commit *commit, struct tide_finished *finished, struct tide_error *err)
+{
+	const struct tide_plan *plan = commit->options.plan;
+	int count = finished->output_count, letters = tide_plan_letters(plan), rc = TIDE_OK;
+	for (int i = 0; rc == TIDE_OK && i < count; i++) {
+		int o = letters < 0 ? i : (i + letters + 1) % count;
+		const struct outlet *outlet = &commit->outlets[o];
+		const char *reject = tide_option_get(&plan->outputs[o].options, "on_reject");
+		char place[4200];
+		if (outlet->muted || finished->rows[o] == NULL || outlet->sink->ops->check == NULL)
+			continue;
+		snprintf(place, sizeof place, "%.4000s:%d", plan->path, plan->outputs[o].line);
+		rc = letters >= 0 && o != letters && reject != NULL &&
+		                     strcmp(reject, "dead_letter") == 0
+		             ? tide_refused_sift(outlet->sink, &finished->rows[o],
+		                                 &finished->rows[letters],
+		                                 plan->outputs[letters].row, place, err)
+		             : outlet->sink->ops->check(outlet->sink, finished->rows[o], NULL, err);
+	}
+	return rc;
+}
+
 static int decide(struct tide_commit *commit, struct tide_finished *finished,
                   struct tide_error *err)
 {
 	int count = finished->output_count, entries = 0;
 	struct tide_outbox_entry outbox[TIDE_OUTPUTS_MAX];
 	struct tide_buf bytes[TIDE_OUTPUTS_MAX] = { 0 };
-	int rc = TIDE_OK;
+	int rc = sift(commit, finished, err);
 	for (int o = 0; rc == TIDE_OK && o < count; o++) {
 		struct outlet *outlet = &commit->outlets[o];
 		if (!has_rows(commit, finished, o))
 			continue;
-		if (finished->rows[o] != NULL && outlet->sink->ops->check != NULL)
-			rc = outlet->sink->ops->check(outlet->sink, finished->rows[o], err);
 		/* In complete mode the state of the epoch is the rows. */
 		if (finished->rows[o] == NULL)
 			finished->rows[o] = tide_rows_new(commit->options.plan->outputs[o].row);

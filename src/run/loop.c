@@ -214,9 +214,7 @@ static int open_crew(struct loop *loop, struct tide_error *err)
 	loop->work.exchange = loop->exchange;
 	loop->work.fresh = loop->meta.epoch < 0;
 	loop->work.skip_bad_rows = on_error != NULL && strcmp(on_error, "fail") != 0;
-	loop->work.letters = -1;
-	if (on_error != NULL && strncmp(on_error, "output:", 7) == 0)
-		loop->work.letters = atoi(on_error + 7);
+	loop->work.letters = tide_plan_letters(loop->plan);
 	loop->work.stop = loop->options.stop;
 	loop->work.tick = tick;
 	loop->work.tick_arg = loop;

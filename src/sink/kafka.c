@@ -129,9 +129,8 @@ static int check_size(struct kafka *kafka, const struct tide_kafka_places *place
 	if ((int64_t)msg.bytes + BATCH_BYTES <= topic->bytes_max)
 		return TIDE_OK;
 	return tide_fail(err, TIDE_ERR_FAILED,
-	                 "sink %s: a row makes a record of %zu bytes (key %.*s) and topic %s takes "
-	                 "%lld; %s. Nothing was decided: the next start reads the same records",
-	                 kafka->name, msg.bytes, msg.key.len > 60 ? 60 : (int)msg.key.len,
+	                 "a row makes a record of %zu bytes (key %.*s) and topic %s takes %lld; %s",
+	                 msg.bytes, msg.key.len > 60 ? 60 : (int)msg.key.len,
 	                 msg.key.p != NULL ? msg.key.p : "", topic->name,
 	                 (long long)topic->bytes_max,
 	                 tide_kafka_advice(RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE));
@@ -155,35 +154,67 @@ static size_t bytes_most(const struct tide_kafka_shape *shape,
 	return most + tide_json_row_bytes_max(&places->json, rows, row);
 }
 
+/* TIDE_ERR_FAILED: the topic does not take the row. `early`: this must be known
+ * before the decision, so that bytes count as they are before compression. */
 static int check_row(struct kafka *kafka, const struct tide_kafka_places *places,
                      const struct tide_rows *rows, uint32_t row,
-                     const struct tide_kafka_topic *topic, struct tide_error *err)
+                     const struct tide_kafka_topic *topic, bool early, struct tide_error *err)
 {
 	if (places->timestamp >= 0) {
 		struct tide_cell time = tide_rows_cell(rows, row, places->timestamp);
 		if (time.len >= 0 && time.i < 0)
 			return tide_fail(err, TIDE_ERR_FAILED,
-			                 "sink %s: Kafka has no timestamps before 1970, and column "
-			                 "%s is; nothing was decided",
-			                 kafka->name, kafka->shape.timestamp);
+			                 "Kafka has no timestamps before 1970, and column %s is",
+			                 kafka->shape.timestamp);
 	}
 	if (topic->compacted && (places->key < 0 || tide_rows_cell(rows, row, places->key).len < 0))
 		return tide_fail(err, TIDE_ERR_FAILED,
-		                 "sink %s: topic %s is compacted and takes no record without a "
-		                 "key: set key = \"column\" and let it not be null; nothing was "
-		                 "decided",
-		                 kafka->name, topic->name);
-	if (topic->bytes_max <= 0 || kafka->compressed ||
+		                 "topic %s is compacted and takes no record without a key: set "
+		                 "key = \"column\" and let it not be null",
+		                 topic->name);
+	if (topic->bytes_max <= 0 || (kafka->compressed && !early) ||
 	    bytes_most(&kafka->shape, places, rows, row) <= (size_t)topic->bytes_max)
 		return TIDE_OK;
 	return check_size(kafka, places, rows, row, topic, err);
 }
 
-static int kafka_check(struct tide_sink *sink, const struct tide_rows *rows, struct tide_error *err)
+static int not_decided(const struct kafka *kafka, struct tide_error *err)
+{
+	struct tide_error why = *err;
+	return tide_fail(err, TIDE_ERR_FAILED,
+	                 "sink %s: %s. Nothing was decided: the next start reads the same records",
+	                 kafka->name, why.text);
+}
+
+static int tell_refused(struct kafka *kafka, const struct tide_kafka_places *places,
+                        const struct tide_rows *rows, uint32_t row,
+                        const struct tide_refuse *refuse, struct tide_error *err)
+{
+	struct tide_kafka_message msg;
+	struct tide_slice names[TIDE_KAFKA_HEADERS_MAX];
+	struct tide_refused refused = { .row = row, .reason = err->text };
+	if (!tide_kafka_message_of(&kafka->shape, places, rows, row, &kafka->text, &msg))
+		return fail_memory(kafka, err);
+	for (int i = 0; i < kafka->shape.header_count; i++)
+		names[i] = (struct tide_slice){ kafka->shape.headers[i].name,
+			                        strlen(kafka->shape.headers[i].name) };
+	refused.topic = msg.topic;
+	refused.key = msg.key;
+	refused.value = msg.value;
+	refused.timestamp_ms = msg.timestamp_ms;
+	refused.header_count = kafka->shape.header_count;
+	refused.header_names = names;
+	refused.header_values = msg.headers;
+	return refuse->row(refuse->arg, &refused) ? TIDE_OK : fail_memory(kafka, err);
+}
+
+static int kafka_check(struct tide_sink *sink, const struct tide_rows *rows,
+                       const struct tide_refuse *refuse, struct tide_error *err)
 {
 	struct kafka *kafka = (struct kafka *)sink;
 	struct tide_kafka_places places;
 	const struct tide_kafka_topic *topic = kafka->topics.items;
+	struct tide_error why;
 	int rc = tide_kafka_places_find(&places, &kafka->shape, tide_rows_schema(rows), err);
 	uint32_t count = tide_rows_count(rows);
 	for (uint32_t row = 0; rc == TIDE_OK && row < count; row++) {
@@ -191,10 +222,16 @@ static int kafka_check(struct tide_sink *sink, const struct tide_rows *rows, str
 			struct tide_cell cell = tide_rows_cell(rows, row, places.topic);
 			struct tide_slice name = { cell.p, cell.len > 0 ? (size_t)cell.len : 0 };
 			rc = tide_kafka_topics_find(&kafka->topics, kafka->link, kafka->name,
-			                            &kafka->client, name, &topic, err);
+			                            &kafka->client, name, &topic, &why);
 		}
 		if (rc == TIDE_OK)
-			rc = check_row(kafka, &places, rows, row, topic, err);
+			rc = check_row(kafka, &places, rows, row, topic, refuse != NULL, &why);
+		if (rc == TIDE_ERR_FAILED && refuse != NULL)
+			rc = tell_refused(kafka, &places, rows, row, refuse, &why);
+		else if (rc == TIDE_ERR_FAILED)
+			rc = not_decided(kafka, &why);
+		if (rc != TIDE_OK && err != NULL)
+			*err = why;
 	}
 	tide_kafka_places_fini(&places);
 	return rc;

@@ -188,9 +188,8 @@ int tide_kafka_topics_find(struct tide_kafka_topics *topics, struct tide_kafka_l
 			return TIDE_OK;
 	}
 	if (!is_topic_name(name))
-		return tide_fail(err, TIDE_ERR_FAILED,
-		                 "sink %s: \"%.*s\" is no name for a topic; nothing was decided",
-		                 sink, name.p == NULL ? 0 : (int)name.len, name.p);
+		return tide_fail(err, TIDE_ERR_FAILED, "\"%.*s\" is no name for a topic",
+		                 name.p == NULL ? 0 : (int)name.len, name.p);
 	int rc = add(topics, name, &topic, err);
 	if (rc == TIDE_OK)
 		rc = wait_for(topics, link, sink, client, topic->name, err);

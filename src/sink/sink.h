@@ -29,6 +29,22 @@ struct tide_sink_options {
 
 struct tide_sink;
 
+/* A row that a sink will not take, as the record it would have become. */
+struct tide_refused {
+	uint32_t row; /* ascending */
+	struct tide_slice topic, key, value;
+	int header_count;
+	const struct tide_slice *header_names, *header_values;
+	int64_t timestamp_ms; /* 0: none */
+	const char *reason;
+};
+
+/* Called for each of them; false without memory. */
+struct tide_refuse {
+	bool (*row)(void *arg, const struct tide_refused *refused);
+	void *arg;
+};
+
 struct tide_sink_ops {
 	const char *kind;
 	unsigned modes; /* which tide_sink_mode it can take */
@@ -39,8 +55,10 @@ struct tide_sink_ops {
 	int (*last_epoch)(struct tide_sink *sink, int64_t *epoch, struct tide_error *err);
 	/* What is known to be published; no rows came yet. NULL: nothing to do. */
 	void (*resume)(struct tide_sink *sink, int64_t epoch);
-	/* Before the decision: what can be known here to be refused later. NULL: nothing. */
-	int (*check)(struct tide_sink *sink, const struct tide_rows *rows, struct tide_error *err);
+	/* Before the decision: what can be known here to be refused later. With `refuse`
+	 * such rows are told, and are not an error. NULL: nothing is known. */
+	int (*check)(struct tide_sink *sink, const struct tide_rows *rows,
+	             const struct tide_refuse *refuse, struct tide_error *err);
 	/* All rows of one epoch, or of several that it catches up with: through
 	 * `epoch`. Empty epochs are not published. TIDE_ERR_STOPPED: not published,
 	 * and somebody wants to stop. */

@@ -231,6 +231,35 @@ describe("sinks of a job", function()
       end
    end)
 
+   -- Every tenth row is too large; twenty of those that pass have no key.
+   it("give what their topic refuses to the sink of on_error, each once over kills", function()
+      local small, dead = h.topic_name "small", h.topic(1, "dead")
+      h.kadmin("create", small, 1, "max.message.bytes=600", "cleanup.policy=compact")
+      h.job(stream:gsub("return .- end, %b{}", [[
+         local n = rec.offset + 100 * rec.partition
+         return rec.partition .. "/" .. rec.offset, n %% 10 == 0 and ("x"):rep(1000) or "short",
+            n %% 100 ~= 55 and "k" .. n or nil
+      end, { "id:string", "text:string", "k:string?" }]]) ..
+         ([[return tide.job { on_error = tide.kafka { topic = %q }, outputs =
+         s:to(tide.kafka { topic = %q, key = "k", on_reject = "dead_letter" }) }]])
+            :format(dead, small))
+      run_killed(from, "kafka_commit=kill@2")
+      run_killed(from, "decided=kill@2")
+      run_killed(from, "kafka_committed=kill@3")
+      h.run(job_args(from, "-X", "compression.type=gzip"))
+      local ids, reasons = ids_in(small), {}
+      for _, record in ipairs(h.json_lines(h.kadmin("consume", dead, 0, 0, -1))) do
+         local letter = cjson.decode(record.value)
+         ids[#ids + 1] = cjson.decode(letter.value).id
+         local reason = letter.reason:match "takes 600" or letter.reason:match "without a key"
+         reasons[reason] = (reasons[reason] or 0) + 1
+         assert.are.same({ small, -1, -1 }, { letter.topic, letter.partition, letter.offset })
+      end
+      assert_all_once(ids)
+      assert.are.equal(count / 10, reasons["takes 600"])
+      assert.are.equal(count / 100, reasons["without a key"])
+   end)
+
    it("make their topic where the job says with how many partitions", function()
       local fresh = h.topic_name "fresh"
       h.job(stream .. ("return s:to(tide.kafka { topic = %q, partitions = 3 })"):format(fresh))

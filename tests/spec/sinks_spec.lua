@@ -81,6 +81,22 @@ describe("tide.kafka as a sink", function()
       refuses('tide.kafka { topic = "a", mode = "update" }', 'mode = "update" is for aggregated')
    end)
 
+   it("gives what its topic refuses to the sink of on_error, which has to be there", function()
+      local sink = 's:to(tide.kafka { topic = "out", on_reject = "dead_letter", partitions = 3 })'
+      local program = helper.job(HEAD ..
+         ('return tide.job { on_error = tide.kafka { topic = "dead" }, outputs = %s }')
+            :format(sink))
+      assert.are.equal("dead_letter", program.outputs[1].options.on_reject)
+      assert.are.equal("3", program.outputs[1].options.partitions)
+      for _, on_error in ipairs { "", 'on_error = "skip", ' } do
+         local message = helper.load(HEAD .. ("return tide.job { %s outputs = %s }")
+            :format(on_error, sink))
+         assert.truthy(message:find("the sink of on_error, and the job has none", 1, true), message)
+      end
+      refuses('tide.kafka { topic = "o", on_reject = "skip" }', 'on_reject must be one of "fail"')
+      refuses('tide.kafka { topic = "o", partitions = 0 }', "partitions must be a whole number")
+   end)
+
    it("has a name of its own", function()
       refuses('tide.kafka { topic = "a" }, tide.kafka { topic = "a", key = "name" }',
          'the sink "kafka:a" is there twice')
@@ -142,5 +158,6 @@ describe("on_error", function()
       refuses_dead('tide.kafka { topic = "d", value = "row" }', 'no column "row"')
       refuses_dead('tide.kafka { topic = function() end }', "dead letters go to one topic")
       refuses_dead('tide.files { path = "d", mode = "update" }', "dead letters are new rows")
+      refuses_dead('tide.kafka { topic = "d", on_reject = "dead_letter" }', "no other to give")
    end)
 end)

@@ -218,6 +218,7 @@ function Aggregate:as(name) end
 ---@field name? string
 ---@field brokers? string
 ---@field exactly_once? boolean default true: in transactions
+---@field on_reject? "fail"|"dead_letter" rows that the topic does not take: to on_error's sink
 ---@field partitions? integer a topic that is missing is created with so many
 
 ---@class tide.FilesOptions
