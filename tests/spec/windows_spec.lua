@@ -257,6 +257,28 @@ return tide.from(tide.kafka { topic = "readings" })
    end)
 end)
 
+describe("the state of windows", function()
+   it("holds what the watermark may still change, and grows with its delay (SUM-47)", function()
+      local states = {}
+      for _, minutes in ipairs { 1, 60 } do
+         local job = open((averages:format("", "update"):gsub('"30s"', ('"%dm"'):format(minutes))))
+         for minute = 0, 119 do
+            for second = 0, 50, 10 do
+               job:feed(reading(("%02d:%02d:%02d"):format(12 + math.floor(minute / 60),
+                                                          minute % 60, second), 1))
+            end
+            job:run()
+         end
+         states[minutes] = job:progress().stateOperators[1]
+         job:close()
+      end
+      -- Six windows a minute: those of the delay, and the one that is begun.
+      assert.equal(6 + 1, states[1].numRowsTotal)
+      assert.equal(360 + 1, states[60].numRowsTotal)
+      assert.is_true(states[60].memoryUsedBytes > states[1].memoryUsedBytes)
+   end)
+end)
+
 describe("a row without event time", function()
    it("is counted and goes into no window", function()
       local job = open((averages:format("", "update"):gsub('"ts:timestamp"', '"ts:timestamp?"')))
