@@ -62,6 +62,20 @@ struct dev {
 	struct winsize drawn; /* on how large a terminal; 0 lines before the first time */
 };
 
+/* The terminal was closed: what is in memory must not stay there. */
+static volatile sig_atomic_t hung_up;
+
+static void on_hangup(int number)
+{
+	(void)number;
+	hung_up = 1;
+}
+
+static bool stopped(const struct dev *dev)
+{
+	return hung_up != 0 || atomic_load(dev->options->cli->stop) != 0;
+}
+
 /* --- a try: the child ---------------------------------------------------------------- */
 
 static int rehearse(struct dev *dev, struct tide_error *err)
@@ -87,6 +101,7 @@ static void become_child(const int ends[STREAMS], pid_t parent)
 {
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_DFL);
+	signal(SIGHUP, SIG_IGN);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		raise(SIGKILL);
@@ -205,7 +220,7 @@ static void poll_streams(struct dev *dev)
 
 static enum end look(struct dev *dev)
 {
-	if (atomic_load(dev->options->cli->stop) != 0)
+	if (stopped(dev))
 		return STOPPED;
 	if (tide_watch_wait(dev->watch, 0))
 		return SAVED;
@@ -370,7 +385,7 @@ static int read_stdin(struct dev *dev, struct tide_error *err)
 	ssize_t len = 1;
 	if (isatty(STDIN_FILENO) == 1)
 		tide_log(TIDE_INFO, "type records, a line each; Ctrl+D ends them");
-	while (len != 0 && atomic_load(dev->options->cli->stop) == 0) {
+	while (len != 0 && !stopped(dev)) {
 		char bytes[65536];
 		struct pollfd ready = { .fd = STDIN_FILENO, .events = POLLIN };
 		if (poll(&ready, 1, WAIT_MS) <= 0)
@@ -467,7 +482,7 @@ static int show_unread(struct dev *dev, struct tide_error *err)
 static bool wait_for_save(struct dev *dev, int *rc, struct tide_error *err)
 {
 	while (*rc == TIDE_OK && !tide_watch_wait(dev->watch, WAIT_MS)) {
-		if (atomic_load(dev->options->cli->stop) != 0)
+		if (stopped(dev))
 			return false;
 		if (resized(dev))
 			*rc = draw(dev, err);
@@ -489,7 +504,7 @@ static int run(struct dev *dev, bool *child, struct tide_error *err)
 	for (;;) {
 		enum end end = OVER;
 		int rc = read_input(dev, err);
-		if (atomic_load(dev->options->cli->stop) != 0)
+		if (stopped(dev))
 			return rc;
 		if (rc == TIDE_OK)
 			rc = try_once(dev, child, &end, err);
@@ -534,6 +549,8 @@ int tide_dev(const struct tide_dev_options *options, bool *tried, struct tide_er
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to begin");
 	dev->options = options;
 	dev->terminal = isatty(STDOUT_FILENO) == 1 && tide_live_possible(STDOUT_FILENO);
+	if (signal(SIGHUP, on_hangup) == SIG_IGN) /* nohup wants it so */
+		signal(SIGHUP, SIG_IGN);
 	dev->cache_fd = memfd_create("sample", MFD_CLOEXEC);
 	int rc = tide_watch_new(paths, file ? 2 : 1, &dev->watch, err);
 	if (rc == TIDE_OK)

@@ -98,6 +98,26 @@ describe("tidemark dev", function()
       interrupt(tty, dev)
    end)
 
+   it("takes its folder along when its terminal is closed", function()
+      local function folder_of(pid)
+         local pipe = io.popen(("readlink /proc/%d/fd/* 2>/dev/null"):format(pid))
+         local folder = pipe:read("*a"):match "[^\n]*/tidemark%-dev%-%w+"
+         pipe:close()
+         return folder
+      end
+      local tty, dev, shows = on_a_terminal("--input", "in.jsonl", "--limit", "1h")
+      shows "in state"
+      replace(h.path "job.lua", (job_with("second"):gsub(":group_by",
+         ":filter(function() while true do end end)%0")))
+      local folder = h.eventually("a run with state", function()
+         local child = h.process.children(dev.pid)[1]
+         return child and folder_of(child)
+      end, dev)
+      tty.close()
+      h.eventually("the end", function() return dev:ended() end)
+      assert.is_false(os.rename(folder, folder) or false, folder .. " is still there")
+   end)
+
    it("shows errors in place of output, and goes on", function()
       local limit_s = h.sanitized and 10 or 3
       local _, dev, shows = on_a_terminal("--input", "in.jsonl", "--limit", limit_s .. "s")
