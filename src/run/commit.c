@@ -327,9 +327,12 @@ static int compare_memory(const struct tide_commit *commit, const struct outlet 
 	return TIDE_OK;
 }
 
+/* A sink that gathers epochs does so here, too: many may wait for it. For others
+ * it is one, as an epoch is only decided when that before it is published. */
 static int republish(struct tide_commit *commit, int output, int64_t due, struct tide_error *err)
 {
 	struct outlet *outlet = &commit->outlets[output];
+	bool gathers = outlet->sink->every_ms > 0 && outlet->mode != TIDE_MODE_COMPLETE;
 	struct tide_buf bytes = { 0 };
 	int rc = TIDE_OK;
 	if (outlet->acked < due)
@@ -346,9 +349,15 @@ static int republish(struct tide_commit *commit, int output, int64_t due, struct
 		rc = tide_rows_decode((struct tide_slice){ bytes.p, bytes.len }, &rows, err);
 		const struct tide_rows *published = rows;
 		if (rc == TIDE_OK && !outlet->muted)
-			rc = publish(commit, output, e, &published, err);
+			rc = gathers ? hold(commit, output, e, rows, err)
+			             : publish(commit, output, e, &published, err);
 		tide_rows_free(rows);
 	}
+	if (rc == TIDE_OK && holds(outlet))
+		rc = publish_held(commit, output, err);
+	/* Its columns are those of the job that made these rows. */
+	tide_rows_free(outlet->held);
+	outlet->held = NULL;
 	tide_buf_fini(&bytes);
 	return rc;
 }
