@@ -100,8 +100,8 @@ static void nothing_in(const struct tide_facts *facts, struct tide_diagnosis *ou
 		found = add(out, "nothing_new",
 		            "nothing new in topic %s since the job's start offsets; "
 		            "--from earliest in a new checkpoint reads the %" PRId64
-		            " records before them",
-		            facts->topic, facts->present);
+		            " record%s before them",
+		            facts->topic, facts->present, plural((uint64_t)facts->present));
 	}
 	found->topic = facts->topic;
 }
