@@ -60,13 +60,28 @@ local function check_time()
    end
 end
 
-local function watch_line(event, line)
-   if event == "count" then
-      return check_time()
+-- Else, some seconds of a loop that never ends.
+local LOOK_EVERY, LOOKS_MAX = 1000000, 15
+local looks, watch_line
+
+local function look(source)
+   looks = looks + 1
+   if looks > LOOKS_MAX then
+      debug.sethook(watch_line, "l", 1) -- no pcall of the job's gets away from that
+      if source then
+         error("the job file does not return: a loop in it may never end", 3)
+      end
    end
+end
+
+function watch_line(event, line)
    local source = sources[debug.getinfo(2, "S").source]
-   if source then
+   if event == "line" and source then
       last.path, last.line = source.path, line
+   elseif event == "count" and deadline then
+      check_time()
+   elseif event == "count" then
+      look(source)
    end
 end
 
@@ -88,9 +103,15 @@ end
 
 --- Call fn while watching which line of a job runs.
 function M.watched(fn, ...)
-   debug.sethook(watch_line, "l", deadline and HOOK_EVERY or 0)
+   local compiling = jit.status()
+   looks = 0
+   jit.off()
+   debug.sethook(watch_line, "l", deadline and HOOK_EVERY or LOOK_EVERY)
    local results = { xpcall(fn, M.handler, ...) }
    M.watch_time()
+   if compiling then
+      jit.on()
+   end
    last = {}
    if not results[1] then
       error(results[2], 0)

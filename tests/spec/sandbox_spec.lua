@@ -57,6 +57,15 @@ describe("a job", function()
       end)
    end
 
+   -- Compiled code would never look up.
+   for _, loop in ipairs { "while true do end",
+                           "while true do pcall(function() for _ = 1, 1000 do end end) end" } do
+      it("does not hang whoever loads it with " .. loop, function()
+         local message = helper.load('local tide = require "tidemark"\nlocal _ = tide\n' .. loop)
+         assert.truthy(message:find("job.lua:3: the job file does not return", 1, true), message)
+      end)
+   end
+
    it("cannot change the libraries of the runtime", function()
       helper.load [[
 string.format = function() return "changed" end
