@@ -51,7 +51,6 @@ static const struct tide_setting settings[] = {
 	  .allowed = "a directory of this machine",
 	  .help = "Directory of checkpoints; each job has its own below it." },
 	{ .name = "workers",
-	  .letter = 'w',
 	  .type = TIDE_SETTING_INT,
 	  .initial = "${cores}",
 	  .min = 1,

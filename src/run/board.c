@@ -25,7 +25,7 @@ struct tide_board {
 	int workers;
 	FILE *progress;
 	int64_t began_us; /* monotonic */
-	char state[32], message[512];
+	char state[32], message[512], notice[512];
 	char checkpoint[4096];
 	struct tide_buf findings;                   /* members of the diagnosis */
 	struct epoch_note notes[TIDE_BOARD_EPOCHS]; /* a ring by count */
@@ -183,25 +183,26 @@ static void write_latest(struct tide_board *board, const struct tide_board_epoch
 	tide_buf_clear(&board->latest);
 	tide_buf_printf(&board->latest, "\"name\":");
 	json_string(&board->latest, board->job);
-	tide_buf_printf(&board->latest,
-	                ",\"runId\":\"%s\",\"timestamp\":\"%s\",\"batchId\":%lld,\"epoch\":%lld,"
-	                "\"numInputRows\":%lld,\"numOutputRows\":%lld,\"inputRowsPerSecond\":%.1f,"
-	                "\"processedRowsPerSecond\":%.1f,\"batchDurationMs\":%.3f,"
-	                "\"durationMs\":{\"run\":%.3f,\"wait\":%.3f,\"fold\":%.3f,\"decide\":%.3f,"
-	                "\"publish\":%.3f,\"triggerExecution\":%.3f},"
-	                "\"rowsFiltered\":%llu,\"rowsFailed\":%llu,\"rowsMalformed\":%llu,"
-	                "\"rowsLate\":%llu,"
-	                "\"lost_records\":%llu,",
-	                board->run_id, when, (long long)epoch->epoch, (long long)epoch->epoch,
-	                (long long)epoch->records, (long long)epoch->rows_out, input_rate(board),
-	                seconds > 0 ? (double)epoch->records / seconds : 0,
-	                (double)note->total_us / 1e3, (double)epoch->run_us / 1e3,
-	                (double)epoch->wait_us / 1e3, (double)epoch->fold_us / 1e3,
-	                (double)epoch->decide_us / 1e3, (double)epoch->publish_us / 1e3,
-	                (double)note->total_us / 1e3, (unsigned long long)epoch->rows_filtered,
-	                (unsigned long long)epoch->rows_failed,
-	                (unsigned long long)epoch->rows_malformed,
-	                (unsigned long long)epoch->rows_late, (unsigned long long)epoch->rows_lost);
+	tide_buf_printf(
+		&board->latest,
+		",\"runId\":\"%s\",\"timestamp\":\"%s\",\"batchId\":%lld,\"epoch\":%lld,"
+		"\"version\":\"%08x\",\"numInputRows\":%lld,\"numOutputRows\":%lld,\"inputRowsPerSecond\":%.1f,"
+		"\"processedRowsPerSecond\":%.1f,\"batchDurationMs\":%.3f,"
+		"\"durationMs\":{\"run\":%.3f,\"wait\":%.3f,\"fold\":%.3f,\"decide\":%.3f,"
+		"\"publish\":%.3f,\"triggerExecution\":%.3f},"
+		"\"rowsFiltered\":%llu,\"rowsFailed\":%llu,\"rowsMalformed\":%llu,"
+		"\"rowsLate\":%llu,"
+		"\"lost_records\":%llu,",
+		board->run_id, when, (long long)epoch->epoch, (long long)epoch->epoch,
+		(unsigned)(epoch->job_hash >> 32), (long long)epoch->records,
+		(long long)epoch->rows_out, input_rate(board),
+		seconds > 0 ? (double)epoch->records / seconds : 0, (double)note->total_us / 1e3,
+		(double)epoch->run_us / 1e3, (double)epoch->wait_us / 1e3,
+		(double)epoch->fold_us / 1e3, (double)epoch->decide_us / 1e3,
+		(double)epoch->publish_us / 1e3, (double)note->total_us / 1e3,
+		(unsigned long long)epoch->rows_filtered, (unsigned long long)epoch->rows_failed,
+		(unsigned long long)epoch->rows_malformed, (unsigned long long)epoch->rows_late,
+		(unsigned long long)epoch->rows_lost);
 	tide_progress_write(epoch->progress, &board->latest);
 	tide_buf_printf(&board->latest, ",\"sources\":");
 	tide_buf_put(&board->latest, board->sources.p, board->sources.len);
@@ -266,6 +267,13 @@ void tide_board_say(struct tide_board *board, const char *state,
 	pthread_mutex_unlock(&board->lock);
 }
 
+void tide_board_notice(struct tide_board *board, const char *text)
+{
+	pthread_mutex_lock(&board->lock);
+	snprintf(board->notice, sizeof board->notice, "%s", text);
+	pthread_mutex_unlock(&board->lock);
+}
+
 /* 1234567 as "1,234,567". */
 static const char *grouped(uint64_t number, char *out, size_t size)
 {
@@ -283,7 +291,7 @@ static const char *grouped(uint64_t number, char *out, size_t size)
 
 void tide_board_draw(struct tide_board *board, uint64_t records)
 {
-	char line[768], total[32], rate[32], lag[32];
+	char line[1280], total[32], rate[32], lag[32];
 	int64_t now = tide_clock_mono_us();
 	pthread_mutex_lock(&board->lock);
 	if (now - board->drawn_us >= 200000) {
@@ -292,7 +300,7 @@ void tide_board_draw(struct tide_board *board, uint64_t records)
 		board->rate = board->rate * 0.6 + fresh * 0.4;
 		board->drawn_records = records;
 		board->drawn_us = now;
-		snprintf(line, sizeof line, "%s: %s records, %s/s, epoch %lld, lag %s%s%s",
+		snprintf(line, sizeof line, "%s: %s records, %s/s, epoch %lld, lag %s%s%s%s%.*s",
 		         board->job, grouped(records, total, sizeof total),
 		         grouped((uint64_t)(board->rate + 0.5), rate, sizeof rate),
 		         board->epochs == 0
@@ -300,7 +308,9 @@ void tide_board_draw(struct tide_board *board, uint64_t records)
 		                 : (long long)board->notes[(board->epochs - 1) % TIDE_BOARD_EPOCHS]
 		                           .epoch,
 		         grouped((uint64_t)board->lag, lag, sizeof lag),
-		         board->message[0] ? " - " : "", board->message);
+		         board->message[0] ? " - " : "", board->message,
+		         board->notice[0] ? " - the new version is refused: " : "",
+		         (int)strcspn(board->notice, "\n"), board->notice);
 		tide_log_status(line);
 	}
 	pthread_mutex_unlock(&board->lock);
@@ -313,6 +323,8 @@ static void get_progress(struct tide_board *board, struct tide_buf *body)
 	json_string(body, board->state);
 	tide_buf_printf(body, ",\"message\":");
 	json_string(body, board->message);
+	tide_buf_printf(body, ",\"notice\":");
+	json_string(body, board->notice);
 	tide_buf_printf(body,
 	                ",\"uptimeMs\":%lld,\"workers\":%d,\"totalRecords\":%llu,\"lag\":%lld,",
 	                (long long)(up_us / 1000), board->workers,

@@ -23,6 +23,7 @@ struct tide_board_part {
 /* One published epoch. Everything is borrowed for the call. */
 struct tide_board_epoch {
 	int64_t epoch, records, rows_out;
+	uint64_t job_hash;  /* of the version that made it */
 	int64_t started_us; /* wall clock */
 	int64_t run_us, wait_us, fold_us, decide_us, publish_us;
 	uint64_t state_rows, state_bytes;
@@ -51,6 +52,8 @@ void tide_board_checkpoint(struct tide_board *board, const char *dir);
 /* What holds the run back: nothing, when rows come out. */
 void tide_board_say(struct tide_board *board, const char *state,
                     const struct tide_diagnosis *diagnosis);
+/* What people should know until the next such word, or "". */
+void tide_board_notice(struct tide_board *board, const char *text);
 /* Redraw the terminal's status line. `records` is the live count. */
 void tide_board_draw(struct tide_board *board, uint64_t records);
 

@@ -7,10 +7,14 @@
 #include <string.h>
 
 static const struct tide_own_flag run_flags[] = {
+	{ "w/watch", NULL,
+	  "take over a new version of the job, or of a module of it, when it is saved; "
+	  "`tidemark reload` and SIGHUP do that once" },
 	{ "progress", "FILE", "append one JSON object per epoch to FILE" },
 	{ "jit-off", NULL, "run the job's Lua interpreted, to compare" },
 	{ 0 }
 };
+static const struct tide_own_flag reload_flags[] = { { 0 } };
 static const struct tide_own_flag check_flags[] = { { "strict", NULL,
 	                                              "exit 4 where there are warnings" },
 	                                            { "json", NULL, "one JSON object on stdout" },
@@ -38,8 +42,8 @@ static const struct tide_own_flag explain_flags[] = {
 	{ 0 }
 };
 static const struct tide_own_flag record_flags[] = {
-	{ "records", "N", "so many records (1000); before that, Ctrl+C or --for ends it" },
-	{ "out", "FILE", "where the recording goes" },
+	{ "n/records", "N", "so many records (1000); before that, Ctrl+C or --for ends it" },
+	{ "o/out", "FILE", "where the recording goes" },
 	{ "redact", "FIELD,…",
 	  "hide these fields of JSON values (user.name), the key, headers or header.NAME: "
 	  "hashes of the same type take their places before anything is written" },
@@ -112,6 +116,9 @@ static const struct tide_command commands[] = {
 	  run_flags, tide_cli_dedup },
 	{ "demo", "", "word count on an embedded broker with a generator and the page", 0, 0, true,
 	  run_flags, tide_cli_demo },
+	{ "reload", "JOB.lua",
+	  "have the running job take over what its file says now, and tell what came of it", 1, 1,
+	  true, reload_flags, tide_cli_reload },
 	{ "check", "JOB.lua", "load a job, check its plan and warn, without a broker", 1, 1, true,
 	  check_flags, tide_cli_check },
 	{ "new", "NAME", "make a folder with a job, its tests, and records to try it on", 1, 1,
@@ -183,14 +190,10 @@ static void print_commands(FILE *out)
 	        "for the\nbundled job's file wherever JOB.lua does.\n");
 }
 
-/* Some have a letter, too. */
-static const char *letter_of(const struct tide_own_flag *flag)
+/* The flag's name without its letter. */
+static const char *long_name(const struct tide_own_flag *flag)
 {
-	static const char *const letters[][2] = { { "records", "-n" }, { "out", "-o" } };
-	for (size_t i = 0; i < sizeof letters / sizeof letters[0]; i++)
-		if (strcmp(flag->name, letters[i][0]) == 0)
-			return letters[i][1];
-	return NULL;
+	return flag->name[1] == '/' ? flag->name + 2 : flag->name;
 }
 
 static void print_help(const struct tide_command *command, enum tide_family family)
@@ -199,10 +202,10 @@ static void print_help(const struct tide_command *command, enum tide_family fami
 	       command->words[0] ? " " : "", command->help);
 	for (const struct tide_own_flag *flag = command->flags; flag->name != NULL; flag++) {
 		char left[64];
-		const char *letter = letter_of(flag);
-		snprintf(left, sizeof left, "%s%s--%s%s%s", letter ? letter : "",
-		         letter ? ", " : "", flag->name, flag->takes ? " " : "",
-		         flag->takes ? flag->takes : "");
+		char letter[] = { '-', flag->name[0], ',', ' ', '\0' };
+		const char *name = long_name(flag);
+		snprintf(left, sizeof left, "%s--%s%s%s", name != flag->name ? letter : "", name,
+		         flag->takes ? " " : "", flag->takes ? flag->takes : "");
 		printf("  %s\n      %s\n", left, flag->help);
 	}
 	struct tide_buf text = { 0 };
@@ -250,25 +253,31 @@ const char *tide_cli_own(const struct tide_cli *cli, const char *name)
 	return tide_option_get(&cli->own, name);
 }
 
+/* What is behind the flag in this argument: "" or "=value"; NULL: it is another. */
+static const char *behind_flag(const struct tide_own_flag *flag, const char *arg)
+{
+	const char *name = long_name(flag);
+	size_t len = strlen(name);
+	if (name != flag->name && arg[1] == flag->name[0] && arg[2] == '\0')
+		return arg + 2;
+	if (strncmp(arg, "--", 2) != 0 || strncmp(arg + 2, name, len) != 0)
+		return NULL;
+	return arg[2 + len] == '\0' || arg[2 + len] == '=' ? arg + 2 + len : NULL;
+}
+
 /* An own flag of the command, as --name, --name=value or --name value. Takes
  * how many arguments, or 0 when it is none of them. */
 static int own_flag(struct tide_cli *cli, int count, char **args, struct tide_error *err)
 {
 	for (const struct tide_own_flag *flag = cli->command->flags; flag->name != NULL; flag++) {
-		size_t len = strlen(flag->name);
-		const char *arg = args[0], *letter = letter_of(flag);
-		bool is_letter = letter != NULL && strcmp(arg, letter) == 0;
-		if (!is_letter &&
-		    (strncmp(arg, "--", 2) != 0 || strncmp(arg + 2, flag->name, len) != 0))
-			continue;
-		const char *rest = is_letter ? "" : arg + 2 + len;
-		if (*rest != '\0' && *rest != '=')
+		const char *rest = behind_flag(flag, args[0]), *name = long_name(flag);
+		if (rest == NULL)
 			continue;
 		const char *value = *rest == '=' ? rest + 1 : flag->takes == NULL ? "" : NULL;
 		if (flag->takes != NULL && value == NULL && count < 2)
-			return tide_fail(err, TIDE_ERR_USAGE, "--%s wants a value: %s", flag->name,
+			return tide_fail(err, TIDE_ERR_USAGE, "--%s wants a value: %s", name,
 			                 flag->takes);
-		if (!tide_option_set(&cli->own, flag->name, value ? value : args[1]))
+		if (!tide_option_set(&cli->own, name, value ? value : args[1]))
 			return tide_fail(err, TIDE_ERR_NOMEM, "no memory for flags");
 		return value ? 1 : 2;
 	}
@@ -322,9 +331,11 @@ static int check_words(const struct tide_cli *cli, struct tide_error *err)
 }
 
 int tide_cli_main(int argc, char **argv, char **environment, const atomic_int *stop,
-                  struct tide_error *err)
+                  struct tide_hangups *hangups, struct tide_error *err)
 {
-	struct tide_cli cli = { .program = argv[0], .environment = environment, .stop = stop };
+	struct tide_cli cli = {
+		.program = argv[0], .environment = environment, .stop = stop, .hangups = hangups
+	};
 	bool help = false;
 	int taken = 0;
 	if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||

@@ -19,11 +19,17 @@ struct tide_cli {
 	char **words;
 	struct tide_options own; /* flags of this command: --json, --to earliest */
 	const atomic_int *stop;  /* counts SIGINT and SIGTERM */
+	struct tide_hangups *hangups;
+};
+
+/* SIGHUP ends the process until somebody wants it counted. */
+struct tide_hangups {
+	atomic_int wanted, count;
 };
 
 /* A flag that only some commands have, so that it is no setting. */
 struct tide_own_flag {
-	const char *name;  /* "json" */
+	const char *name;  /* "json", or "w/watch" where -w will do */
 	const char *takes; /* "FILE"; NULL: no value */
 	const char *help;
 };
@@ -40,7 +46,7 @@ struct tide_command {
 
 /* Parse, dispatch, and give back a status; prints help where asked. */
 int tide_cli_main(int argc, char **argv, char **environment, const atomic_int *stop,
-                  struct tide_error *err);
+                  struct tide_hangups *hangups, struct tide_error *err);
 
 /* The value of an own flag ("" for one that takes none), or NULL. */
 const char *tide_cli_own(const struct tide_cli *cli, const char *name);
@@ -50,6 +56,7 @@ int tide_cli_run(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_wordcount(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_dedup(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_demo(struct tide_cli *cli, struct tide_error *err);
+int tide_cli_reload(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_check(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_new(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_dev(struct tide_cli *cli, struct tide_error *err);

@@ -114,6 +114,7 @@ static int run_job(struct tide_cli *cli, struct tide_setup *setup, bool demo,
 		log_settings(cli);
 		if (!demo)
 			warn_checkpoint_place(setup->checkpoint_dir);
+		atomic_store(&cli->hangups->wanted, 1);
 		struct tide_loop_options loop = {
 			.settings = &setup->settings,
 			.plan = setup->plan,
@@ -121,6 +122,9 @@ static int run_job(struct tide_cli *cli, struct tide_setup *setup, bool demo,
 			.board = board,
 			.stop = cli->stop,
 			.result_fd = STDOUT_FILENO,
+			.reloads = true,
+			.watch = tide_cli_own(cli, "watch") != NULL,
+			.hangups = &cli->hangups->count,
 		};
 		rc = tide_loop_run(&loop, err);
 	}

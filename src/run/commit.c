@@ -488,6 +488,14 @@ int tide_commit_start(const struct tide_commit_options *options, struct tide_com
 	return TIDE_OK;
 }
 
+struct tide_vm *tide_commit_vm(struct tide_commit *commit, struct tide_vm *vm)
+{
+	struct tide_vm *before = commit->options.vm;
+	commit->options.vm = vm;
+	tide_result_vm(commit->result, vm);
+	return before;
+}
+
 void tide_commit_hand(struct tide_commit *commit, struct tide_finished *finished)
 {
 	pthread_mutex_lock(&commit->lock);

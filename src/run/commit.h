@@ -36,6 +36,8 @@ int tide_commit_adopt(struct tide_meta *meta, const struct tide_plan *plan, stru
  * have published. */
 int tide_commit_start(const struct tide_commit_options *options, struct tide_commit **out,
                       struct tide_error *err);
+/* While nothing is committed: another version's VM. Gives the old one. */
+struct tide_vm *tide_commit_vm(struct tide_commit *commit, struct tide_vm *vm);
 /* Hand an epoch over. The one before must have been waited for. */
 void tide_commit_hand(struct tide_commit *commit, struct tide_finished *finished);
 /* Until what was handed over is decided and published. */

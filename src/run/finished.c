@@ -168,6 +168,7 @@ static int note_epoch(struct tide_finished *finished, const struct tide_gather *
 	}
 	note->progress = &finished->progress;
 	note->epoch = meta->epoch;
+	note->job_hash = meta->job_hash;
 	note->records = finished->records;
 	note->started_us = from->work->now_us;
 	note->run_us = from->ran_us - from->began_us;

@@ -28,6 +28,8 @@
 #include "run/migrate.h"
 #include "run/partitions.h"
 #include "run/plan.h"
+#include "run/reload.h"
+#include "run/version.h"
 
 enum {
 	IDLE_MS = 20,          /* between looks for new records, if none shows up */
@@ -49,6 +51,8 @@ struct loop {
 	struct tide_events events;
 	struct tide_exchange *exchange;
 	struct tide_crew *crew;
+	struct tide_version version;
+	struct tide_vm *lent; /* the first that committed; not the loop's */
 	struct tide_work work;
 	struct tide_meta meta; /* of the newest epoch that was handed over */
 	struct tide_rate rate;
@@ -319,6 +323,7 @@ static int finish_epoch(struct loop *loop, struct tide_finished **out, struct ti
 		.ran_us = loop->ran_us,
 		.waited_us = loop->waited_us,
 	};
+	loop->meta.job_hash = loop->version.hash;
 	struct tide_finished *finished =
 		tide_finished_new(&loop->meta, loop->settings->workers, loop->plan->output_count);
 	*out = finished;
@@ -354,6 +359,64 @@ static int mend_lost(struct loop *loop, struct tide_error *err)
 	return rc;
 }
 
+static int open_all(struct loop *loop, struct tide_error *err);
+static void close_all(struct loop *loop);
+static void loop_init(struct loop *loop, const struct tide_loop_options *options);
+
+/* Begin again from what is decided, as a new process would, but with these VMs:
+ * one for each worker, and one that commits. */
+static int reopen(struct loop *loop, const struct tide_plan *plan, struct tide_vm **vms,
+                  struct tide_error *err)
+{
+	struct tide_loop_options options = loop->options;
+	struct tide_reload *reload = loop->version.reload;
+	unsigned long long records = atomic_load(&loop->work.records);
+	int rc = tide_commit_settle(loop->commit, true, err);
+	if (rc != TIDE_OK)
+		return rc;
+	struct tide_vm *own = vms[loop->settings->workers], *lent = loop->lent;
+	options.plan = plan;
+	options.vm = own;
+	close_all(loop);
+	memset(loop, 0, sizeof *loop);
+	loop_init(loop, &options);
+	loop->lent = lent;
+	loop->work.vms = vms;
+	rc = open_all(loop, err);
+	loop->work.vms = NULL;
+	loop->version.reload = reload;
+	loop->version.own = own != lent ? own : NULL;
+	atomic_store(&loop->work.records, records);
+	return rc;
+}
+
+/* States are half changed already: the version before begins anew with what is
+ * decided. */
+static int fall_back(struct loop *loop, struct tide_error *err)
+{
+	struct tide_vm *vms[TIDE_WORKERS_MAX + 1];
+	tide_version_abandon(&loop->version, vms, err->text);
+	return reopen(loop, loop->plan, vms, err);
+}
+
+/* Nothing of an epoch has begun. */
+static int take_over(struct loop *loop, struct tide_candidate *candidate, struct tide_error *err)
+{
+	int rc = tide_commit_wait(loop->commit, err);
+	if (rc != TIDE_OK)
+		return rc;
+	if (candidate->change == TIDE_CHANGE_HOT) {
+		tide_version_exchange(&loop->version, candidate);
+		return TIDE_OK;
+	}
+	rc = reopen(loop, candidate->plan, candidate->vms, err);
+	if (rc != TIDE_OK)
+		return tide_fail_within(err, "going over to the new version of the job");
+	candidate->vms[loop->settings->workers] = NULL; /* It is the loop's now. */
+	tide_reload_took(loop->version.reload, loop->meta.epoch + 1);
+	return TIDE_OK;
+}
+
 /* Where a test build can be made to die or to fail. */
 static int pass(const char *place, struct tide_error *err)
 {
@@ -362,9 +425,17 @@ static int pass(const char *place, struct tide_error *err)
 	               : tide_fail(err, TIDE_ERR_IO, "made to fail at %s", place);
 }
 
+/* The functions of the version before read it again. */
+static int drop_epoch(struct loop *loop, unsigned long long records, struct tide_error *err)
+{
+	atomic_store(&loop->work.records, records);
+	return tide_partitions_drop(&loop->partitions, &loop->meta, err);
+}
+
 /* `due`: also when there turns out to be no record. */
 static int run_epoch(struct loop *loop, bool due, struct tide_error *err)
 {
+	unsigned long long records = atomic_load(&loop->work.records);
 	loop->epoch_us = tide_clock_mono_us();
 	loop->work.now_us = tide_clock_us();
 	loop->work.epoch = loop->meta.epoch + 1;
@@ -376,6 +447,8 @@ static int run_epoch(struct loop *loop, bool due, struct tide_error *err)
 	if (rc == TIDE_OK)
 		rc = tide_crew_run(loop->crew, err);
 	loop->ran_us = tide_clock_mono_us();
+	if (tide_version_judge(&loop->version, loop->work.epoch, rc, err))
+		return drop_epoch(loop, records, err);
 	if (rc == TIDE_OK)
 		rc = tide_commit_wait(loop->commit, err);
 	loop->waited_us = tide_clock_mono_us();
@@ -387,6 +460,8 @@ static int run_epoch(struct loop *loop, bool due, struct tide_error *err)
 	rc = pass("barrier", err);
 	if (rc == TIDE_OK)
 		rc = tide_crew_fold(loop->crew, err);
+	if (rc == TIDE_ERR_SCRIPT && tide_version_on_trial(&loop->version))
+		return fall_back(loop, err);
 	struct tide_finished *finished = NULL;
 	if (rc == TIDE_OK)
 		rc = finish_epoch(loop, &finished, err);
@@ -405,6 +480,7 @@ static int rest(struct loop *loop, bool waiting_for_trigger, struct tide_error *
 {
 	int64_t now = tide_clock_mono_us();
 	int rc = TIDE_OK;
+	tide_version_rest(&loop->version, loop->meta.epoch + 1);
 	if (loop->explained_us == 0 || now - loop->explained_us > EXPLAIN_US)
 		say(loop, true, waiting_for_trigger);
 	tick(loop);
@@ -434,7 +510,8 @@ static bool look_and_plan(struct loop *loop, bool *due)
 static int turn(struct loop *loop, struct tide_error *err)
 {
 	int64_t now = tide_clock_mono_us();
-	int rc = TIDE_OK;
+	struct tide_candidate *candidate = tide_reload_take(loop->version.reload);
+	int rc = candidate != NULL ? take_over(loop, candidate, err) : TIDE_OK;
 	for (int i = 0; rc == TIDE_OK && i < loop->plan->input_count; i++)
 		rc = loop->partitions.sources[i]->ops->poll(loop->partitions.sources[i], err);
 	if (rc == TIDE_OK && now - loop->discover_us > DISCOVER_US)
@@ -472,6 +549,8 @@ static int open_all(struct loop *loop, struct tide_error *err)
 		rc = open_crew(loop, err);
 	if (rc == TIDE_OK)
 		rc = discover(loop, false, err);
+	tide_version_init(&loop->version, loop->crew, loop->commit, loop->settings->workers,
+	                  loop->plan->hash);
 	tide_rate_init(&loop->rate, loop->settings->records_per_second_max, tide_clock_mono_us());
 	return rc;
 }
@@ -480,6 +559,7 @@ static void close_all(struct loop *loop)
 {
 	tide_crew_stop(loop->crew);
 	tide_commit_stop(loop->commit);
+	tide_version_fini(&loop->version);
 	tide_partitions_close(&loop->partitions);
 	tide_events_fini(&loop->events);
 	tide_tally_free(loop->tally);
@@ -499,7 +579,20 @@ static void loop_init(struct loop *loop, const struct tide_loop_options *options
 	loop->options = *options;
 	loop->settings = options->settings;
 	loop->plan = options->plan;
+	loop->lent = options->vm;
 	loop->began_us = loop->busy_us = tide_clock_mono_us();
+}
+
+static int start_reload(struct loop *loop, struct tide_error *err)
+{
+	struct tide_reload_options options = {
+		.settings = loop->settings,
+		.plan = loop->plan,
+		.board = loop->options.board,
+		.watch = loop->options.watch,
+		.hangups = loop->options.hangups,
+	};
+	return tide_reload_start(&options, &loop->version.reload, err);
 }
 
 int tide_loop_run(const struct tide_loop_options *options, struct tide_error *err)
@@ -509,6 +602,8 @@ int tide_loop_run(const struct tide_loop_options *options, struct tide_error *er
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to run");
 	loop_init(loop, options);
 	int rc = open_all(loop, err);
+	if (rc == TIDE_OK && options->reloads)
+		rc = start_reload(loop, err);
 	bool opened = rc == TIDE_OK;
 	while (rc == TIDE_OK && !stopping(loop) && !reached_end(loop))
 		rc = turn(loop, err);
@@ -517,8 +612,10 @@ int tide_loop_run(const struct tide_loop_options *options, struct tide_error *er
 	if (rc == TIDE_OK)
 		tide_partitions_mirror(&loop->partitions);
 	tide_log_status("");
+	struct tide_reload *reload = loop->version.reload;
 	close_all(loop);
 	free(loop);
+	tide_reload_stop(reload);
 	return rc;
 }
 

@@ -19,6 +19,9 @@ struct tide_loop_options {
 	struct tide_board *board;
 	const atomic_int *stop; /* set by a signal handler */
 	int result_fd;
+	bool reloads;              /* new versions of the job may take over … */
+	bool watch;                /* … as soon as they are saved */
+	const atomic_int *hangups; /* counts SIGHUP, or NULL */
 };
 
 int tide_loop_run(const struct tide_loop_options *options, struct tide_error *err);

@@ -16,6 +16,7 @@
 enum { STOP_SECONDS_MAX = 8 };
 
 static atomic_int stop_count;
+static struct tide_hangups hangups;
 static struct sigaction before_crash[NSIG];
 static atomic_int end_code; /* of an end that the alarm may have to finish */
 
@@ -54,6 +55,14 @@ static void on_crash(int number)
 	raise(number);
 }
 
+static void on_hangup(int number)
+{
+	if (atomic_load(&hangups.wanted))
+		atomic_fetch_add(&hangups.count, 1);
+	else
+		on_crash(number);
+}
+
 static void handle(int number, void (*handler)(int), struct sigaction *before)
 {
 	struct sigaction action;
@@ -70,14 +79,15 @@ static void handle(int number, void (*handler)(int), struct sigaction *before)
 int main(int argc, char **argv)
 {
 	static struct tide_error err;
-	static const int crashes[] = { SIGABRT, SIGHUP, SIGQUIT };
+	static const int crashes[] = { SIGABRT, SIGQUIT };
 	for (size_t i = 0; i < sizeof crashes / sizeof crashes[0]; i++)
 		handle(crashes[i], on_crash, &before_crash[crashes[i]]);
+	handle(SIGHUP, on_hangup, &before_crash[SIGHUP]);
 	handle(SIGINT, on_stop, NULL);
 	handle(SIGTERM, on_stop, NULL);
 	handle(SIGALRM, on_alarm, NULL);
 	handle(SIGPIPE, SIG_IGN, NULL);
-	int rc = tide_cli_main(argc, argv, environ, &stop_count, &err);
+	int rc = tide_cli_main(argc, argv, environ, &stop_count, &hangups, &err);
 	if (rc != TIDE_OK && err.text[0] != '\0') {
 		tide_log_status("");
 		tide_log(rc == TIDE_ERR_STOPPED ? TIDE_WARN : TIDE_ERROR, "%s", err.text);

@@ -290,6 +290,23 @@ int tide_partitions_place(struct tide_partitions *partitions, const struct tide_
 	return TIDE_OK;
 }
 
+int tide_partitions_drop(struct tide_partitions *partitions, const struct tide_meta *meta,
+                         struct tide_error *err)
+{
+	const struct tide_plan *plan = partitions->plan;
+	for (int i = 0; i < partitions->count; i++) {
+		struct tide_share *share = partitions->shares[i];
+		for (int o = 0; o < plan->output_count; o++)
+			if (share->rows[o] != NULL)
+				tide_rows_clear(share->rows[o]);
+		for (int m = 0; m < plan->mark_count; m++)
+			share->max_us[m] = INT64_MIN;
+		share->part->placed = false;
+		share->lost = false;
+	}
+	return tide_partitions_place(partitions, meta, true, err);
+}
+
 int tide_partitions_ends(struct tide_partitions *partitions, struct tide_error *err)
 {
 	for (int i = 0; i < partitions->plan->input_count; i++) {

@@ -47,6 +47,9 @@ void tide_partitions_rest(struct tide_partitions *partitions);
 bool tide_partitions_behind(const struct tide_partitions *partitions);
 /* Has the running epoch read anything? */
 bool tide_partitions_moved(const struct tide_partitions *partitions);
+/* The running epoch is dropped: its ranges will be read again. */
+int tide_partitions_drop(struct tide_partitions *partitions, const struct tide_meta *meta,
+                         struct tide_error *err);
 /* Where every partition stands, and what is known to be lost, onto the record. */
 int tide_partitions_note(struct tide_partitions *partitions, struct tide_meta *meta,
                          struct tide_error *err);

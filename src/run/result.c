@@ -54,6 +54,11 @@ int tide_result_new(const struct tide_result_options *options, struct tide_resul
 	return TIDE_OK;
 }
 
+void tide_result_vm(struct tide_result *result, struct tide_vm *vm)
+{
+	result->options.vm = vm;
+}
+
 void tide_result_free(struct tide_result *result)
 {
 	if (result == NULL)

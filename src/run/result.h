@@ -24,6 +24,7 @@ struct tide_result;
 
 int tide_result_new(const struct tide_result_options *options, struct tide_result **out,
                     struct tide_error *err);
+void tide_result_vm(struct tide_result *result, struct tide_vm *vm);
 void tide_result_free(struct tide_result *result);
 
 /* Rows of all keys for one output; *rows is good until the next call. */

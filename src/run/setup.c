@@ -232,8 +232,8 @@ static void start_log(const struct tide_config *config)
 	tide_log_init(&options);
 }
 
-int tide_setup_load(struct tide_setup *setup, struct tide_cli *cli, const char *job,
-                    struct tide_error *err)
+static int prepare(struct tide_setup *setup, struct tide_cli *cli, const char *job, bool load,
+                   struct tide_error *err)
 {
 	memset(setup, 0, sizeof *setup);
 	int rc = find_library(setup, err);
@@ -249,9 +249,9 @@ int tide_setup_load(struct tide_setup *setup, struct tide_cli *cli, const char *
 		return rc;
 	start_log(cli->config);
 	rc = copy_pairs(cli->config, "set", "", &setup->set, err);
-	if (rc == TIDE_OK && job != NULL)
+	if (rc == TIDE_OK && load)
 		rc = load_job(setup, cli, err);
-	if (rc == TIDE_OK && job != NULL)
+	if (rc == TIDE_OK && load)
 		rc = job_layer(setup, cli, err);
 	if (rc == TIDE_OK)
 		rc = tide_config_settle(cli->config, err);
@@ -275,6 +275,18 @@ int tide_setup_path(const char *job, char *path, size_t size, struct tide_error 
 	if (rc == TIDE_OK)
 		snprintf(path, size, "%s", setup.job_path);
 	return rc;
+}
+
+int tide_setup_load(struct tide_setup *made, struct tide_cli *cli, const char *job,
+                    struct tide_error *err)
+{
+	return prepare(made, cli, job, job != NULL, err);
+}
+
+int tide_setup_find(struct tide_setup *made, struct tide_cli *cli, const char *job,
+                    struct tide_error *err)
+{
+	return prepare(made, cli, job, false, err);
 }
 
 void tide_setup_fini(struct tide_setup *setup)

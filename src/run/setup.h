@@ -23,6 +23,10 @@ int tide_setup_load(struct tide_setup *setup, struct tide_cli *cli, const char *
                     struct tide_error *err);
 /* The file of a job that is named so, without looking into it. */
 int tide_setup_path(const char *job, char *path, size_t size, struct tide_error *err);
+/* The same as far as the job's file says nothing: it is not loaded, and may be
+ * broken. */
+int tide_setup_find(struct tide_setup *setup, struct tide_cli *cli, const char *job,
+                    struct tide_error *err);
 void tide_setup_fini(struct tide_setup *setup);
 
 #endif

@@ -74,6 +74,11 @@ int tide_shards_new(const struct tide_shards_options *options, struct tide_shard
 	return TIDE_OK;
 }
 
+void tide_shards_vm(struct tide_shards *shards, struct tide_vm *vm)
+{
+	shards->options.vm = vm;
+}
+
 void tide_shards_free(struct tide_shards *shards)
 {
 	if (shards == NULL)

@@ -43,6 +43,7 @@ struct tide_segments {
 
 int tide_shards_new(const struct tide_shards_options *options, struct tide_shards **out,
                     struct tide_error *err);
+void tide_shards_vm(struct tide_shards *shards, struct tide_vm *vm);
 void tide_shards_free(struct tide_shards *shards);
 
 /* Before the rest of an epoch: close the windows, but for sessions, that the

@@ -12,8 +12,8 @@
 #include "run/letter.h"
 
 enum {
-	WAIT_MS = 20,           /* for the first record of a partition that is behind */
-	STALL_US = 5000000,     /* an epoch that gets nowhere ends with what it has */
+	WAIT_MS = 2,        /* for the next record of one that is behind; another may come before */
+	STALL_US = 5000000, /* an epoch that gets nowhere ends with what it has */
 	BAD_ROWS_LOGGED_MAX = 5 /* an epoch; the rest is counted */
 };
 
@@ -115,6 +115,24 @@ static int worker_tables(struct tide_worker *worker, struct tide_error *err)
 	          : tide_fail(err, TIDE_ERR_NOMEM, "no memory for worker %d", worker->index);
 }
 
+static int worker_vm(struct tide_worker *worker, struct tide_error *err)
+{
+	struct tide_work *work = worker->work;
+	const struct tide_settings *settings = work->settings;
+	struct tide_vm_options options = {
+		.lua_dir = settings->lua_dir,
+		.jit_off = settings->jit_off,
+		.set = settings->set,
+	};
+	if (work->vms != NULL) {
+		worker->vm = work->vms[worker->index];
+		work->vms[worker->index] = NULL;
+		return TIDE_OK;
+	}
+	int rc = tide_vm_new(&options, &worker->vm, err);
+	return rc == TIDE_OK ? tide_vm_load(worker->vm, settings->job_path, NULL, err) : rc;
+}
+
 int tide_worker_init(struct tide_worker *worker, struct tide_work *work, int index,
                      struct tide_error *err)
 {
@@ -123,14 +141,7 @@ int tide_worker_init(struct tide_worker *worker, struct tide_work *work, int ind
 	int rc = worker_tables(worker, err);
 	if (rc != TIDE_OK)
 		return rc;
-	struct tide_vm_options options = {
-		.lua_dir = settings->lua_dir,
-		.jit_off = settings->jit_off,
-		.set = settings->set,
-	};
-	rc = tide_vm_new(&options, &worker->vm, err);
-	if (rc == TIDE_OK)
-		rc = tide_vm_load(worker->vm, settings->job_path, NULL, err);
+	rc = worker_vm(worker, err);
 	if (rc != TIDE_OK)
 		return rc;
 	struct tide_shards_options shards = {
@@ -444,6 +455,14 @@ int tide_worker_run(struct tide_worker *worker, struct tide_error *err)
 	if (rc == TIDE_OK)
 		rc = run_shares(worker, err);
 	return rc == TIDE_OK ? send_deltas(worker, 0, err) : rc;
+}
+
+struct tide_vm *tide_worker_vm(struct tide_worker *worker, struct tide_vm *vm)
+{
+	struct tide_vm *before = worker->vm;
+	worker->vm = vm;
+	tide_shards_vm(worker->shards, vm);
+	return before;
 }
 
 int tide_worker_levels(const struct tide_plan *plan)

@@ -47,6 +47,7 @@ struct tide_work {
 	const int64_t *limits_us; /* per watermark: no event time beyond is believed */
 	const int64_t *closed_us; /* likewise, when the run began: what has closed */
 	struct tide_rocks *rocks;
+	struct tide_vm **vms; /* one for each worker to take; NULL: they load their own */
 	struct tide_exchange *exchange;
 	bool fresh;              /* the checkpoint holds no state yet */
 	bool skip_bad_rows;      /* on_error = "skip", or a sink … */
@@ -93,6 +94,8 @@ int tide_worker_run(struct tide_worker *worker, struct tide_error *err);
 int tide_worker_fold(struct tide_worker *worker, struct tide_error *err);
 /* Between two levels: rows of this worker's shares that have passed run on. */
 int tide_worker_resume(struct tide_worker *worker, struct tide_error *err);
+/* Between two epochs: run another version's functions. Gives the old VM. */
+struct tide_vm *tide_worker_vm(struct tide_worker *worker, struct tide_vm *vm);
 /* Of a plan: one more than its longest chain of dedups. */
 int tide_worker_levels(const struct tide_plan *plan);
 

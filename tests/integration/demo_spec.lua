@@ -62,4 +62,14 @@ describe("make demo", function()
       end)
       assert.are.equal(0, make.code, tty.screen())
    end)
+
+   -- An epoch that takes longer than its records took to come has more in the
+   -- next, and so on: then thirty never come.
+   it("keeps up with its generator in many short epochs", function()
+      local job = h.start { "demo", "--trigger", "0s", "--output", "none", "--no-ui",
+                            "--progress", h.path "progress" }
+      h.eventually("the thirtieth epoch", function() return #h.progress() >= 30 end, job)
+      job:kill "INT"
+      h.expect_exit(job, 0)
+   end)
 end)

@@ -1,0 +1,236 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- New versions of a running job: who takes over, who does not, and that no record
+-- is lost or counted twice whatever comes of it.
+local h = require "harness"
+
+local template = [[
+local tide = require "tidemark"
+return tide.job { on_error = "skip", outputs = {
+   tide.from(tide.kafka { topic = "unset", start = "earliest" })
+      :map(function(rec) return %s end, { "version:string" })
+      :group_by("version", { name = "versions" }):%s
+      :to(tide.console { mode = "update" })
+} }
+]]
+
+local function save(body, aggregate)
+   local path = h.path "job.lua"
+   h.write_file(path .. ".new", template:format(body, aggregate or "count()"))
+   assert(os.rename(path .. ".new", path))
+   return path
+end
+
+local function version(name)
+   return save(('(rec.offset and "%s")'):format(name))
+end
+
+local function start(topic, ...)
+   return h.start { "run", h.path "job.lua", "-b", h.brokers, "--topic", topic, "--no-ui",
+                    "--checkpoint-dir", h.path "cp", "--progress", h.path "progress",
+                    "--output", "json", ... }
+end
+
+local function reload(code)
+   local asked = h.start { "reload", h.path "job.lua", "--checkpoint-dir", h.path "cp" }
+   if code then
+      h.expect_exit(asked, code)
+   else
+      asked:wait(60)
+   end
+   return asked:out() .. asked:err()
+end
+
+local function times(text, what)
+   return select(2, text:gsub(what, what))
+end
+
+local function counts(job)
+   local found, sum = {}, 0
+   for _, row in ipairs(h.json_lines(job:out())) do
+      found[row.version] = row.count
+   end
+   for _, count in pairs(found) do
+      sum = sum + count
+   end
+   return found, sum
+end
+
+local function counted(job, total)
+   h.eventually(total .. " records to be counted", function()
+      local _, sum = counts(job)
+      return sum == total
+   end, job)
+   return (counts(job))
+end
+
+local function stop(job)
+   job:kill "INT"
+   h.expect_exit(job, 0)
+end
+
+describe("reloading", function()
+   local topic
+   before_each(function()
+      h.begin()
+      topic = h.topic(2)
+   end)
+
+   it("a hundred times under load counts every record once, each epoch by one version", function()
+      local reloads = h.sanitized and 20 or 100
+      version "A"
+      local job = start(topic, "--workers", 2, "--max-records-per-batch", 500)
+      local source = h.start { "produce", topic, "-b", h.brokers, "--generator", "words",
+                               "--rate", 5000 }
+      h.eventually("the first rows", function() return job:out() ~= "" end, job)
+      for i = 1, reloads do
+         save "nothing.at.all"
+         reload() -- It may take over where there is no record for a moment.
+         h.eventually("the bad version's end", function()
+            return times(job:err(), "epochs %d+ of %d+ rows failed") == i
+         end, job)
+         version(i % 2 == 0 and "A" or "B")
+         assert.truthy(reload(0):find("hot: functions changed", 1, true))
+      end
+      source:kill "INT"
+      h.expect_exit(source, 0)
+      local total = source:err():match("([%d,]+) records are in"):gsub(",", "")
+      local found = counted(job, tonumber(total))
+      stop(job)
+      assert.truthy(found.A and found.B)
+      local versions = {}
+      for _, epoch in ipairs(h.progress()) do
+         versions[epoch.version] = (versions[epoch.version] or 0) + 1
+         assert.truthy(epoch.numOutputRows <= 1, "an epoch by two versions")
+         assert.are.equal(0, epoch.rowsFailed)
+      end
+      local list = {}
+      for name in pairs(versions) do
+         list[#list + 1] = name
+      end
+      assert.are.equal(2, #list, "a refused version made an epoch: " .. table.concat(list, " "))
+   end)
+
+   it("happens by itself with --watch, for a module of the job too", function()
+      h.write_file(h.path "name.lua", 'return "one"')
+      h.job([[
+local tide = require "tidemark"
+local name = require "name"
+return tide.from(tide.kafka { topic = "unset", start = "earliest" })
+   :map(function() return name end, { "version:string" })
+   :group_by("version"):count():to(tide.console { mode = "update" })]])
+      local job = start(topic, "-w")
+      h.produce_counts(topic, { 3, 4 })
+      assert.are.same({ one = 7 }, counted(job, 7))
+      h.write_file(h.path "name.lua", 'return "two"')
+      h.eventually("the takeover", function()
+         return job:err():find("of the job runs from epoch", 1, true)
+      end, job)
+      h.produce_counts(topic, { 5 })
+      assert.are.same({ one = 7, two = 5 }, counted(job, 12))
+      stop(job)
+   end)
+
+   it("happens at SIGHUP", function()
+      version "A"
+      local job = start(topic)
+      h.produce_counts(topic, { 3 })
+      counted(job, 3)
+      version "B"
+      job:kill "HUP"
+      h.eventually("the takeover", function()
+         return job:err():find("of the job runs from epoch", 1, true)
+      end, job)
+      h.produce_counts(topic, { 2 })
+      assert.are.same({ A = 3, B = 2 }, counted(job, 5))
+      stop(job)
+   end)
+
+   it("keeps the state where aggregates are added", function()
+      version "A"
+      local job = start(topic)
+      h.produce_counts(topic, { 3 })
+      counted(job, 3)
+      save('(rec.offset and "A")', 'aggregate { tide.count(), tide.max "version" :as "most" }')
+      assert.truthy(reload(0):find("warm: more than functions", 1, true))
+      h.produce_counts(topic, { 2 })
+      assert.are.same({ A = 5 }, counted(job, 5))
+      local rows = h.json_lines(job:out())
+      assert.are.equal("A", rows[#rows].most)
+      stop(job)
+   end)
+
+   it("of the same text does nothing", function()
+      version "A"
+      local job = start(topic)
+      h.produce_counts(topic, { 1 })
+      counted(job, 1)
+      assert.truthy(reload(0):find("runs already", 1, true))
+      stop(job)
+   end)
+
+   local refusals = {
+      { "a syntax error", 3, "syntax error", function() save "((" end },
+      { "a step that is unknown", 3, "no step", function() save('"A"', "county()") end },
+      { "a job file that never returns", 3, "does not return", function()
+         h.write_file(h.path "job.lua", "while true do end")
+      end },
+      { "a job file without a bottom", 3, "stack overflow", function()
+         h.write_file(h.path "job.lua", "local function f() return 1 + f() end\nreturn f()")
+      end },
+      { "a job file that eats memory", 3, "memory_max", function()
+         h.write_file(h.path "job.lua",
+                      'local t = {}\nfor i = 1, 1e9 do t[i] = ("x"):rep(1e6) .. i end\nreturn t')
+      end },
+      { "another key", 5, "cold: ", function()
+         h.write_file(h.path "job.lua", (template:format('"A"', "count()")
+            :gsub('"version:string"', '"version:int"'):gsub('"A"', "1")))
+      end },
+      { "another mode", 5, "the mode of sink", function()
+         h.write_file(h.path "job.lua", (template:format('"A"', "count()")
+            :gsub('"update"', '"complete"')))
+      end },
+      { "another source", 5, "what it reads", function()
+         h.write_file(h.path "job.lua", (template:format('"A"', "count()")
+            :gsub('"earliest"', '"latest"')))
+      end },
+   }
+   for _, refusal in ipairs(refusals) do
+      it("is refused to " .. refusal[1] .. ", and the old version goes on", function()
+         version "A"
+         local job = start(topic)
+         h.produce_counts(topic, { 3 })
+         counted(job, 3)
+         refusal[4]()
+         local said = reload(refusal[2])
+         assert.truthy(said:find(refusal[3], 1, true), said)
+         h.produce_counts(topic, { 2 })
+         assert.are.same({ A = 5 }, counted(job, 5))
+         stop(job)
+      end)
+   end
+
+   it("is undone when states do not fold, whoever has begun to", function()
+      local aggregator = [[aggregate { tide.aggregator {
+         state = { n = "int" },
+         add = function(s) s.n = s.n + 1 end,
+         merge = function(s, o) %s s.n = s.n + o.n end,
+         result = function(s) return s.n end,
+      }() :as "count" }]]
+      save('(rec.offset and "A")', aggregator:format "")
+      local job = start(topic, "--workers", 2)
+      h.produce_counts(topic, { 3, 2 })
+      counted(job, 5)
+      save('(rec.offset and "A")', aggregator:format 'error("no merging here")')
+      -- Nothing is there to try it on, so that it takes over first.
+      assert.truthy(reload(0):find("hot", 1, true))
+      h.produce_counts(topic, { 4, 3 })
+      assert.are.same({ A = 12 }, counted(job, 12))
+      assert.truthy(job:err():find("no merging here", 1, true))
+      stop(job)
+   end)
+
+   it("is said to be impossible where nothing runs", function()
+      version "A"
+      assert.truthy(reload(7):find("no job runs", 1, true))
+   end)
+end)
