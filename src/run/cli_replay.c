@@ -46,7 +46,7 @@ static bool stays_inside(const char *name)
 static int write_job(struct replaying *replaying, struct tide_error *err)
 {
 	const struct tide_recording *recording = &replaying->recording;
-	int rc = tide_scratch_make(replaying->scratch, sizeof replaying->scratch, err);
+	int rc = tide_scratch_make(replaying->scratch, sizeof replaying->scratch, false, err);
 	if (rc == TIDE_OK && recording->file_count == 0)
 		rc = tide_fail(err, TIDE_ERR_USAGE,
 		               "the recording holds no job; name one with --job");

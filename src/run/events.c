@@ -178,6 +178,14 @@ void tide_events_end(struct tide_events *events, struct tide_share **shares, int
 			shares[i]->max_us[m] = INT64_MIN;
 }
 
+void tide_events_flush(struct tide_events *events)
+{
+	static const int64_t last_us = 253370764800000000; /* the year 9999 begins */
+	for (int m = 0; m < events->plan->mark_count; m++)
+		for (int i = 0; i < events->marks[m].count; i++)
+			tide_watermark_observe(&events->marks[m].parts[i], last_us);
+}
+
 static int drop(const struct tide_state_op op, int64_t after_us, int64_t to_us,
                 struct tide_writes *writes, struct tide_error *err)
 {

@@ -41,6 +41,8 @@ void tide_events_hold(const struct tide_events *events, struct tide_share **shar
 void tide_events_begin(struct tide_events *events, int64_t now_us);
 /* Its records are read: the watermarks move. */
 void tide_events_end(struct tide_events *events, struct tide_share **shares, int count);
+/* For tests: as if every partition had come to the last event time there is. */
+void tide_events_flush(struct tide_events *events);
 /* Its windows have closed: what is dropped goes to `writes`. */
 int tide_events_closed(struct tide_events *events, struct tide_crew *crew, int workers,
                        const struct tide_state_op *ops, struct tide_writes *writes,

@@ -657,6 +657,11 @@ int tide_loop_step(struct tide_loop *steps, bool *ran, struct tide_error *err)
 	return rc;
 }
 
+void tide_loop_flush(struct tide_loop *steps)
+{
+	tide_events_flush(&steps->loop.events);
+}
+
 int tide_loop_close(struct tide_loop *steps, bool clean, struct tide_error *err)
 {
 	int rc = TIDE_OK;

@@ -34,6 +34,8 @@ int tide_loop_open(const struct tide_loop_options *options, struct tide_loop **o
 int tide_loop_step(struct tide_loop *loop, bool *ran, struct tide_error *err);
 /* Clean: what the sinks have published goes on record; else it is a crash. */
 int tide_loop_close(struct tide_loop *loop, bool clean, struct tide_error *err);
+/* Event time comes to its end: the next steps close every window. */
+void tide_loop_flush(struct tide_loop *loop);
 /* Of the newest epoch. */
 const struct tide_meta *tide_loop_meta(const struct tide_loop *loop);
 uint64_t tide_loop_state_rows(const struct tide_loop *loop); /* in memory */

@@ -438,7 +438,7 @@ int tide_record_job(const struct tide_record_options *options, struct tide_recor
 		return fail_memory(err);
 	session->options = options;
 	session->recording = out;
-	int rc = tide_scratch_make(session->scratch, sizeof session->scratch, err);
+	int rc = tide_scratch_make(session->scratch, sizeof session->scratch, false, err);
 	snprintf(session->checkpoint_dir, sizeof session->checkpoint_dir, "%s/checkpoint",
 	         session->scratch);
 	if (rc == TIDE_OK)

@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -17,7 +19,7 @@
 #include "run/loop.h"
 #include "source/memory.h"
 
-enum { MEMORY_BYTES = 256 << 20 };
+enum { MEMORY_BYTES = 256 << 20, SMALL_BYTES = 16 << 20 };
 
 struct tide_rerun {
 	const struct tide_recording *recording;
@@ -42,10 +44,20 @@ struct tide_rerun {
 
 /* ---- scratch ---- */
 
-int tide_scratch_make(char *path, size_t size, struct tide_error *err)
+static bool memory_has_room(void)
+{
+	static const uint64_t least_bytes = (uint64_t)512 << 20;
+	struct statvfs room;
+	return access("/dev/shm", W_OK | X_OK) == 0 && statvfs("/dev/shm", &room) == 0 &&
+	       (uint64_t)room.f_bavail * room.f_frsize >= least_bytes;
+}
+
+int tide_scratch_make(char *path, size_t size, bool small, struct tide_error *err)
 {
 	const char *tmp = getenv("TMPDIR");
-	snprintf(path, size, "%s/tidemark-XXXXXX", tmp != NULL && tmp[0] != '\0' ? tmp : "/tmp");
+	if (tmp == NULL || tmp[0] == '\0')
+		tmp = small && memory_has_room() ? "/dev/shm" : "/tmp";
+	snprintf(path, size, "%s/tidemark-XXXXXX", tmp);
 	if (mkdtemp(path) != NULL)
 		return TIDE_OK;
 	int rc = tide_fail(err, TIDE_ERR_IO, "cannot make a folder: %s: %s", path, strerror(errno));
@@ -245,13 +257,15 @@ static int init(struct tide_rerun *rerun, const struct tide_rerun_options *optio
 	if (rerun->job_path == NULL || rerun->lua_dir == NULL || rerun->memory == NULL ||
 	    rerun->offsets == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to run");
-	int rc = tide_scratch_make(rerun->scratch, sizeof rerun->scratch, err);
+	int rc = tide_scratch_make(rerun->scratch, sizeof rerun->scratch,
+	                           recording->state.len < SMALL_BYTES, err);
 	snprintf(rerun->checkpoint_dir, sizeof rerun->checkpoint_dir, "%s/checkpoint",
 	         rerun->scratch);
 	rerun->harness = (struct tide_harness){
 		.memory = rerun->memory,
 		.ranges = take_ranges,
 		.arg = rerun,
+		.adopt = options->adopt,
 		.sink = &tide_keeper_ops,
 		.sink_arg = &rerun->keeper,
 	};
@@ -373,6 +387,11 @@ int tide_rerun_drain(struct tide_rerun *rerun, bool *ran, struct tide_error *err
 	tide_keeper_clear(&rerun->keeper);
 	assert(rerun->step == NULL);
 	return tide_loop_step(rerun->loop, ran, err);
+}
+
+void tide_rerun_flush(struct tide_rerun *rerun)
+{
+	tide_loop_flush(rerun->loop);
 }
 
 int tide_rerun_crash(struct tide_rerun *rerun, int workers, struct tide_error *err)

@@ -17,6 +17,7 @@ struct tide_rerun_options {
 	const struct tide_options *set; /* NULL: what the recording says */
 	int workers;
 	bool jit_off;
+	bool adopt; /* see run/shards.h */
 	/* As a spec of the job would run it: offsets begin with 0, and an epoch
 	 * takes what is there. */
 	bool plain;
@@ -31,6 +32,8 @@ void tide_rerun_close(struct tide_rerun *rerun);
 int tide_rerun_step(struct tide_rerun *rerun, int *step, struct tide_error *err);
 /* Windows that a new job has to close go now. False: there was nothing to do. */
 int tide_rerun_drain(struct tide_rerun *rerun, bool *ran, struct tide_error *err);
+/* Event time comes to its end, so that a drain closes every window. */
+void tide_rerun_flush(struct tide_rerun *rerun);
 /* The process dies between two epochs, and starts again with so many workers. */
 int tide_rerun_crash(struct tide_rerun *rerun, int workers, struct tide_error *err);
 
@@ -45,8 +48,9 @@ struct tide_rows *tide_rerun_rows(const struct tide_rerun *rerun, int output);
 /* Time spent in epochs so far. */
 int64_t tide_rerun_us(const struct tide_rerun *rerun);
 
-/* A folder for things that nobody needs afterwards, and its end. */
-int tide_scratch_make(char *path, size_t size, struct tide_error *err);
+/* A folder for things that nobody needs afterwards, and its end. Small ones may be
+ * in memory, where a sync takes no time. */
+int tide_scratch_make(char *path, size_t size, bool small, struct tide_error *err);
 void tide_scratch_remove(const char *path);
 
 #endif

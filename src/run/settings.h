@@ -24,6 +24,7 @@ struct tide_harness {
 	 * records that spans. NULL: nobody does. */
 	int64_t (*ranges)(void *arg, struct tide_share *const *shares, int count, int64_t planned);
 	void *arg;                        /* of these two */
+	bool adopt;                       /* see run/shards.h */
 	const struct tide_sink_ops *sink; /* every output goes there … */
 	void *sink_arg;                   /* … and this to its open */
 };

@@ -136,6 +136,22 @@ static int load_missing(struct tide_shards *shards, int keyed, struct tide_table
 	                            shards->values, err);
 }
 
+static void adopt(struct tide_pair *pair, size_t size)
+{
+	memcpy((void *)(uintptr_t)pair->into, (const void *)(uintptr_t)pair->from, size);
+	pair->into = 0;
+}
+
+/* Pairs that are still to be merged. */
+static size_t left_of(struct tide_pair *pairs, size_t count)
+{
+	size_t left = 0;
+	for (size_t i = 0; i < count; i++)
+		if (pairs[i].into != 0)
+			pairs[left++] = pairs[i];
+	return left;
+}
+
 /* Make entries for what was missing, from the values read or as zeroes. */
 static int place_missing(struct tide_shards *shards, int keyed, struct tide_table *delta,
                          struct tide_entry **entries, size_t missing_count, bool loaded,
@@ -163,6 +179,8 @@ static int place_missing(struct tide_shards *shards, int keyed, struct tide_tabl
 		if (rc == TIDE_OK) {
 			entry->shard = entries[at]->shard;
 			shards->pairs[at].into = (uint64_t)(uintptr_t)tide_entry_state(entry);
+			if (shards->options.adopt && value.p == NULL)
+				adopt(&shards->pairs[at], slice->value_size);
 			if (!tide_shards_dirty(slice, entry))
 				rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for state");
 			else if (slice->ends != NULL)
@@ -198,7 +216,9 @@ static int merge_chunk(struct tide_shards *shards, int keyed, struct tide_table 
 	if (rc == TIDE_OK)
 		rc = place_missing(shards, keyed, delta, entries, missing_count, load, err);
 	if (rc == TIDE_OK)
-		rc = tide_vm_merge(shards->options.vm, keyed, shards->pairs, count, err);
+		rc = tide_vm_merge(shards->options.vm, keyed, shards->pairs,
+		                   shards->options.adopt ? left_of(shards->pairs, count) : count,
+		                   err);
 	return rc;
 }
 

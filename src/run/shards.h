@@ -27,6 +27,7 @@ struct tide_shards_options {
 	struct tide_vm *vm; /* of the owner */
 	size_t memory_max;  /* for clean entries, all operators */
 	bool fresh;         /* the checkpoint holds no state yet */
+	bool adopt;         /* tests: a key's first delta is its state, and not merged into none */
 };
 
 /* Rows of windows leave in the order of the windows' ends, over all workers: up

@@ -156,6 +156,7 @@ int tide_worker_init(struct tide_worker *worker, struct tide_work *work, int ind
 		.workers = settings->workers,
 		.vm = worker->vm,
 		.fresh = work->fresh,
+		.adopt = settings->harness != NULL && settings->harness->adopt,
 		/* With changes, what is written of them and RocksDB, all of it. */
 		.memory_max = (size_t)settings->memory_bytes / 8 * 3 / (size_t)settings->workers,
 	};
