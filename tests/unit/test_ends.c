@@ -16,7 +16,7 @@
 
 enum { KEYS = 5000, ENDS = 700 };
 
-static const struct tide_keyspec one_int = { 1, { 0 }, { TIDE_INT } };
+static const struct tide_keyspec one_int = { 1, { 0 }, { TIDE_INT }, 0 };
 static unsigned seed;
 
 static int seed_set(void **state)

@@ -31,9 +31,9 @@ static void encoding_is_the_documented_one(void **state)
 {
 	(void)state;
 	char out[64];
-	struct tide_keyspec spec = { 4,
-		                     { 2, 0, 1, 3 },
-		                     { TIDE_STRING, TIDE_INT, TIDE_BOOL, TIDE_STRING } };
+	struct tide_keyspec spec = {
+		4, { 2, 0, 1, 3 }, { TIDE_STRING, TIDE_INT, TIDE_BOOL, TIDE_STRING }, 0
+	};
 	struct tide_cell row[4] = { { .i = -2 }, { .i = 7 }, text("ab"), text(NULL) };
 	const char want[] = "\x02"
 			    "ab"
@@ -48,7 +48,7 @@ static void long_text_has_an_escaped_length(void **state)
 {
 	(void)state;
 	static char bytes[400], out[512];
-	struct tide_keyspec spec = { 1, { 0 }, { TIDE_BYTES } };
+	struct tide_keyspec spec = { 1, { 0 }, { TIDE_BYTES }, 0 };
 	memset(bytes, 'x', sizeof bytes);
 	for (int32_t len = 250; len < 260; len++) {
 		struct tide_cell back, row = { .p = bytes, .len = len };
@@ -64,7 +64,7 @@ static void long_text_has_an_escaped_length(void **state)
 static void equal_numbers_have_equal_bytes(void **state)
 {
 	(void)state;
-	struct tide_keyspec spec = { 1, { 0 }, { TIDE_DOUBLE } };
+	struct tide_keyspec spec = { 1, { 0 }, { TIDE_DOUBLE }, 0 };
 	struct tide_cell zero = { .d = 0.0 }, minus = { .d = -0.0 }, nan1 = { .d = NAN },
 			 nan2 = { .d = -NAN };
 	char a[16], b[16];
@@ -73,7 +73,7 @@ static void equal_numbers_have_equal_bytes(void **state)
 	encode(&spec, &nan1, a);
 	encode(&spec, &nan2, b);
 	assert_memory_equal(a, b, 9);
-	struct tide_keyspec bools = { 1, { 0 }, { TIDE_BOOL } };
+	struct tide_keyspec bools = { 1, { 0 }, { TIDE_BOOL }, 0 };
 	struct tide_cell yes = { .i = 1 }, also = { .i = 2 };
 	encode(&bools, &yes, a);
 	encode(&bools, &also, b);
@@ -84,9 +84,9 @@ static void a_second_encoding_is_no_key(void **state)
 {
 	(void)state;
 	struct tide_cell cells[2];
-	struct tide_keyspec string = { 1, { 0 }, { TIDE_STRING } };
-	struct tide_keyspec real = { 1, { 0 }, { TIDE_DOUBLE } };
-	struct tide_keyspec boolean = { 1, { 0 }, { TIDE_BOOL } };
+	struct tide_keyspec string = { 1, { 0 }, { TIDE_STRING }, 0 };
+	struct tide_keyspec real = { 1, { 0 }, { TIDE_DOUBLE }, 0 };
+	struct tide_keyspec boolean = { 1, { 0 }, { TIDE_BOOL }, 0 };
 	assert_false(tide_key_decode(&string, "\xff\x02\0\0\0ab", 7, cells));
 	assert_false(tide_key_decode(&string, "\xff\xff\xff\xff\xff", 5, cells));
 	assert_false(tide_key_decode(&string,
@@ -106,7 +106,7 @@ static void random_bytes_decode_to_themselves_or_not_at_all(void **state)
 	unsigned seed =
 		getenv("SEED") != NULL ? (unsigned)atoi(getenv("SEED")) : (unsigned)time(NULL);
 	print_message("SEED=%u\n", seed);
-	struct tide_keyspec spec = { 3, { 0, 1, 2 }, { TIDE_STRING, TIDE_DOUBLE, TIDE_BYTES } };
+	struct tide_keyspec spec = { 3, { 0, 1, 2 }, { TIDE_STRING, TIDE_DOUBLE, TIDE_BYTES }, 0 };
 	int accepted = 0;
 	for (int n = 0; n < 200000; n++) {
 		char out[64];
@@ -129,7 +129,7 @@ static void random_bytes_decode_to_themselves_or_not_at_all(void **state)
 static void shard_of_a_key_never_changes(void **state)
 {
 	(void)state;
-	struct tide_keyspec spec = { 2, { 0, 1 }, { TIDE_STRING, TIDE_STRING } };
+	struct tide_keyspec spec = { 2, { 0, 1 }, { TIDE_STRING, TIDE_STRING }, 0 };
 	struct tide_cell row[2] = { text("value"), text("tide") };
 	char out[32];
 	size_t size = encode(&spec, row, out);

@@ -19,9 +19,11 @@
 
 enum { MODEL_KEYS = 4000, KEY_MAX = 1024 };
 
-static const struct tide_keyspec one_text = { 1, { 0 }, { TIDE_STRING } };
-static const struct tide_keyspec two_texts = { 2, { 1, 0 }, { TIDE_STRING, TIDE_BYTES } };
-static const struct tide_keyspec mixed = { 3, { 2, 0, 1 }, { TIDE_STRING, TIDE_INT, TIDE_DOUBLE } };
+static const struct tide_keyspec one_text = { 1, { 0 }, { TIDE_STRING }, 0 };
+static const struct tide_keyspec two_texts = { 2, { 1, 0 }, { TIDE_STRING, TIDE_BYTES }, 0 };
+static const struct tide_keyspec mixed = {
+	3, { 2, 0, 1 }, { TIDE_STRING, TIDE_INT, TIDE_DOUBLE }, 0
+};
 
 static unsigned seed;
 
