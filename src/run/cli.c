@@ -31,7 +31,15 @@ static const struct tide_own_flag dev_flags[] = {
 	{ 0 }
 };
 static const struct tide_own_flag test_flags[] = {
-	{ "filter", "PATTERN", "only tests whose name matches this Lua pattern" }, { 0 }
+	{ "filter", "PATTERN", "only tests whose name matches this Lua pattern" },
+	{ "simulate", "N",
+	  "instead of specs: run the jobs N times with other epochs, workers, crashes and "
+	  "orders of records, which must come to the same" },
+	{ "seed", "S", "of the first simulation; a failure names the one that repeats it" },
+	{ "input", "FILE",
+	  "simulate with these records, a recording or lines; else they are made up from the "
+	  "columns that the job declares" },
+	{ 0 }
 };
 static const struct tide_own_flag explain_flags[] = {
 	{ "dot", NULL, "the plan as a graph for Graphviz" },

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test: busted over the specs of jobs. */
+/* test: busted over the specs of jobs, and simulations of jobs. */
+#include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "job/script.h"
 #include "run/cli.h"
 #include "run/setup.h"
+#include "run/simulate.h"
 
 enum { OPTIONS_MAX = 2 };
 
@@ -37,9 +41,76 @@ static int run_specs(const struct tide_cli *cli, const char *lua_dir, struct tid
 	return rc;
 }
 
+/* ---- simulation ---- */
+
+static int number_of(const struct tide_cli *cli, const char *name, uint64_t least, uint64_t most,
+                     uint64_t otherwise, uint64_t *out, struct tide_error *err)
+{
+	const char *text = tide_cli_own(cli, name);
+	char *end = NULL;
+	*out = otherwise;
+	if (text == NULL)
+		return TIDE_OK;
+	errno = 0;
+	*out = strtoull(text, &end, 10);
+	if (end == text || *end != '\0' || text[0] == '-' || errno != 0 || *out < least ||
+	    *out > most)
+		return tide_fail(err, TIDE_ERR_USAGE,
+		                 "--%s wants a number from %llu on, not \"%s\"", name,
+		                 (unsigned long long)least, text);
+	return TIDE_OK;
+}
+
+static int simulate_job(struct tide_cli *cli, const char *job, uint64_t trials, uint64_t seed,
+                        struct tide_error *err)
+{
+	struct tide_setup setup;
+	struct tide_buf report = { 0 };
+	int rc = tide_setup_load(&setup, cli, job, err);
+	if (rc == TIDE_OK) {
+		struct tide_simulation_options options = {
+			.job_path = setup.job_path,
+			.lua_dir = setup.lua_dir,
+			.set = &setup.set,
+			.topic = setup.settings.topic,
+			.input_path = tide_cli_own(cli, "input"),
+			.trials = (int)trials,
+			.seed = seed,
+			.stop = cli->stop,
+		};
+		rc = tide_simulate(&options, &report, err);
+	}
+	if (report.len > 0)
+		printf("%.*s", (int)report.len, report.p);
+	tide_buf_fini(&report);
+	tide_setup_fini(&setup);
+	return rc;
+}
+
+static int simulate_all(struct tide_cli *cli, struct tide_error *err)
+{
+	enum { TRIALS_MAX = 1000000 };
+	uint64_t trials = 1, seed = 0, usual = (uint64_t)tide_clock_us() % 1000000;
+	int rc = number_of(cli, "simulate", 1, TRIALS_MAX, 1, &trials, err);
+	if (rc == TIDE_OK)
+		rc = number_of(cli, "seed", 0, UINT64_MAX / 2, usual, &seed, err);
+	if (rc == TIDE_OK && cli->word_count == 0)
+		rc = tide_fail(
+			err, TIDE_ERR_USAGE,
+			"say which job is to be simulated: `tidemark test JOB.lua --simulate "
+			"N`");
+	for (int i = 0; rc == TIDE_OK && i < cli->word_count; i++)
+		rc = simulate_job(cli, cli->words[i], trials, seed, err);
+	return rc;
+}
+
 int tide_cli_test(struct tide_cli *cli, struct tide_error *err)
 {
 	struct tide_setup setup;
+	if (tide_cli_own(cli, "simulate") != NULL)
+		return simulate_all(cli, err);
+	if (tide_cli_own(cli, "seed") != NULL || tide_cli_own(cli, "input") != NULL)
+		return tide_fail(err, TIDE_ERR_USAGE, "--seed and --input go with --simulate N");
 	int rc = tide_setup_load(&setup, cli, NULL, err);
 	if (rc == TIDE_OK) {
 		/* Nobody looks at cli->stop meanwhile. */

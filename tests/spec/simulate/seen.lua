@@ -1,0 +1,3 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- A table that outside.lua keeps things in.
+return {}
