@@ -343,7 +343,9 @@ void tide_redact_value(const struct tide_redaction *redaction, struct tide_slice
 		tide_buf_put(out, bytes.p, bytes.len);
 		return;
 	}
-	bool ok = value(&doc, false);
+	blanks(&doc);
+	/* Alone, a text or a number has no name that could be looked for. */
+	bool ok = doc.p < doc.end && (*doc.p == '{' || *doc.p == '[') && value(&doc, false);
 	if (ok)
 		blanks(&doc);
 	tide_buf_fini(&doc.path);

@@ -26,8 +26,8 @@ bool tide_redaction_header(const struct tide_redaction *redaction, struct tide_s
 /* A text in place of bytes. */
 void tide_redact_bytes(const struct tide_redaction *redaction, struct tide_slice bytes,
                        struct tide_buf *out);
-/* A record's value. One that is no JSON, while fields are named, is hidden whole:
- * nobody knows what is where in it. */
+/* A record's value. One that is neither an object nor a list, while fields are
+ * named, is hidden whole: nobody knows what is where in it. */
 void tide_redact_value(const struct tide_redaction *redaction, struct tide_slice value,
                        struct tide_buf *out);
 
