@@ -70,6 +70,7 @@ static int simulate_job(struct tide_cli *cli, const char *job, uint64_t trials, 
 	if (rc == TIDE_OK) {
 		struct tide_simulation_options options = {
 			.job_path = setup.job_path,
+			.name = job,
 			.lua_dir = setup.lua_dir,
 			.set = &setup.set,
 			.topic = setup.settings.topic,

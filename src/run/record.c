@@ -40,6 +40,8 @@ struct session {
 	int64_t taken; /* records */
 	bool draining; /* enough is read: only windows close */
 	bool failed;
+	bool waits; /* and has said so */
+	atomic_int never;
 };
 
 static int fail_memory(struct tide_error *err)
@@ -267,6 +269,12 @@ static bool behind(const struct session *session)
 static int rest(struct session *session, struct tide_error *err)
 {
 	int rc = TIDE_OK;
+	if (!session->waits)
+		tide_log(TIDE_INFO,
+		         "%lld of %lld records are there; waiting for more, and Ctrl+C keeps what "
+		         "there is",
+		         (long long)session->taken, (long long)session->options->records);
+	session->waits = true;
 	for (int i = 0; rc == TIDE_OK && i < session->source_count; i++)
 		rc = session->sources[i]->ops->poll(session->sources[i], err);
 	if (session->source_count == 1)
@@ -423,7 +431,8 @@ static int open_session(struct session *session, struct tide_error *err)
 		.plan = setup->plan,
 		.vm = setup->vm,
 		.board = session->board,
-		.stop = session->options->stop,
+		/* An epoch that has begun is recorded whole. */
+		.stop = &session->never,
 		.result_fd = -1,
 	};
 	return tide_loop_open(&loop, &session->loop, err);

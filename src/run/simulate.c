@@ -445,11 +445,11 @@ static int write_report(struct simulation *simulation, const struct pair *pair, 
 	struct tide_buf text = { 0 };
 	bool holds;
 	int rc = check(simulation, pair, &holds, &text, err);
-	tide_buf_printf(out, "%s breaks %s\n", options->job_path, what_of(pair->property));
+	tide_buf_printf(out, "%s breaks %s\n", options->name, what_of(pair->property));
 	write_life(simulation, "first life ", &pair->a, out);
 	write_life(simulation, "second life", &pair->b, out);
 	tide_buf_put(out, text.p, text.len);
-	tide_buf_printf(out, "again: tidemark test %s --simulate 1 --seed %llu", options->job_path,
+	tide_buf_printf(out, "again: tidemark test %s --simulate 1 --seed %llu", options->name,
 	                (unsigned long long)seed);
 	if (options->input_path != NULL)
 		tide_buf_printf(out, " --input %s", options->input_path);
@@ -504,7 +504,7 @@ static int try_property(struct simulation *simulation, struct tide_sim_random *r
 			rc = write_report(simulation, &pair, seed, report, err);
 		if (rc == TIDE_OK)
 			rc = tide_fail(err, TIDE_ERR_DIFFER, "%s: a simulation fails (seed %llu)",
-			               simulation->options->job_path, (unsigned long long)seed);
+			               simulation->options->name, (unsigned long long)seed);
 	}
 	tide_buf_fini(&text);
 	pair_fini(&pair);
@@ -580,7 +580,7 @@ int tide_simulate(const struct tide_simulation_options *options, struct tide_buf
 			"%s holds in %d simulation%s from seed %llu on: %d times with other "
 			"workers and crashes, %d in other epochs and orders, %d more finely "
 			"cut\n",
-			options->job_path, done, done == 1 ? "" : "s",
+			options->name, done, done == 1 ? "" : "s",
 			(unsigned long long)options->seed, simulation->done[P1],
 			simulation->done[P2] - simulation->passed_over, simulation->done[P3]);
 		if (!simulation->repeatable)

@@ -13,6 +13,7 @@
 
 struct tide_simulation_options {
 	const char *job_path, *lua_dir;
+	const char *name; /* of the job, as it was said */
 	const struct tide_options *set;
 	const char *topic;      /* as --topic; NULL: as the job says */
 	const char *input_path; /* a recording, or lines; NULL: made-up records */

@@ -31,7 +31,7 @@ static struct track *track_of(const struct recorder *recorder, const struct tide
 	for (int i = 0; i < recorder->track_count; i++)
 		if (recorder->tracks[i]->part == part)
 			return recorder->tracks[i];
-	assert(!"a partition that was never discovered");
+	assert(false); /* A partition that was never discovered. */
 	return NULL;
 }
 

@@ -122,6 +122,20 @@ describe("a recording", function()
       replay(0)
    end)
 
+   it("is kept when it is ended before it is full", function()
+      h.job(count_text)
+      amounts(topic, { { "ada", 1 }, { "bob", 2 } })
+      local job = h.start { "record", h.path "job.lua", "-b", h.brokers, "--topic", topic,
+                            "-o", h.path "case.tide" }
+      h.eventually("the two records", function()
+         return job:err():find("2 of 1000 records are there; waiting for more", 1, true)
+      end, job)
+      job:kill "INT"
+      h.expect_exit(job, 0)
+      assert.truthy(job:err():find("case.tide holds 2 records in ", 1, true))
+      assert.are.equal(2, #sorted_lines(replay(0):out()))
+   end)
+
    it("begins with the state of a checkpoint, which is only read", function()
       h.job(count_text)
       amounts(topic, { { "ada", 1 }, { "bob", 2 }, { "ada", 3 } })
