@@ -168,8 +168,11 @@ void tide_events_end(struct tide_events *events, struct tide_share **shares, int
 	for (int m = 0; m < events->plan->mark_count; m++) {
 		for (int i = 0; i < count; i++) {
 			struct tide_watermark_part *part = part_of(events, m, shares[i]);
-			if (part != NULL && shares[i]->part->next > shares[i]->from)
+			if (part == NULL)
+				continue;
+			if (shares[i]->part->next > shares[i]->from)
 				tide_watermark_observe(part, shares[i]->max_us[m]);
+			tide_watermark_left(part, shares[i]->part->next < shares[i]->part->end);
 		}
 		events->marks[m].at_us = tide_watermark_next(&events->marks[m]);
 	}

@@ -48,9 +48,15 @@ void tide_watermark_observe(struct tide_watermark_part *part, int64_t max_us)
 		part->max_us = max_us;
 }
 
+void tide_watermark_left(struct tide_watermark_part *part, bool behind)
+{
+	part->behind = behind;
+}
+
 void tide_watermark_look(struct tide_watermark *mark, struct tide_watermark_part *part,
                          bool caught_up, int64_t now_us)
 {
+	part->behind = !caught_up;
 	if (!caught_up) {
 		part->quiet_us = INT64_MIN;
 		return;
@@ -65,16 +71,22 @@ void tide_watermark_look(struct tide_watermark *mark, struct tide_watermark_part
 int64_t tide_watermark_next(const struct tide_watermark *mark)
 {
 	assert(mark->delay_us >= 0);
-	int64_t most = INT64_MIN, least = INT64_MAX;
+	int64_t most = INT64_MIN, least = INT64_MAX, behind = INT64_MAX;
 	for (int i = 0; i < mark->count; i++) {
 		const struct tide_watermark_part *part = &mark->parts[i];
+		/* Of some one knows that they have no event times. */
+		bool known = part->max_us != INT64_MIN || !part->stuck;
 		if (part->max_us > most)
 			most = part->max_us;
 		if (!part->idle && part->max_us < least)
 			least = part->max_us;
+		if (part->behind && known && part->max_us < behind)
+			behind = part->max_us;
 	}
 	/* When all are idle nobody is held back, and the greatest stands for all. */
 	int64_t from = mark->per_partition && least != INT64_MAX ? least : most;
+	if (behind < from)
+		from = behind;
 	if (from < INT64_MIN + mark->delay_us)
 		return mark->at_us;
 	int64_t next = from - mark->delay_us;

@@ -17,6 +17,7 @@ struct tide_watermark_part {
 	int64_t quiet_us; /* caught up since then; INT64_MIN: it is not */
 	bool idle;        /* quiet for so long that it holds nobody back */
 	bool stuck;       /* its last records brought no later event time */
+	bool behind;      /* there is more of it to read, which is older than some elsewhere */
 };
 
 struct tide_watermark {
@@ -38,7 +39,10 @@ void tide_watermark_observe(struct tide_watermark_part *part, int64_t max_us);
 /* A look at the partition found nothing (`caught_up`) or more to read. */
 void tide_watermark_look(struct tide_watermark *mark, struct tide_watermark_part *part,
                          bool caught_up, int64_t now_us);
-/* Where the watermark goes from what has been seen: at_us or later. */
+/* There is more to read of the partition, as far as is known, or nothing. */
+void tide_watermark_left(struct tide_watermark_part *part, bool behind);
+/* Where the watermark goes from what has been seen: at_us or later. While some
+ * partitions are behind, it does not pass what they still have. */
 int64_t tide_watermark_next(const struct tide_watermark *mark);
 
 #endif

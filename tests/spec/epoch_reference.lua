@@ -158,14 +158,30 @@ function M.run(op, log, partitions)
    return { epochs = epochs, used = used }
 end
 
---- The watermark that each epoch stores, from what it read.
+--- The watermark that each epoch stores: the delay behind the newest event time
+--- that was read, but behind what partitions with more to read have come to.
 function M.marks(log, partitions, delay)
-   local mark, marks = nil, {}
+   local mark, marks, come_to, seen = nil, {}, {}, {}
    for i, epoch in ipairs(log) do
       for _, record in ipairs(records_of(epoch, partitions)) do
+         local part = record.partition
+         seen[part] = true
          if record.id ~= 0 then
-            mark = math.max(mark or record.ts - delay, record.ts - delay)
+            come_to[part] = math.max(come_to[part] or record.ts, record.ts)
          end
+      end
+      local from = -math.huge
+      for _, ts in pairs(come_to) do
+         from = math.max(from, ts)
+      end
+      for _, range in ipairs(epoch.ranges) do
+         local at = come_to[range.partition]
+         if range.behind and (at or not seen[range.partition]) then
+            from = math.min(from, at or -math.huge)
+         end
+      end
+      if from > -math.huge then
+         mark = math.max(mark or from - delay, from - delay)
       end
       marks[i] = mark
    end

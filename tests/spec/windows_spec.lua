@@ -347,6 +347,28 @@ describe("partitions", function()
       assert.equal(0, job:number "rows_late")
       assert.equal(400, job:number "rows_in")
    end)
+
+   it("that begin at other times are read in step, whatever an epoch takes", function()
+      for _, limit in ipairs { 50, 1200, 100000 } do
+         job = open((averages:format("", "append"):gsub('"30s"', '"1m"')),
+                    { partitions = 4, workers = 2, max_records_per_batch = limit })
+         local function clock(seconds)
+            return ("%02d:%02d:%02d"):format(12 + math.floor(seconds / 3600),
+               math.floor(seconds / 60) % 60, math.floor(seconds % 60))
+         end
+         local records = {}
+         for i = 0, 599 do
+            for part = 0, 3 do
+               -- They begin up to five minutes apart, and one has a record every two seconds.
+               records[#records + 1] = to(part, clock(100 * part + (part == 1 and 2 or 1) * i), 1)
+            end
+         end
+         feed(job, unpack(records))
+         assert.equal(0, job:number "rows_late")
+         assert.equal(2400, job:number "rows_in")
+         job:close()
+      end
+   end)
 end)
 
 local sliding = [[

@@ -55,6 +55,29 @@ static void it_is_the_greatest_event_time_less_the_delay(void **state)
 	assert_int_equal(after(0, 110), 170);
 }
 
+static void it_does_not_pass_what_is_left_of_those_behind(void **state)
+{
+	(void)state;
+	struct tide_watermark_part *slow = tide_watermark_part(&mark, "t", 0);
+	tide_watermark_left(slow, true);
+	assert_int_equal(after(1, 500), INT64_MIN / SECOND); /* Nobody knows where it is. */
+	slow = tide_watermark_part(&mark, "t", 0);
+	assert_int_equal(after(0, 100), 70);
+	assert_int_equal(after(1, 600), 70);
+	slow = tide_watermark_part(&mark, "t", 0);
+	tide_watermark_left(slow, false);
+	assert_int_equal(after(1, 601), 571);
+}
+
+static void those_without_event_times_are_waited_for_once(void **state)
+{
+	(void)state;
+	struct tide_watermark_part *without = tide_watermark_part(&mark, "t", 0);
+	tide_watermark_left(without, true);
+	tide_watermark_observe(without, INT64_MIN);
+	assert_int_equal(after(1, 500), 470);
+}
+
 static void it_never_goes_back(void **state)
 {
 	(void)state;
@@ -135,6 +158,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(no_event_time_leaves_it_unset, setup, teardown),
 		cmocka_unit_test_setup_teardown(it_is_the_greatest_event_time_less_the_delay, setup,
 		                                teardown),
+		cmocka_unit_test_setup_teardown(it_does_not_pass_what_is_left_of_those_behind,
+		                                setup, teardown),
+		cmocka_unit_test_setup_teardown(those_without_event_times_are_waited_for_once,
+		                                setup, teardown),
 		cmocka_unit_test_setup_teardown(it_never_goes_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_slowest_partition_holds_it_when_each_counts,
 		                                setup, teardown),
