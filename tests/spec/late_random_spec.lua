@@ -138,7 +138,8 @@ local function try(seed, jit)
    local job = testing.job(job_text:format(config.delay, config.size, config.slide, config.late,
                                            config.within),
                            { now = "2025-01-01T00:00:00Z", workers = math.random(1, 4), jit = jit })
-   local ref = { config = config, ids = 0, late = 0, shown = 0, come_to = {}, beyond = 0, untimed = 0,
+   local ref = { config = config, ids = 0, late = 0, shown = 0, come_to = {}, beyond = 0,
+                 untimed = 0,
                  furthest = 0, fed = { a = {}, b = {} } }
    for epoch = 1, EPOCHS do
       local rows, what = random_rows(ref, epoch * 15), ("SEED=%d, epoch %d"):format(seed, epoch)

@@ -145,7 +145,8 @@ local function note(run, job)
                    stored = job:watermark() }
    for _, source in ipairs(progress.sources) do
       epoch.ranges[#epoch.ranges + 1] = { partition = source.partition, from = source.startOffset,
-                                          to = source.endOffset, behind = source.next < source["end"] }
+                                          to = source.endOffset,
+                                          behind = source.next < source["end"] }
    end
    table.sort(epoch.ranges, function(a, b) return a.partition < b.partition end)
    for _, output in ipairs(outputs) do
