@@ -36,6 +36,7 @@ static const struct tide_own_flag test_flags[] = {
 	  "instead of specs: run the jobs N times with other epochs, workers, crashes and "
 	  "orders of records, which must come to the same" },
 	{ "seed", "S", "of the first simulation; a failure names the one that repeats it" },
+	{ "limit", "SPAN", "a run of the simulation that takes longer is stopped (30s)" },
 	{ "input", "FILE",
 	  "simulate with these records, a recording or lines; else they are made up from the "
 	  "columns that the job declares" },

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "job/script.h"
 #include "run/cli.h"
+#include "run/guard.h"
 #include "run/setup.h"
 #include "run/simulate.h"
 
@@ -61,8 +62,13 @@ static int number_of(const struct tide_cli *cli, const char *name, uint64_t leas
 	return TIDE_OK;
 }
 
+static void beat(void *guard, uint64_t seed)
+{
+	tide_guard_beat(guard, seed);
+}
+
 static int simulate_job(struct tide_cli *cli, const char *job, uint64_t trials, uint64_t seed,
-                        struct tide_error *err)
+                        struct tide_guard *guard, struct tide_error *err)
 {
 	struct tide_setup setup;
 	struct tide_buf report = { 0 };
@@ -78,6 +84,8 @@ static int simulate_job(struct tide_cli *cli, const char *job, uint64_t trials, 
 			.trials = (int)trials,
 			.seed = seed,
 			.stop = cli->stop,
+			.beat = beat,
+			.beat_arg = guard,
 		};
 		rc = tide_simulate(&options, &report, err);
 	}
@@ -88,20 +96,45 @@ static int simulate_job(struct tide_cli *cli, const char *job, uint64_t trials, 
 	return rc;
 }
 
+/* A job may never return: then the process that runs it is ended, and not this one. */
+static int watch(const struct tide_cli *cli, struct tide_guard *guard, int64_t limit_ms,
+                 struct tide_error *err)
+{
+	bool hung;
+	int rc = tide_guard_wait(guard, limit_ms, &hung, err);
+	if (!hung)
+		return rc;
+	return tide_fail(err, rc,
+	                 "a run of %s takes longer than %.4g s (seed %llu): does a function of it "
+	                 "never return? --limit SPAN gives it more time",
+	                 cli->word_count == 1 ? cli->words[0] : "one of these jobs",
+	                 (double)limit_ms / 1e3, (unsigned long long)guard->number);
+}
+
 static int simulate_all(struct tide_cli *cli, struct tide_error *err)
 {
 	enum { TRIALS_MAX = 1000000 };
+	const char *limit = tide_cli_own(cli, "limit");
+	int64_t limit_ms = tide_clock_span_ms(limit != NULL ? limit : "30s");
 	uint64_t trials = 1, seed = 0, usual = (uint64_t)tide_clock_us() % 1000000;
+	struct tide_guard guard;
 	int rc = number_of(cli, "simulate", 1, TRIALS_MAX, 1, &trials, err);
 	if (rc == TIDE_OK)
 		rc = number_of(cli, "seed", 0, UINT64_MAX / 2, usual, &seed, err);
+	if (rc == TIDE_OK && limit_ms <= 0)
+		rc = tide_fail(err, TIDE_ERR_USAGE, "--limit wants a time like 30s, not \"%s\"",
+		               limit);
 	if (rc == TIDE_OK && cli->word_count == 0)
 		rc = tide_fail(
 			err, TIDE_ERR_USAGE,
 			"say which job is to be simulated: `tidemark test JOB.lua --simulate "
 			"N`");
+	if (rc == TIDE_OK)
+		rc = tide_guard_fork(&guard, err);
+	if (rc == TIDE_OK && guard.child > 0)
+		return watch(cli, &guard, limit_ms, err);
 	for (int i = 0; rc == TIDE_OK && i < cli->word_count; i++)
-		rc = simulate_job(cli, cli->words[i], trials, seed, err);
+		rc = simulate_job(cli, cli->words[i], trials, seed, &guard, err);
 	return rc;
 }
 
@@ -110,8 +143,10 @@ int tide_cli_test(struct tide_cli *cli, struct tide_error *err)
 	struct tide_setup setup;
 	if (tide_cli_own(cli, "simulate") != NULL)
 		return simulate_all(cli, err);
-	if (tide_cli_own(cli, "seed") != NULL || tide_cli_own(cli, "input") != NULL)
-		return tide_fail(err, TIDE_ERR_USAGE, "--seed and --input go with --simulate N");
+	if (tide_cli_own(cli, "seed") != NULL || tide_cli_own(cli, "input") != NULL ||
+	    tide_cli_own(cli, "limit") != NULL)
+		return tide_fail(err, TIDE_ERR_USAGE,
+		                 "--seed, --input and --limit go with --simulate N");
 	int rc = tide_setup_load(&setup, cli, NULL, err);
 	if (rc == TIDE_OK) {
 		/* Nobody looks at cli->stop meanwhile. */

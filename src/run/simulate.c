@@ -516,6 +516,7 @@ static int try_seed(struct simulation *simulation, uint64_t seed, struct tide_bu
 {
 	struct tide_sim_random random = { seed };
 	int rc = TIDE_OK;
+	simulation->input.seed = seed;
 	if (simulation->options->input_path == NULL) {
 		rc = tide_sim_input_generate(&simulation->input, tide_sim_next(&random), err);
 		if (rc == TIDE_OK)

@@ -20,6 +20,9 @@ struct tide_simulation_options {
 	int trials;
 	uint64_t seed; /* of the first; that of the next is one more */
 	const atomic_int *stop;
+	/* Called before each life of the job, with the seed; may be NULL. */
+	void (*beat)(void *arg, uint64_t seed);
+	void *beat_arg;
 };
 
 /* `report` says for people what was tried, or the least input that was found on

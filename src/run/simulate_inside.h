@@ -34,6 +34,7 @@ struct tide_sim_input {
 	struct tide_sim_record *records;
 	int count;
 	int64_t now_us; /* no event time lies behind it */
+	uint64_t seed;  /* of the running trial */
 };
 
 /* From a recording, from lines, or made up by a seed from what the job declares. */
@@ -45,6 +46,7 @@ void tide_sim_input_fini(struct tide_sim_input *input);
 struct tide_sim_record *tide_sim_input_add(struct tide_sim_input *input, int part);
 int tide_sim_input_part(struct tide_sim_input *input, int32_t number, const char *topic,
                         int32_t partition); /* found or made; -1: no memory */
+void tide_sim_beat(const struct tide_sim_input *input);
 struct tide_recorded tide_sim_record_of(const struct tide_sim_input *input, int record);
 
 /* Some of the records in some order, cut into epochs, which a number of workers

@@ -105,6 +105,12 @@ static bool make_recording(const struct tide_sim_input *input,
 
 /* ---- a life ---- */
 
+void tide_sim_beat(const struct tide_sim_input *input)
+{
+	if (input->options->beat != NULL)
+		input->options->beat(input->options->beat_arg, input->seed);
+}
+
 static int take_rows(struct tide_sim_outcome *out, const struct tide_rerun *rerun, int step,
                      struct tide_error *err)
 {
@@ -161,6 +167,7 @@ int tide_sim_run(const struct tide_sim_input *input, const struct tide_sim_arran
 		                          .output_count = input->plan->output_count };
 	out->rows = calloc((size_t)(out->step_count * out->output_count) + 1,
 	                   sizeof(struct tide_rows *));
+	tide_sim_beat(input);
 	bool ok = out->rows != NULL && make_recording(input, arrangement, &recording);
 	if (!ok) {
 		if (out->rows != NULL)
@@ -242,6 +249,7 @@ int tide_sim_learn_times(struct tide_sim_input *input, struct tide_error *err)
 			input->records[i].times_us[m] = INT64_MIN;
 	if (input->plan->mark_count == 0)
 		return TIDE_OK;
+	tide_sim_beat(input);
 	if (!make_alone(input, &recording))
 		rc = fail_memory(err);
 	struct tide_rerun_options options = {

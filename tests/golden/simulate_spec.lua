@@ -61,6 +61,18 @@ describe("a simulation", function()
       assert.truthy(said:find "holds in 2 simulations", said)
    end)
 
+   it("ends a job that never returns", function()
+      local job = h.job [[
+return tide.from(tide.kafka { topic = "t" })
+   :filter(function() while true do end end)
+   :map(function(rec) return rec.offset end, { "offset:int" })
+   :to(tide.console { mode = "append" })
+]]
+      local args = { "test", job, "--simulate", 2, "--seed", 7, "--limit", "2s" }
+      local err = h.run(args, nil, 3):err()
+      assert.truthy(err:find("takes longer than 2 s (seed 7): does a function", 1, true), err)
+   end)
+
    it("says what it wants", function()
       local function refused(why, ...)
          local err = h.run({ "test", ... }, nil, 2):err()
@@ -68,7 +80,7 @@ describe("a simulation", function()
       end
       refused("--simulate wants a number from 1 on", "wordcount", "--simulate", 0)
       refused("say which job is to be simulated", "--simulate", 3)
-      refused("--seed and --input go with --simulate", "--seed", 3)
+      refused("--seed, --input and --limit go with --simulate", "--seed", 3)
       h.write_file(h.path "empty", "")
       refused("holds no records", "wordcount", "--simulate", 1, "--input", h.path "empty")
    end)
