@@ -172,11 +172,12 @@ function M.settle(aggregate, row, event_time)
    end
    local columns = find_all(row, values, "tide." .. given.name, numbers)
    local condition = given.condition and settle_condition(given, row, numbers)
-   local list = values
+   local list, names_of = values, { given.name, unpack(given.columns) }
    for _, name in ipairs(given.condition and given.condition.columns or {}) do
       list[#list + 1] = name
+      names_of[#names_of + 1] = name
    end
-   return { as = given.as or given.label or table.concat({ given.name, unpack(list) }, "_"),
+   return { as = given.as or given.label or table.concat(names_of, "_"),
             text = ("%s(%s)"):format(given.name, table.concat(list, ", ")),
             spec = given.spec_of(columns), columns = numbers, values = #columns,
             condition = condition, share = given.share, path = given.path, line = given.line }

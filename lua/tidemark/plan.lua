@@ -176,7 +176,7 @@ function checks.group_by(program, fact, parent)
       keys[i], seen[column] = column, true
    end
    local step = step_new(program, fact, parent, "group_by", parent.schema)
-   step.keys = keys
+   step.keys, step.event_time = keys, plan_time.event_time(parent)
    step.name = options.check("group_by", ":group_by", fact.options).name
    step.text = ("group_by(%s)"):format(table.concat(fact.columns, ", "))
    return step

@@ -47,7 +47,8 @@ local function mark_behind(program, fact, step, within)
    local watch = step.watch
    local mark = { kind = "late", name = step.late_name, path = fact.path, line = fact.line,
                   inputs = step.inputs, delay = within, per_partition = watch.per_partition,
-                  idle = watch.idle, ahead = watch.ahead, of = watch.number }
+                  idle = watch.idle, ahead = watch.ahead, of = watch.number,
+                  column = watch.column, schema = watch.schema }
    program.marks[#program.marks + 1] = mark
    mark.number = #program.marks
    return mark

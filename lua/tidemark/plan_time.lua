@@ -117,7 +117,7 @@ function M.window(program, fact, group, step_new)
          :format(given.offset, slide_text or size_text), 0)
    end
    local step = step_new(program, fact, group, "window", group.schema)
-   step.keys, step.name = group.keys, group.name
+   step.keys, step.name, step.event_time = group.keys, group.name, group.event_time
    step.window = { kind = "window", size = size, slide = slide, offset = offset,
                    late = given.late or "closed",
                    text = size_text .. (slide ~= size and ", " .. slide_text or "") }
@@ -134,11 +134,23 @@ function M.session(program, fact, group, step_new)
    local gap, gap_text = span_of(":session", fact.gap, 1)
    local given = options.check("session", ":session", fact.options)
    local step = step_new(program, fact, group, "session", group.schema)
-   step.keys, step.name = group.keys, group.name
+   step.keys, step.name, step.event_time = group.keys, group.name, group.event_time
    step.window = { kind = "session", session = true, size = gap, slide = gap, offset = 0,
                    late = given.late or "closed", text = gap_text }
    step.text = ("session(%s%s)"):format(gap_text, given.late == "strict" and ", strict" or "")
    return step
+end
+
+--- The name of the column that tells these rows' event time, where they still have it.
+function M.event_time(step)
+   local mark = step.mark
+   local name = mark and mark.schema.columns[mark.column].name
+   for _, column in ipairs(mark and step.schema.columns or {}) do
+      if column.name == name and column.type == "timestamp" then
+         return name
+      end
+   end
+   return nil
 end
 
 --- The columns that windows put before those of the key.

@@ -393,6 +393,22 @@ local function sessions(user, start, events, distinct)
             approx_sessions = distinct }
 end
 
+describe("the first and the last value behind a watermark", function()
+   it("are those by event time, whatever came first", function()
+      local job = open(([[
+local tide = require "tidemark"
+return tide.from(tide.kafka { topic = "t" }):json { "id:int", "ts:timestamp", "value:double" }
+   :watermark("ts", "30s"):select("value", "id", "ts")
+   :group_by("id"):window("1m"):aggregate { tide.first "value", tide.last "value" }
+   :to(tide.console { mode = "update" })]]), {})
+      feed(job, reading("12:00:20", 2), reading("12:00:10", 1), reading("12:00:30", 3),
+           reading("12:00:15", 4))
+      local rows = job:rows()
+      assert.same({ 1, 3 }, { rows[#rows].first_value, rows[#rows].last_value })
+      job:close()
+   end)
+end)
+
 describe("sliding windows", function()
    each_way("count a row in each window that contains it (V15)", function(way)
       local job = open(sliding, { workers = way.options.workers, jit = way.options.jit })
