@@ -18,7 +18,7 @@
 #include "run/versions.h"
 #include "source/recorder.h"
 
-enum { WAIT_MS = 20, SOURCES_MAX = 64 };
+enum { WAIT_MS = 20, SOURCES_MAX = 64, SAY_US = 1000000 };
 
 static const size_t state_bytes_max = (size_t)1 << 30;
 static const size_t file_text_max = 16 << 20;
@@ -40,7 +40,7 @@ struct session {
 	int64_t taken; /* records */
 	bool draining; /* enough is read: only windows close */
 	bool failed;
-	bool waits; /* and has said so */
+	int64_t said, said_us; /* records, when it last said that it waits */
 	atomic_int never;
 };
 
@@ -269,12 +269,16 @@ static bool behind(const struct session *session)
 static int rest(struct session *session, struct tide_error *err)
 {
 	int rc = TIDE_OK;
-	if (!session->waits)
+	int64_t now_us = tide_clock_mono_us();
+	if (session->said_us == 0 ||
+	    (session->said != session->taken && now_us - session->said_us > SAY_US)) {
+		session->said = session->taken;
+		session->said_us = now_us;
 		tide_log(TIDE_INFO,
 		         "%lld of %lld records are there; waiting for more, and Ctrl+C keeps what "
 		         "there is",
 		         (long long)session->taken, (long long)session->options->records);
-	session->waits = true;
+	}
 	for (int i = 0; rc == TIDE_OK && i < session->source_count; i++)
 		rc = session->sources[i]->ops->poll(session->sources[i], err);
 	if (session->source_count == 1)
