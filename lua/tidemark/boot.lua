@@ -78,8 +78,14 @@ function M.warnings()
    return lint.warnings(look)
 end
 
---- Write what was found into ctx.call.plan.
+--- Write what was found into ctx.call.plan. What does not return is an error.
 M.found = safely(function()
+   local endless = look.trial and trial.endless()
+   if endless then
+      lint.tried(look)
+      errors.at(endless.path, endless.line, "a function of the job was tried on a made-up " ..
+         "record and does not return: a loop in it may never end")
+   end
    for _, warning in ipairs(M.warnings()) do
       plan_write.warning(ctx.call.plan, warning)
    end

@@ -8,7 +8,8 @@ local sandbox = require "tidemark.sandbox"
 
 local C = native.C
 local ENTRIES_MAX = 100000     -- to copy
-local INSTRUCTIONS_MAX = 3e6   -- until a row is given up
+local INSTRUCTIONS = 3e6       -- between looks at a row that takes long …
+local LOOKS_MAX = 10           -- … until it is given up
 local RECORDS = 6
 
 local M = {}
@@ -123,8 +124,21 @@ function visit(seen, value, name, fn)
    end
 end
 
+local looks, endless
+
+-- Not where the runtime is, which could not go on.
 local function hurry()
-   error("tried for too long", 0)
+   local info = debug.getinfo(2, "Sl")
+   looks = looks + 1
+   if looks >= LOOKS_MAX then
+      debug.sethook(hurry, "", 1) -- no pcall of the job's gets away from that
+      if errors.knows(info.source) then
+         endless = endless or { path = info.source:sub(2), line = info.currentline }
+         looks = 0
+         debug.sethook(hurry, "", INSTRUCTIONS)
+         error("tried for too long", 0)
+      end
+   end
 end
 
 --- Remember the tables that these functions reach, but not those in `known`.
@@ -139,9 +153,15 @@ function M.begin(functions, known)
    end
    local trial = { tables = seen.list, jit = jit.status() }
    jit.off()
-   debug.sethook(hurry, "", INSTRUCTIONS_MAX)
+   looks, endless = 0, nil
+   debug.sethook(hurry, "", INSTRUCTIONS)
    sandbox.mute(true)
    return trial
+end
+
+--- Path and line of what did not return, if anything.
+function M.endless()
+   return endless
 end
 
 --- The tables that are no longer what they were: path and line of the function

@@ -174,6 +174,15 @@ return tide.from(tide.kafka { topic = "unset", start = "earliest" })
       { "a job file that never returns", 3, "does not return", function()
          h.write_file(h.path "job.lua", "while true do end")
       end },
+      { "a function that never returns", 3, "never end", function()
+         save '(function() while true do pcall(function() end) end end)()'
+      end },
+      { "a function without a bottom", 4, "rows failed", function()
+         save '(function() local function f() return 1 + f() end return f() end)()'
+      end },
+      { "a function that eats memory", 4, "rows failed", function()
+         save '(function() local t = {} for i = 1, 1e9 do t[i] = ("x"):rep(1e6) .. i end end)()'
+      end },
       { "a job file without a bottom", 3, "stack overflow", function()
          h.write_file(h.path "job.lua", "local function f() return 1 + f() end\nreturn f()")
       end },
@@ -201,10 +210,18 @@ return tide.from(tide.kafka { topic = "unset", start = "earliest" })
          h.produce_counts(topic, { 3 })
          counted(job, 3)
          refusal[4]()
-         local said = reload(refusal[2])
-         assert.truthy(said:find(refusal[3], 1, true), said)
+         local asked = h.start { "reload", h.path "job.lua", "--checkpoint-dir", h.path "cp" }
+         if refusal[2] == 4 then -- It takes records to see that.
+            h.eventually("the new version to be tried", function()
+               return job:err():find("version %x+ of the job") or asked:ended()
+            end, job)
+         end
          h.produce_counts(topic, { 2 })
+         asked:wait(60)
          assert.are.same({ A = 5 }, counted(job, 5))
+         local said = asked:out() .. asked:err() .. job:err()
+         assert.truthy(said:find(refusal[3], 1, true), said)
+         assert.truthy(refusal[2] == 4 or refusal[2] == asked.code, said)
          stop(job)
       end)
    end
