@@ -239,6 +239,16 @@ void tide_board_published(struct tide_board *board, const struct tide_board_epoc
 	pthread_mutex_unlock(&board->lock);
 }
 
+int64_t tide_board_epoch(struct tide_board *board)
+{
+	pthread_mutex_lock(&board->lock);
+	int64_t epoch = board->epochs > 0
+	                        ? board->notes[(board->epochs - 1) % TIDE_BOARD_EPOCHS].epoch
+	                        : -1;
+	pthread_mutex_unlock(&board->lock);
+	return epoch;
+}
+
 void tide_board_latest(struct tide_board *board, struct tide_buf *out)
 {
 	pthread_mutex_lock(&board->lock);

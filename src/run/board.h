@@ -45,6 +45,8 @@ struct tide_board *tide_board_new(const char *job, const char *counted, int work
 void tide_board_free(struct tide_board *board);
 
 void tide_board_published(struct tide_board *board, const struct tide_board_epoch *epoch);
+/* The newest epoch that was published, or -1. */
+int64_t tide_board_epoch(struct tide_board *board);
 /* The newest epoch's progress, an object of JSON, appended. */
 void tide_board_latest(struct tide_board *board, struct tide_buf *out);
 /* Which checkpoint the run writes to, so that others know whose page this is. */

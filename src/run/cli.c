@@ -14,7 +14,17 @@ static const struct tide_own_flag run_flags[] = {
 	{ "jit-off", NULL, "run the job's Lua interpreted, to compare" },
 	{ 0 }
 };
-static const struct tide_own_flag reload_flags[] = { { 0 } };
+static const struct tide_own_flag reload_flags[] = {
+	{ "shadow", "N",
+	  "first run the new version beside the old one on the records of the next N epochs "
+	  "(of fewer where no more come for a while), from the same state and with sinks "
+	  "muted, and show what differs; without --max-diff that is all, and exit 4 says that "
+	  "something does" },
+	{ "max-diff", "SHARE",
+	  "with --shadow: take over where at most this share of the rows differs (0.1%, or 0% "
+	  "for none); else exit 4, and the old version goes on" },
+	{ 0 }
+};
 static const struct tide_own_flag check_flags[] = { { "strict", NULL,
 	                                              "exit 4 where there are warnings" },
 	                                            { "json", NULL, "one JSON object on stdout" },
@@ -65,6 +75,7 @@ static const struct tide_own_flag replay_flags[] = {
 	{ "job", "FILE", "this job instead of the recorded one" },
 	{ "diff", NULL,
 	  "compare the rows of the recorded job with those of --job; exit 4 where they differ" },
+	{ "max-diff", "SHARE", "with --diff: up to this share of the rows (0.1%) may differ" },
 	{ "emit-spec", "FILE", "write a spec for `tidemark test` from it; - is stdout" },
 	{ "jit-off", NULL, "run the job's Lua interpreted, to compare" },
 	{ 0 }
@@ -260,6 +271,21 @@ static int unknown_command(int count, char **words, struct tide_error *err)
 const char *tide_cli_own(const struct tide_cli *cli, const char *name)
 {
 	return tide_option_get(&cli->own, name);
+}
+
+int tide_cli_share(const struct tide_cli *cli, const char *name, double *out,
+                   struct tide_error *err)
+{
+	const char *text = tide_cli_own(cli, name);
+	char *end = NULL;
+	if (text == NULL)
+		return TIDE_OK;
+	double share = strtod(text, &end) / 100;
+	if (end == text || strcmp(end, "%") != 0 || !(share >= 0 && share <= 1))
+		return tide_fail(err, TIDE_ERR_USAGE,
+		                 "--%s wants a share such as 0.1%%, not \"%s\"", name, text);
+	*out = share;
+	return TIDE_OK;
 }
 
 /* What is behind the flag in this argument: "" or "=value"; NULL: it is another. */

@@ -51,6 +51,10 @@ int tide_cli_main(int argc, char **argv, char **environment, const atomic_int *s
 /* The value of an own flag ("" for one that takes none), or NULL. */
 const char *tide_cli_own(const struct tide_cli *cli, const char *name);
 
+/* That of a flag that takes a share of all, "0.1%", as 0 to 1; *out stays without it. */
+int tide_cli_share(const struct tide_cli *cli, const char *name, double *out,
+                   struct tide_error *err);
+
 /* Commands, by file. */
 int tide_cli_run(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_wordcount(struct tide_cli *cli, struct tide_error *err);

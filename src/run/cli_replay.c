@@ -4,12 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/log.h"
 #include "run/cli.h"
 #include "run/difference.h"
 #include "run/emit_spec.h"
+#include "run/jobfiles.h"
 #include "run/replay.h"
 #include "run/setup.h"
 #include "sink/json_row.h"
@@ -25,50 +25,13 @@ struct replaying {
 
 /* ---- the recorded job ---- */
 
-static int write_file(const char *path, const char *text, struct tide_error *err)
-{
-	FILE *file = fopen(path, "wb");
-	if (file == NULL)
-		return tide_fail(err, TIDE_ERR_IO, "%s: %s", path, strerror(errno));
-	size_t written = fwrite(text, 1, strlen(text), file);
-	if (fclose(file) != 0 || written != strlen(text))
-		return tide_fail(err, TIDE_ERR_IO, "%s: %s", path, strerror(errno));
-	return TIDE_OK;
-}
-
-/* A file from elsewhere does not say where we write. */
-static bool stays_inside(const char *name)
-{
-	return name[0] != '/' && name[0] != '\0' && strstr(name, "..") == NULL &&
-	       name[strlen(name) - 1] != '/';
-}
-
 static int write_job(struct replaying *replaying, struct tide_error *err)
 {
-	const struct tide_recording *recording = &replaying->recording;
 	int rc = tide_scratch_make(replaying->scratch, sizeof replaying->scratch, false, err);
-	if (rc == TIDE_OK && recording->file_count == 0)
-		rc = tide_fail(err, TIDE_ERR_USAGE,
-		               "the recording holds no job; name one with --job");
-	for (int i = 0; rc == TIDE_OK && i < recording->file_count; i++) {
-		char path[8300];
-		const char *name = recording->files[i].name;
-		if (!stays_inside(name))
-			return tide_fail(err, TIDE_ERR_USAGE,
-			                 "the recording holds a file \"%s\", which no job can have",
-			                 name);
-		snprintf(path, sizeof path, "%s/%.4000s", replaying->scratch, name);
-		for (char *at = path + strlen(replaying->scratch) + 1;
-		     (at = strchr(at, '/')) != NULL; at++) {
-			*at = '\0';
-			mkdir(path, 0777);
-			*at = '/';
-		}
-		rc = write_file(path, recording->files[i].text, err);
-		if (i == 0)
-			memcpy(replaying->recorded_job, path, sizeof path);
-	}
-	return rc;
+	return rc == TIDE_OK ? tide_jobfiles_write(&replaying->recording, replaying->scratch,
+	                                           replaying->recorded_job,
+	                                           sizeof replaying->recorded_job, err)
+	                     : rc;
 }
 
 /* ---- rows ---- */
@@ -151,11 +114,11 @@ static int check_same(const struct tide_recording *recording, const struct tide_
 {
 	struct tide_replayed old_run;
 	struct tide_buf text = { 0 };
-	bool differ = false;
+	double share = 0;
 	int rc = recorded_rows(recording, run, &old_run, err);
 	if (rc == TIDE_OK && run->failed_step < 0)
-		rc = tide_replay_compare(&old_run, run, &text, &differ, err);
-	if (rc == TIDE_OK && differ) {
+		rc = tide_replay_compare(&old_run, run, &text, &share, err);
+	if (rc == TIDE_OK && share > 0) {
 		tide_log(TIDE_WARN, "%.*s", (int)text.len, text.p);
 		rc = tide_fail(err, TIDE_ERR_DIFFER,
 		               "the rows are not those that were recorded: the job depends on "
@@ -201,13 +164,13 @@ static int replay_one(struct replaying *replaying, struct tide_error *err)
 }
 
 /* Old and new in turn, and the better time of each counts. */
-static int replay_both(struct replaying *replaying, struct tide_error *err)
+static int replay_both(struct replaying *replaying, double most, struct tide_error *err)
 {
 	enum { TURNS = 3 };
 	const char *jobs[2] = { replaying->recorded_job, replaying->new_job };
 	struct tide_replayed runs[2] = { 0 };
 	struct tide_buf text = { 0 };
-	bool differ = false;
+	double share = 0;
 	int rc = TIDE_OK;
 	for (int i = 0; rc == TIDE_OK && i < 2 * TURNS; i++) {
 		struct tide_replayed run;
@@ -219,12 +182,12 @@ static int replay_both(struct replaying *replaying, struct tide_error *err)
 		runs[i % 2] = run;
 	}
 	if (rc == TIDE_OK)
-		rc = tide_replay_compare(&runs[0], &runs[1], &text, &differ, err);
+		rc = tide_replay_compare(&runs[0], &runs[1], &text, &share, err);
 	if (rc == TIDE_OK)
 		fwrite(text.p, 1, text.len, stdout);
-	if (rc == TIDE_OK && differ)
-		rc = tide_fail(err, TIDE_ERR_DIFFER, "the jobs differ on %s",
-		               replaying->cli->words[0]);
+	if (rc == TIDE_OK && share > most)
+		rc = tide_fail(err, TIDE_ERR_DIFFER, "the jobs differ on %s, in %.3g%% of the rows",
+		               replaying->cli->words[0], share * 100);
 	tide_replayed_fini(&runs[0]);
 	tide_replayed_fini(&runs[1]);
 	tide_buf_fini(&text);
@@ -258,11 +221,14 @@ int tide_cli_replay(struct tide_cli *cli, struct tide_error *err)
 	struct replaying *replaying = calloc(1, sizeof *replaying);
 	const char *spec = tide_cli_own(cli, "emit-spec");
 	bool diff = tide_cli_own(cli, "diff") != NULL;
+	double most = 0;
 	if (replaying == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to replay");
 	replaying->cli = cli;
 	replaying->new_job = tide_cli_own(cli, "job");
-	int rc = tide_setup_load(&replaying->setup, cli, NULL, err);
+	int rc = tide_cli_share(cli, "max-diff", &most, err);
+	if (rc == TIDE_OK)
+		rc = tide_setup_load(&replaying->setup, cli, NULL, err);
 	if (rc == TIDE_OK && diff && (replaying->new_job == NULL || spec != NULL))
 		rc = tide_fail(err, TIDE_ERR_USAGE,
 		               "--diff compares the recorded job with another: say which with "
@@ -272,7 +238,7 @@ int tide_cli_replay(struct tide_cli *cli, struct tide_error *err)
 	if (rc == TIDE_OK && (diff || replaying->new_job == NULL))
 		rc = write_job(replaying, err);
 	if (rc == TIDE_OK)
-		rc = diff           ? replay_both(replaying, err)
+		rc = diff           ? replay_both(replaying, most, err)
 		     : spec != NULL ? emit(replaying, spec, err)
 		                    : replay_one(replaying, err);
 	tide_scratch_remove(replaying->scratch);

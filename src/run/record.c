@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "checkpoint/copy.h"
 #include "run/difference.h"
+#include "run/jobfiles.h"
 #include "run/keeper.h"
 #include "run/loop.h"
 #include "run/rerun.h"
@@ -21,7 +22,6 @@
 enum { WAIT_MS = 20, SOURCES_MAX = 64, SAY_US = 1000000 };
 
 static const size_t state_bytes_max = (size_t)1 << 30;
-static const size_t file_text_max = 16 << 20;
 
 /* A recording that is being made. */
 struct session {
@@ -339,26 +339,6 @@ static int record_all(struct session *session, struct tide_error *err)
 
 /* ---- what a recording says of itself ---- */
 
-static int note_files(struct session *session, struct tide_error *err)
-{
-	const struct tide_plan *plan = session->options->setup->plan;
-	const char *slash = strrchr(plan->path, '/');
-	size_t folder = slash != NULL ? (size_t)(slash - plan->path) + 1 : 0;
-	int rc = TIDE_OK;
-	for (int i = 0; rc == TIDE_OK && i < plan->file_count; i++) {
-		char *text = NULL;
-		size_t len = 0;
-		const char *name = plan->files[i];
-		if (strncmp(name, plan->path, folder) == 0)
-			name += folder;
-		rc = tide_file_read(plan->files[i], file_text_max, &text, &len, err);
-		if (rc == TIDE_OK && tide_recording_file(session->recording, name, text) == NULL)
-			rc = fail_memory(err);
-		free(text);
-	}
-	return rc;
-}
-
 static int note_info(struct session *session, struct tide_error *err)
 {
 	struct tide_recording *recording = session->recording;
@@ -386,7 +366,7 @@ static int note_info(struct session *session, struct tide_error *err)
 	for (int o = 0; ok && o < setup->plan->output_count; o++)
 		ok = tide_recording_output(recording, setup->plan->outputs[o].name);
 	recording->job_hash = setup->plan->hash;
-	return ok ? note_files(session, err) : fail_memory(err);
+	return ok ? tide_jobfiles_keep(setup->plan, recording, err) : fail_memory(err);
 }
 
 /* A copy of what the job's checkpoint holds; beside a running job, too. */

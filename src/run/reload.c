@@ -3,6 +3,7 @@
 #include "run/reload.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -14,14 +15,29 @@
 #include "base/log.h"
 #include "base/watch.h"
 #include "run/control.h"
+#include "run/jobfiles.h"
+#include "run/shadow.h"
 
 enum { LOOK_MS = 50, LINE_MAX = 256 };
+
+/* One that has taken over. */
+struct taken {
+	struct tide_plan *plan;       /* NULL: the first, which is somebody else's */
+	struct tide_recording *files; /* their texts; NULL: they could not be kept */
+};
+
+/* What was asked for. */
+struct request {
+	int epochs;        /* to be compared on; 0: none */
+	char max_diff[32]; /* "": only to be shown */
+};
 
 struct tide_reload {
 	struct tide_reload_options options;
 	struct tide_watch *watch; /* NULL: told by SIGHUP and `tidemark reload` alone */
 	int control, hangups;
 	FILE *asker; /* who waits for the answer; or NULL */
+	struct request request;
 	bool on_terminal;
 	pthread_t thread;
 	bool running;
@@ -29,15 +45,22 @@ struct tide_reload {
 	pthread_cond_t changed;
 	bool stop;
 	struct tide_candidate *waiting;
-	bool given;               /* it is in the loop's hands */
-	struct tide_plan **plans; /* that have taken over, the running one last */
-	int plan_count;
+	bool given;          /* it is in the loop's hands */
+	struct taken *taken; /* all of them, for nobody knows who still looks at one */
+	int taken_count;
 	const struct tide_plan *plan, *before; /* of what runs, and what ran before it */
 	/* The verdict on the last candidate. */
 	bool decided, took;
 	char why[2048];
 	int64_t epoch, began_us;
 };
+
+static void files_free(struct tide_recording *files)
+{
+	if (files != NULL)
+		tide_recording_fini(files);
+	free(files);
+}
 
 static void candidate_free(struct tide_candidate *candidate)
 {
@@ -46,6 +69,7 @@ static void candidate_free(struct tide_candidate *candidate)
 	for (int i = 0; i < candidate->vm_count; i++)
 		tide_vm_free(candidate->vms[i]);
 	tide_plan_free(candidate->plan);
+	files_free(candidate->files);
 	free(candidate->vms);
 	free(candidate);
 }
@@ -78,6 +102,14 @@ static int try_it(const struct tide_reload *reload, struct tide_error *err)
 	tide_vm_free(vm);
 	tide_plan_free(plan);
 	return rc;
+}
+
+static int keep_files(const struct tide_plan *plan, struct tide_recording **out,
+                      struct tide_error *err)
+{
+	*out = calloc(1, sizeof **out);
+	return *out != NULL ? tide_jobfiles_keep(plan, *out, err)
+	                    : tide_fail(err, TIDE_ERR_NOMEM, "no memory for a job's files");
 }
 
 /* A version that was saved between two of the loads is told by its plan. */
@@ -130,6 +162,8 @@ static int load(struct tide_reload *reload, struct tide_candidate *candidate, st
 		                 what->p, reload->options.settings->job_path,
 		                 reload->options.settings->checkpoint_dir);
 	rc = try_it(reload, err);
+	if (rc == TIDE_OK)
+		rc = keep_files(candidate->plan, &candidate->files, err);
 	return rc == TIDE_OK ? load_all(reload, candidate, err) : rc;
 }
 
@@ -188,6 +222,81 @@ static void offer(struct tide_reload *reload, struct tide_candidate *candidate, 
 		refuse(reload, change, TIDE_ERR_DIFFER, reload->why);
 }
 
+/* ---- beside the one that runs ---- */
+
+static void pass_on(void *arg, bool result, const char *text)
+{
+	struct tide_reload *reload = arg;
+	fprintf(reload->asker, "%s%s\n", result ? "= " : "", text);
+	fflush(reload->asker);
+}
+
+static bool nobody_waits(void *arg)
+{
+	struct tide_reload *reload = arg;
+	struct pollfd asker = { .fd = fileno(reload->asker), .events = POLLRDHUP };
+	pthread_mutex_lock(&reload->lock);
+	bool stop = reload->stop;
+	pthread_mutex_unlock(&reload->lock);
+	return stop || poll(&asker, 1, 0) != 0;
+}
+
+static const struct taken *running(struct tide_reload *reload)
+{
+	const struct taken *found = &reload->taken[0];
+	pthread_mutex_lock(&reload->lock);
+	for (int i = 1; i < reload->taken_count; i++)
+		if (reload->taken[i].plan == reload->plan)
+			found = &reload->taken[i];
+	pthread_mutex_unlock(&reload->lock);
+	return found;
+}
+
+/* Somebody who only looks is told, and nobody else; true: it may take over. */
+static bool compared(struct tide_reload *reload, struct tide_candidate *candidate)
+{
+	const struct request *request = &reload->request;
+	const struct taken *taken = running(reload);
+	bool looks = request->max_diff[0] == '\0';
+	struct tide_error err = { 0 };
+	char text[2400];
+	struct tide_shadow shadow = {
+		.settings = reload->options.settings,
+		.plan = reload->plan,
+		.old_files = taken->files,
+		.new_files = candidate->files,
+		.board = reload->options.board,
+		.epochs = request->epochs,
+		.max_diff = looks ? NULL : request->max_diff,
+		.line = pass_on,
+		.stopped = nobody_waits,
+		.arg = reload,
+	};
+	int rc = taken->files == NULL
+	                 ? tide_fail(&err, TIDE_ERR_IO,
+	                             "the files of the version that runs could not be kept")
+	                 : tide_shadow_compare(&shadow, &err);
+	if (rc == TIDE_OK && shadow.plan != reload->plan)
+		rc = tide_fail(&err, TIDE_ERR_DIFFER,
+		               "the version that it was compared with runs no more");
+	if (rc == TIDE_OK && nobody_waits(reload))
+		rc = tide_fail(&err, TIDE_ERR_STOPPED, "whoever asked for it is gone");
+	if (rc == TIDE_OK && !looks)
+		return true;
+	if (rc == TIDE_OK)
+		snprintf(text, sizeof text,
+		         "nothing differs; the old version goes on, as "
+		         "--max-diff was not given");
+	else
+		snprintf(text, sizeof text, "%s%s", err.text,
+		         looks ? "; the old version goes on, as it would have in any case" : "");
+	if (looks)
+		answer(reload, candidate->change, rc, text);
+	else
+		refuse(reload, candidate->change, rc, text);
+	return false;
+}
+
 static void consider(struct tide_reload *reload)
 {
 	struct tide_error err = { 0 };
@@ -202,7 +311,7 @@ static void consider(struct tide_reload *reload)
 	} else if (candidate->change == TIDE_CHANGE_NONE) {
 		tide_board_notice(reload->options.board, "");
 		answer(reload, TIDE_CHANGE_NONE, TIDE_OK, "this version runs already");
-	} else {
+	} else if (reload->request.epochs == 0 || compared(reload, candidate)) {
 		offer(reload, candidate, what.p);
 		candidate = NULL; /* It has changed hands. */
 	}
@@ -224,6 +333,7 @@ static bool terminal_is_gone(const struct tide_reload *reload)
 static bool asked(struct tide_reload *reload)
 {
 	char line[LINE_MAX];
+	reload->request = (struct request){ 0 };
 	int hangups = reload->options.hangups != NULL ? atomic_load(reload->options.hangups) : 0;
 	if (hangups != reload->hangups) {
 		reload->hangups = hangups;
@@ -233,8 +343,11 @@ static bool asked(struct tide_reload *reload)
 	}
 	if (reload->control >= 0)
 		reload->asker = tide_control_accept(reload->control, line, sizeof line);
-	if (reload->asker != NULL)
+	if (reload->asker != NULL) {
+		(void)sscanf(line, "reload shadow=%d max=%31s", &reload->request.epochs,
+		             reload->request.max_diff);
 		return true;
+	}
 	if (reload->watch != NULL)
 		return tide_watch_wait(reload->watch, LOOK_MS);
 	nanosleep(&(struct timespec){ .tv_nsec = LOOK_MS * 1000000L }, NULL);
@@ -263,6 +376,12 @@ int tide_reload_start(const struct tide_reload_options *options, struct tide_rel
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for reloading");
 	reload->options = *options;
 	reload->plan = options->plan;
+	reload->taken = calloc(1, sizeof *reload->taken);
+	reload->taken_count = 1;
+	if (reload->taken == NULL) {
+		free(reload);
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for reloading");
+	}
 	reload->on_terminal = !terminal_is_gone(&(struct tide_reload){ .on_terminal = true });
 	reload->hangups = options->hangups != NULL ? atomic_load(options->hangups) : 0;
 	pthread_mutex_init(&reload->lock, NULL);
@@ -272,6 +391,12 @@ int tide_reload_start(const struct tide_reload_options *options, struct tide_rel
 	    TIDE_OK)
 		tide_log(TIDE_WARN, "`tidemark reload` will not find this job: %s", ignored.text);
 	int rc = TIDE_OK;
+	if (keep_files(options->plan, &reload->taken[0].files, &ignored) != TIDE_OK) {
+		tide_log(TIDE_WARN, "`tidemark reload --shadow` will not do here: %s",
+		         ignored.text);
+		files_free(reload->taken[0].files);
+		reload->taken[0].files = NULL;
+	}
 	if (options->watch)
 		rc = tide_watch_new((const char *const *)options->plan->files,
 		                    options->plan->file_count, &reload->watch, err);
@@ -300,9 +425,11 @@ void tide_reload_stop(struct tide_reload *reload)
 	tide_control_close(reload->options.settings->checkpoint_dir, reload->control);
 	tide_watch_free(reload->watch);
 	candidate_free(reload->waiting);
-	for (int i = 0; i < reload->plan_count; i++)
-		tide_plan_free(reload->plans[i]);
-	free(reload->plans);
+	for (int i = 0; i < reload->taken_count; i++) {
+		tide_plan_free(reload->taken[i].plan);
+		files_free(reload->taken[i].files);
+	}
+	free(reload->taken);
 	pthread_mutex_destroy(&reload->lock);
 	pthread_cond_destroy(&reload->changed);
 	free(reload);
@@ -334,14 +461,17 @@ static void decide(struct tide_reload *reload, bool took)
 void tide_reload_took(struct tide_reload *reload, int64_t epoch)
 {
 	pthread_mutex_lock(&reload->lock);
-	struct tide_plan **grown =
-		realloc(reload->plans, sizeof *grown * (size_t)(reload->plan_count + 1));
+	struct taken *grown =
+		realloc(reload->taken, sizeof *grown * (size_t)(reload->taken_count + 1));
 	if (grown != NULL) {
-		reload->plans = grown;
-		reload->plans[reload->plan_count++] = reload->waiting->plan;
+		struct tide_candidate *candidate = reload->waiting;
+		reload->taken = grown;
+		reload->taken[reload->taken_count++] =
+			(struct taken){ candidate->plan, candidate->files };
 		reload->before = reload->plan;
-		reload->plan = reload->waiting->plan;
-		reload->waiting->plan = NULL;
+		reload->plan = candidate->plan;
+		candidate->plan = NULL;
+		candidate->files = NULL;
 	}
 	reload->epoch = epoch;
 	decide(reload, true);

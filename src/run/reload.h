@@ -13,6 +13,7 @@
 #include "run/board.h"
 #include "run/change.h"
 #include "run/settings.h"
+#include "source/recording.h"
 
 /* A version that can take over: one VM for each worker, and one for the thread
  * that commits, all loaded. */
@@ -20,7 +21,8 @@ struct tide_candidate {
 	struct tide_plan *plan;
 	struct tide_vm **vms; /* NULL where one has been taken */
 	int vm_count;
-	enum tide_change change; /* hot or warm */
+	enum tide_change change;      /* hot or warm */
+	struct tide_recording *files; /* their texts; NULL where they were taken over */
 };
 
 struct tide_reload_options {

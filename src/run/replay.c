@@ -151,7 +151,7 @@ static double per_record_us(const struct tide_replayed *run)
 }
 
 int tide_replay_compare(const struct tide_replayed *old_run, const struct tide_replayed *new_run,
-                        struct tide_buf *out, bool *differ, struct tide_error *err)
+                        struct tide_buf *out, double *share, struct tide_error *err)
 {
 	struct tide_difference sum = { 0 };
 	int rc = TIDE_OK, other;
@@ -162,8 +162,9 @@ int tide_replay_compare(const struct tide_replayed *old_run, const struct tide_r
 			rc = compare_output(old_run, new_run, new_run->outputs[o], &sum, out, err);
 	write_failure("old", old_run, out);
 	write_failure("new", new_run, out);
+	*share = old_run->failed_step != new_run->failed_step ? 1 : tide_difference_share(&sum);
+	tide_buf_printf(out, "%.3g%% of the rows differ\n", *share * 100);
 	tide_buf_printf(out, "time per record: %.2f us old, %.2f us new\n", per_record_us(old_run),
 	                per_record_us(new_run));
-	*differ = tide_difference_any(&sum) || old_run->failed_step != new_run->failed_step;
 	return out->failed ? fail_memory(err) : rc;
 }

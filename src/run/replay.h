@@ -32,8 +32,9 @@ void tide_replayed_fini(struct tide_replayed *replayed);
 const struct tide_rows *tide_replayed_rows(const struct tide_replayed *replayed, const char *name,
                                            int *output);
 
-/* What differs, for people; *differ says whether anything does. */
+/* What differs, for people, and its share in all rows: 0 when nothing does, 1 when
+ * one of them fails where the other does not. */
 int tide_replay_compare(const struct tide_replayed *old_run, const struct tide_replayed *new_run,
-                        struct tide_buf *out, bool *differ, struct tide_error *err);
+                        struct tide_buf *out, double *share, struct tide_error *err);
 
 #endif

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Two versions of a running job beside each other: a recording is made of what the
+ * running one has decided, and both are replayed on it. */
+#include "run/shadow.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "checkpoint/copy.h"
+#include "run/jobfiles.h"
+#include "run/partitions.h"
+#include "run/rerun.h"
+#include "source/recorder.h"
+
+enum {
+	LOOK_MS = 20,
+	IDLE_US = 5000000,      /* no more epochs seem to come */
+	TELL_US = 1000000,      /* between words of how far it is */
+	FETCH_MS = 100,         /* for one fetch */
+	SILENT_US = 15000000,   /* no record came that must be there */
+	SECONDS_LEAST = 20,     /* for the replays … */
+	RECORDS_A_SECOND = 2000 /* … and more for many records */
+};
+
+static const size_t state_bytes_max = (size_t)256 << 20, records_bytes_max = (size_t)256 << 20;
+
+/* The epochs that the running version has decided since. */
+struct decided {
+	struct tide_meta metas[TIDE_SHADOW_EPOCHS_MAX];
+	int64_t after; /* this epoch */
+	int count, most;
+	bool failed; /* no memory */
+};
+
+struct work {
+	struct tide_shadow *shadow;
+	struct tide_recording recording;
+	struct decided decided;
+	struct tide_harness harness;
+	struct tide_settings settings;
+	struct tide_partitions partitions;
+	struct tide_ring *ring;
+	char scratch[4096];
+};
+
+static int fail_memory(struct tide_error *err)
+{
+	return tide_fail(err, TIDE_ERR_NOMEM, "no memory to run two versions beside each other");
+}
+
+static bool stopped(const struct work *work)
+{
+	return work->shadow->stopped(work->shadow->arg);
+}
+
+static int fail_stopped(struct tide_error *err)
+{
+	return tide_fail(err, TIDE_ERR_STOPPED, "stopped before the versions were compared");
+}
+
+/* ---- what the run has decided ---- */
+
+static int copy_state(struct work *work, struct tide_error *err)
+{
+	struct tide_checkpoint_options options = { .read_only = true };
+	struct tide_checkpoint *cp = NULL;
+	struct tide_recording *to = &work->recording;
+	int rc = tide_checkpoint_open(work->shadow->settings->checkpoint_dir, &options, &cp, err);
+	if (rc == TIDE_OK) {
+		work->decided.after = tide_checkpoint_meta(cp)->epoch;
+		rc = tide_checkpoint_copy(cp, state_bytes_max, &to->meta, &to->state, err);
+	}
+	tide_checkpoint_close(cp);
+	return rc;
+}
+
+/* Until the epochs are there, or seem not to come. */
+static int await_epochs(struct work *work, struct tide_error *err)
+{
+	struct tide_shadow *shadow = work->shadow;
+	int64_t seen = work->decided.after, want = seen + shadow->epochs;
+	int64_t came_us = tide_clock_mono_us(), told_us = 0;
+	while (seen < want && tide_clock_mono_us() - came_us < IDLE_US) {
+		int64_t epoch = tide_board_epoch(shadow->board), now_us = tide_clock_mono_us();
+		char text[96];
+		if (stopped(work))
+			return fail_stopped(err);
+		if (epoch > seen) {
+			seen = epoch;
+			came_us = now_us;
+		} else {
+			nanosleep(&(struct timespec){ .tv_nsec = LOOK_MS * 1000000L }, NULL);
+		}
+		if (now_us - told_us > TELL_US && seen < want) {
+			snprintf(text, sizeof text, "%lld of the next %d epochs have come",
+			         (long long)(seen - work->decided.after), shadow->epochs);
+			shadow->line(shadow->arg, false, text);
+			told_us = now_us;
+		}
+	}
+	return TIDE_OK;
+}
+
+static bool take_meta(const struct tide_meta *meta, void *arg)
+{
+	struct decided *decided = arg;
+	if (meta->epoch <= decided->after || decided->count == decided->most)
+		return true;
+	decided->failed = !tide_meta_copy(&decided->metas[decided->count++], meta);
+	return !decided->failed;
+}
+
+static int read_decided(struct work *work, struct tide_error *err)
+{
+	struct tide_checkpoint_options options = { .read_only = true };
+	struct tide_checkpoint *cp = NULL;
+	struct decided *decided = &work->decided;
+	decided->most = work->shadow->epochs;
+	int rc = tide_checkpoint_open(work->shadow->settings->checkpoint_dir, &options, &cp, err);
+	if (rc == TIDE_OK)
+		rc = tide_checkpoint_history(cp, take_meta, decided, err);
+	tide_checkpoint_close(cp);
+	if (rc == TIDE_OK && decided->failed)
+		return fail_memory(err);
+	if (rc == TIDE_OK && decided->count == 0)
+		return tide_fail(err, TIDE_ERR_DIFFER,
+		                 "no record came within %d s, so that there is nothing to compare "
+		                 "the versions on",
+		                 IDLE_US / 1000000);
+	if (rc == TIDE_OK && decided->metas[0].epoch != decided->after + 1)
+		return tide_fail(err, TIDE_ERR_UNAVAILABLE,
+		                 "the epochs went by faster than they could be looked at: ask for "
+		                 "fewer with --shadow");
+	return rc;
+}
+
+/* ---- their records ---- */
+
+static int wrap(void *arg, struct tide_source **source, struct tide_error *err)
+{
+	(void)arg;
+	return tide_recorder_wrap(source, err);
+}
+
+static const struct tide_position *position_of(const struct tide_meta *meta,
+                                               const struct tide_share *share)
+{
+	return tide_meta_position((struct tide_meta *)(uintptr_t)meta, share->part->topic,
+	                          share->part->partition);
+}
+
+/* Each partition at its first offset that the epochs have read. */
+static int place(struct work *work, struct tide_error *err)
+{
+	struct tide_partitions *partitions = &work->partitions;
+	const struct decided *decided = &work->decided;
+	int rc = TIDE_OK;
+	for (int i = 0; rc == TIDE_OK && i < partitions->count; i++) {
+		struct tide_share *share = partitions->shares[i];
+		const struct tide_position *at = NULL;
+		for (int e = 0; at == NULL && e < decided->count; e++)
+			at = position_of(&decided->metas[e], share);
+		share->lost = at == NULL; /* It is too new. */
+		share->from = share->part->next = at != NULL ? at->from : 0;
+		if (tide_recording_part(&work->recording, share->input, share->part->topic,
+		                        share->part->partition) == NULL)
+			rc = fail_memory(err);
+		else if (at != NULL)
+			rc = share->source->ops->seek(share->source, &share->part, 1, err);
+	}
+	return rc;
+}
+
+static int open_source(struct work *work, struct tide_error *err)
+{
+	bool found;
+	work->harness = (struct tide_harness){ .wrap = wrap };
+	work->settings = *work->shadow->settings;
+	work->settings.harness = &work->harness;
+	work->ring = tide_ring_new();
+	if (work->ring == NULL)
+		return fail_memory(err);
+	int rc = tide_partitions_open(&work->partitions, work->shadow->plan, &work->settings, err);
+	if (rc == TIDE_OK)
+		rc = tide_partitions_discover(&work->partitions, &found, err);
+	return rc == TIDE_OK ? place(work, err) : rc;
+}
+
+/* All records before `to`. */
+static int fetch(struct work *work, struct tide_share *share, int64_t to, uint64_t *count,
+                 struct tide_error *err)
+{
+	struct tide_source *source = share->source;
+	struct tide_source_part *part = share->part;
+	int64_t came_us = tide_clock_mono_us();
+	int rc = TIDE_OK;
+	while (rc == TIDE_OK && part->next < to) {
+		int64_t before = part->next;
+		struct tide_batch *batch = tide_ring_next(work->ring, part->topic, part->partition);
+		if (batch == NULL)
+			return fail_memory(err);
+		rc = source->ops->fetch(source, part, to, FETCH_MS, batch, err);
+		*count += batch->count;
+		if (part->next > before)
+			came_us = tide_clock_mono_us();
+		else if (rc == TIDE_OK && tide_clock_mono_us() - came_us > SILENT_US)
+			rc = tide_fail(err, TIDE_ERR_UNAVAILABLE,
+			               "%s-%d gave no more records, so that the versions could not "
+			               "be compared",
+			               part->topic, part->partition);
+		if (rc == TIDE_OK && stopped(work))
+			rc = fail_stopped(err);
+	}
+	return rc;
+}
+
+static int take_epoch(struct work *work, const struct tide_meta *meta, size_t *bytes,
+                      struct tide_error *err)
+{
+	struct tide_partitions *partitions = &work->partitions;
+	struct tide_recorded_step *step = tide_recording_step(&work->recording);
+	int rc = TIDE_OK;
+	if (step == NULL || !tide_recorded_step_init(step, partitions->count, 0, 0))
+		return fail_memory(err);
+	step->kind = TIDE_RECORDED_EPOCH;
+	step->epoch = meta->epoch;
+	step->now_us = meta->now_us;
+	for (int i = 0; rc == TIDE_OK && i < partitions->count; i++) {
+		struct tide_share *share = partitions->shares[i];
+		struct tide_recorded_range *range = &step->ranges[i];
+		const struct tide_position *at = share->lost ? NULL : position_of(meta, share);
+		range->from = range->to = share->part->next;
+		if (at != NULL && at->next > range->to) {
+			range->to = at->next;
+			rc = fetch(work, share, at->next, &range->count, err);
+		}
+		range->end = range->to;
+		if (rc == TIDE_OK &&
+		    !tide_recorder_take(share->source, share->part, &range->records))
+			rc = fail_memory(err);
+		*bytes += range->records.len;
+		work->shadow->records += range->count;
+	}
+	return rc;
+}
+
+static int take_epochs(struct work *work, struct tide_error *err)
+{
+	size_t bytes = 0;
+	int rc = open_source(work, err);
+	for (int e = 0; rc == TIDE_OK && e < work->decided.count && bytes < records_bytes_max;
+	     e++) {
+		rc = take_epoch(work, &work->decided.metas[e], &bytes, err);
+		work->shadow->ran = e + 1;
+	}
+	tide_partitions_close(&work->partitions);
+	tide_ring_free(work->ring);
+	work->ring = NULL;
+	return rc;
+}
+
+/* ---- the whole ---- */
+
+/* The old job, and how it runs. */
+static int note_job(struct work *work, struct tide_error *err)
+{
+	const struct tide_shadow *shadow = work->shadow;
+	struct tide_recording *recording = &work->recording;
+	const struct tide_options *set = shadow->settings->set;
+	bool ok = tide_option_set(&recording->info, "job", shadow->plan->job) &&
+	          tide_option_set(&recording->info, "bounded", "false") &&
+	          (shadow->settings->topic == NULL ||
+	           tide_option_set(&recording->info, "topic", shadow->settings->topic));
+	for (int i = 0; ok && set != NULL && i < set->count; i++)
+		ok = tide_option_set(&recording->set, set->items[i].key, set->items[i].value);
+	for (int i = 0; ok && i < shadow->old_files->file_count; i++)
+		ok = tide_recording_file(recording, shadow->old_files->files[i].name,
+		                         shadow->old_files->files[i].text) != NULL;
+	recording->job_hash = shadow->plan->hash;
+	return ok ? TIDE_OK : fail_memory(err);
+}
+
+static int replay(struct work *work, struct tide_error *err)
+{
+	struct tide_shadow *shadow = work->shadow;
+	char folder[4200], file[4200], job[8300];
+	int seconds = SECONDS_LEAST + (int)(shadow->records / RECORDS_A_SECOND);
+	int rc = tide_scratch_make(work->scratch, sizeof work->scratch, false, err);
+	snprintf(folder, sizeof folder, "%s/new", work->scratch);
+	snprintf(file, sizeof file, "%s/shadow.tide", work->scratch);
+	if (rc == TIDE_OK && mkdir(folder, 0700) != 0)
+		rc = tide_fail(err, TIDE_ERR_IO, "cannot make the folder %s", folder);
+	if (rc == TIDE_OK)
+		rc = tide_recording_write(&work->recording, file, err);
+	tide_recording_fini(&work->recording);
+	if (rc == TIDE_OK)
+		rc = tide_jobfiles_write(shadow->new_files, folder, job, sizeof job, err);
+	if (rc == TIDE_OK)
+		rc = tide_shadow_replay(shadow, file, job, work->scratch, seconds, err);
+	tide_scratch_remove(work->scratch);
+	return rc;
+}
+
+int tide_shadow_compare(struct tide_shadow *shadow, struct tide_error *err)
+{
+	struct work *work = calloc(1, sizeof *work);
+	char text[160];
+	if (work == NULL)
+		return fail_memory(err);
+	work->shadow = shadow;
+	int rc = note_job(work, err);
+	if (rc == TIDE_OK)
+		rc = copy_state(work, err);
+	if (rc == TIDE_OK)
+		rc = await_epochs(work, err);
+	if (rc == TIDE_OK)
+		rc = read_decided(work, err);
+	if (rc == TIDE_OK)
+		rc = take_epochs(work, err);
+	if (rc == TIDE_OK) {
+		snprintf(text, sizeof text, "both versions on %llu records of %d epochs%s",
+		         (unsigned long long)shadow->records, shadow->ran,
+		         shadow->ran < shadow->epochs ? ", which is all there was" : "");
+		shadow->line(shadow->arg, true, text);
+		rc = replay(work, err);
+	}
+	for (int e = 0; e < work->decided.count; e++)
+		tide_meta_fini(&work->decided.metas[e]);
+	tide_recording_fini(&work->recording);
+	free(work);
+	return rc;
+}
