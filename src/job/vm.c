@@ -13,6 +13,7 @@
 
 #include "job/ffi.h"
 #include "job/heap.h"
+#include "job/sampler.h"
 #include "job/trial.h"
 #include "record/rows.h"
 
@@ -29,7 +30,8 @@ struct tide_vm {
 	lua_State *lua;
 	struct tide_ctx *ctx;
 	struct tide_heap heap;
-	int entries[ENTRIES]; /* in the registry */
+	int entries[ENTRIES];         /* in the registry */
+	struct tide_sampler *sampler; /* NULL: nobody asks where time goes */
 };
 
 /* Names the limit: "not enough memory" alone sends people to look at the machine. */
@@ -86,7 +88,12 @@ static int vm_call(struct tide_vm *vm, enum entry entry, struct tide_error *err)
 	int rc = TIDE_OK;
 	assert(lua_gettop(lua) == 0);
 	lua_rawgeti(lua, LUA_REGISTRYINDEX, vm->entries[entry]);
-	if (lua_pcall(lua, 0, 1, 0) != 0 || !lua_isnil(lua, -1))
+	if (vm->sampler != NULL)
+		tide_sampler_inside(true);
+	int failed = lua_pcall(lua, 0, 1, 0);
+	if (vm->sampler != NULL)
+		tide_sampler_inside(false);
+	if (failed != 0 || !lua_isnil(lua, -1))
 		rc = vm_fail(vm, err, error_text(lua));
 	lua_settop(lua, 0);
 	if (rc != TIDE_OK)
@@ -173,6 +180,8 @@ void tide_vm_free(struct tide_vm *vm)
 {
 	if (vm == NULL)
 		return;
+	if (vm->sampler != NULL)
+		tide_sampler_leave(vm->sampler, vm->lua);
 	if (vm->lua != NULL)
 		lua_close(vm->lua);
 	tide_heap_fini(&vm->heap);
@@ -298,6 +307,12 @@ int tide_vm_finish(struct tide_vm *vm, int keyed, int output, const struct tide_
 		.count = count,
 	};
 	return vm_call(vm, FINISH, err);
+}
+
+int tide_vm_sample(struct tide_vm *vm, struct tide_sampler *sampler, struct tide_error *err)
+{
+	vm->sampler = sampler;
+	return tide_sampler_follow(sampler, vm->lua, err);
 }
 
 uint64_t tide_vm_filtered(const struct tide_vm *vm, int step)

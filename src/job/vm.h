@@ -12,6 +12,7 @@
 #include "record/batch.h"
 #include "record/plan.h"
 
+struct tide_sampler;
 struct tide_vm;
 
 struct tide_vm_options {
@@ -86,6 +87,10 @@ int tide_vm_merge(struct tide_vm *vm, int keyed, const struct tide_pair *pairs, 
  * that hang on this keyed operator. `output` < 0: all of them; else only it. */
 int tide_vm_finish(struct tide_vm *vm, int keyed, int output, const struct tide_cell *cells,
                    int stride, const uint64_t *states, size_t count, struct tide_error *err);
+
+/* From now on: where its time goes. On the thread that runs it, between two calls;
+ * the sampler outlives the VM. */
+int tide_vm_sample(struct tide_vm *vm, struct tide_sampler *sampler, struct tide_error *err);
 
 /* Rows that a step of the plan has taken away since the VM was made. */
 uint64_t tide_vm_filtered(const struct tide_vm *vm, int step);

@@ -12,6 +12,9 @@ static const struct tide_own_flag run_flags[] = {
 	  "`tidemark reload` and SIGHUP do that once" },
 	{ "progress", "FILE", "append one JSON object per epoch to FILE" },
 	{ "jit-off", NULL, "run the job's Lua interpreted, to compare" },
+	{ "profile-lua", NULL,
+	  "at the end, say on stderr which lines of the job took the time, as "
+	  "`tidemark profile` does" },
 	{ 0 }
 };
 static const struct tide_own_flag reload_flags[] = {
@@ -38,6 +41,13 @@ static const struct tide_own_flag dev_flags[] = {
 	{ "last", "N", "without --input: the last N records of the job's topics (1000)" },
 	{ "limit", "SPAN", "a run that takes longer is stopped (10s)" },
 	{ "once", NULL, "run once and end; exit 1 or 3 where it failed" },
+	{ 0 }
+};
+static const struct tide_own_flag profile_flags[] = {
+	{ "input", "FILE",
+	  "records from a file, over and over: lines that `produce` takes, or plain values" },
+	{ "last", "N", "without --input: the last N records of the job's topics (100000)" },
+	{ "json", NULL, "one JSON object on stdout" },
 	{ 0 }
 };
 static const struct tide_own_flag test_flags[] = {
@@ -145,6 +155,9 @@ static const struct tide_command commands[] = {
 	  false, new_flags, tide_cli_new },
 	{ "dev", "JOB.lua", "run a job on sample records, again after each save; nothing is kept",
 	  1, 1, true, dev_flags, tide_cli_dev },
+	{ "profile", "JOB.lua",
+	  "run a job on sample records for --for (10s), and say which of its lines take the time",
+	  1, 1, true, profile_flags, tide_cli_profile },
 	{ "test", "[SPEC…]", "run the specs of jobs: files, folders, jobs, or what is here", 0, 256,
 	  false, test_flags, tide_cli_test },
 	{ "record", "JOB.lua", "keep real records of a job, its epochs and its rows, in a file", 1,

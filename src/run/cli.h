@@ -64,6 +64,7 @@ int tide_cli_reload(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_check(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_new(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_dev(struct tide_cli *cli, struct tide_error *err);
+int tide_cli_profile(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_test(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_record(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_replay(struct tide_cli *cli, struct tide_error *err);

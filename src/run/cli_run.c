@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "broker/broker.h"
 #include "broker/produce.h"
+#include "job/sampler.h"
 #include "run/board.h"
 #include "run/cli.h"
 #include "run/loop.h"
@@ -135,12 +136,30 @@ static int run_job(struct tide_cli *cli, struct tide_setup *setup, bool demo,
 	return rc;
 }
 
+/* With --profile-lua; the report comes when the VMs are gone, with the loop. */
+static int run_asked(struct tide_cli *cli, struct tide_setup *setup, bool demo,
+                     struct tide_error *err)
+{
+	if (tide_cli_own(cli, "profile-lua") == NULL)
+		return run_job(cli, setup, demo, err);
+	struct tide_sampler_options options = { .lua_dir = setup->lua_dir };
+	struct tide_sampler *sampler = tide_sampler_new(&options);
+	if (sampler == NULL)
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to profile");
+	setup->settings.sampler = sampler;
+	int rc = run_job(cli, setup, demo, err);
+	const char *report = tide_sampler_report(sampler);
+	fputs(report != NULL ? report : "no profile: the job has not run\n", stderr);
+	tide_sampler_free(sampler);
+	return rc;
+}
+
 static int load_and_run(struct tide_cli *cli, const char *job, struct tide_error *err)
 {
 	struct tide_setup setup;
 	int rc = tide_setup_load(&setup, cli, job, err);
 	if (rc == TIDE_OK)
-		rc = run_job(cli, &setup, false, err);
+		rc = run_asked(cli, &setup, false, err);
 	tide_setup_fini(&setup);
 	return rc;
 }
@@ -254,7 +273,7 @@ int tide_cli_demo(struct tide_cli *cli, struct tide_error *err)
 	if (rc == TIDE_OK)
 		rc = start_generator(&generator, tide_broker_address(broker), err);
 	if (rc == TIDE_OK)
-		rc = run_job(cli, &setup, true, err);
+		rc = run_asked(cli, &setup, true, err);
 	stop_generator(&generator);
 	tide_setup_fini(&setup);
 	tide_broker_stop(broker);

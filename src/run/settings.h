@@ -10,6 +10,7 @@
 
 struct tide_error;
 struct tide_memory;
+struct tide_sampler;
 struct tide_share;
 struct tide_sink_ops;
 struct tide_source;
@@ -56,6 +57,7 @@ struct tide_settings {
 	bool muted;           /* console sinks take no rows */
 	bool result_terminal; /* stdout is one */
 	bool jit_off;
+	struct tide_sampler *sampler;       /* follows the first worker's VM; NULL: none */
 	const struct tide_harness *harness; /* NULL: the real world */
 };
 

@@ -452,7 +452,12 @@ int tide_worker_run(struct tide_worker *worker, struct tide_error *err)
 		for (int k = 0; k < work->plan->keyed_count; k++)
 			if (worker->shares[i]->claims[k] != NULL)
 				tide_claims_clear(worker->shares[i]->claims[k]);
-	int rc = bind(worker, err);
+	/* Whichever VM it is by now. */
+	int rc = work->settings->sampler != NULL && worker->index == 0
+	                 ? tide_vm_sample(worker->vm, work->settings->sampler, err)
+	                 : TIDE_OK;
+	if (rc == TIDE_OK)
+		rc = bind(worker, err);
 	if (rc == TIDE_OK)
 		rc = run_shares(worker, err);
 	return rc == TIDE_OK ? send_deltas(worker, 0, err) : rc;
