@@ -413,7 +413,7 @@ static int take_over(struct loop *loop, struct tide_candidate *candidate, struct
 	if (rc != TIDE_OK)
 		return tide_fail_within(err, "going over to the new version of the job");
 	candidate->vms[loop->settings->workers] = NULL; /* It is the loop's now. */
-	tide_reload_took(loop->version.reload, loop->meta.epoch + 1);
+	tide_reload_took(loop->version.reload, loop->meta.epoch + 1, tide_clock_mono_us());
 	return TIDE_OK;
 }
 

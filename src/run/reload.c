@@ -52,7 +52,7 @@ struct tide_reload {
 	/* The verdict on the last candidate. */
 	bool decided, took;
 	char why[2048];
-	int64_t epoch, began_us;
+	int64_t epoch, since_us, began_us;
 };
 
 static void files_free(struct tide_recording *files)
@@ -198,7 +198,7 @@ static void tell_taken(struct tide_reload *reload, enum tide_change change, cons
 	         (unsigned)(reload->plan->hash >> 32), (long long)reload->epoch,
 	         tide_change_name(change), what);
 	tide_log(TIDE_INFO, "%s; %.0f ms after it was noticed", text,
-	         (double)(tide_clock_mono_us() - reload->began_us) / 1e3);
+	         (double)(reload->since_us - reload->began_us) / 1e3);
 	tide_board_notice(reload->options.board, "");
 	answer(reload, change, TIDE_OK, text);
 }
@@ -458,7 +458,7 @@ static void decide(struct tide_reload *reload, bool took)
 	pthread_cond_broadcast(&reload->changed);
 }
 
-void tide_reload_took(struct tide_reload *reload, int64_t epoch)
+void tide_reload_took(struct tide_reload *reload, int64_t epoch, int64_t since_us)
 {
 	pthread_mutex_lock(&reload->lock);
 	struct taken *grown =
@@ -474,6 +474,7 @@ void tide_reload_took(struct tide_reload *reload, int64_t epoch)
 		candidate->files = NULL;
 	}
 	reload->epoch = epoch;
+	reload->since_us = since_us;
 	decide(reload, true);
 	pthread_mutex_unlock(&reload->lock);
 }

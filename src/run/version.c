@@ -54,7 +54,7 @@ static void answer(struct tide_version *version, int64_t epoch)
 	if (!tide_version_on_trial(version) || version->answered)
 		return;
 	version->answered = true;
-	tide_reload_took(version->reload, epoch);
+	tide_reload_took(version->reload, epoch, version->exchanged_us);
 }
 
 void tide_version_exchange(struct tide_version *version, struct tide_candidate *candidate)
