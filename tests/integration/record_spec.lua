@@ -135,6 +135,26 @@ describe("a recording", function()
       assert.are.equal(2, #sorted_lines(replay(0):out()))
    end)
 
+   it("knows of a partition that came later", function()
+      h.job(count_text)
+      amounts(topic, { { "ada", 1 }, { "bob", 2 } })
+      local job = h.start { "record", h.path "job.lua", "-b", h.brokers, "--topic", topic,
+                            "-o", h.path "case.tide" }
+      local function has(records)
+         h.eventually(records .. " records", function()
+            return job:err():find(records .. " of 1000 records are there", 1, true)
+         end, job)
+      end
+      has(2)
+      h.kadmin("grow", topic, 3)
+      h.produce(topic, { { partition = 2, value = '{"name":"eve","amount":4}' } })
+      has(3)
+      job:kill "INT"
+      h.expect_exit(job, 0)
+      assert.is_nil(job:err():find("replay of this recording", 1, true), job:err())
+      assert.are.equal(3, #sorted_lines(replay(0):out()))
+   end)
+
    it("begins with the state of a checkpoint, which is only read", function()
       h.job(count_text)
       amounts(topic, { { "ada", 1 }, { "bob", 2 }, { "ada", 3 } })
