@@ -124,7 +124,7 @@ stream.grouping {
       end
       return { as and sum(column):as(as) or sum(column) }
    end,
-   aggregate = function(list)
+   aggregate = function(list, options)
       if type(list) ~= "table" or #list == 0 then
          error(':aggregate wants a list: :aggregate { tide.sum "v" :as "total", tide.count() }', 0)
       end
@@ -134,7 +134,7 @@ stream.grouping {
                :format(i, type(aggregate)), 0)
          end
       end
-      return list
+      return list, options
    end,
 }
 

@@ -1,10 +1,11 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What src/job/vm.c calls: eight functions that read their arguments from
+-- What src/job/vm.c calls: nine functions that read their arguments from
 -- ctx.call and return nil or a message.
 local ffi = require "ffi"
 local driver = require "tidemark.driver"
 local errors = require "tidemark.errors"
 local lint = require "tidemark.lint"
+local migrate = require "tidemark.migrate"
 local native = require "tidemark.native"
 local plan = require "tidemark.plan"
 local plan_write = require "tidemark.plan_write"
@@ -109,5 +110,10 @@ function M.finish()
    return driver.finish(runner, call.number, call.output, call.keys, call.stride, call.states,
                         tonumber(call.count))
 end
+
+--- Fill the states of ctx.call.pairs from those of an older version of the job.
+M.migrate = safely(function()
+   migrate.run(runner.program.keyed[ctx.call.number + 1])
+end)
 
 return M

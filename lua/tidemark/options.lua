@@ -22,6 +22,11 @@ function checks.partitions(value)
    return ok and ("%d"):format(value), "a whole number from 1 to 100000"
 end
 
+function checks.version(value)
+   local ok = checks.count(value) and value <= 1000000
+   return ok and ("%d"):format(value), "a whole number from 1 on"
+end
+
 function checks.flag(value)
    return type(value) == "boolean" and tostring(value), "true or false"
 end
@@ -133,6 +138,10 @@ function keeps.headers(value)
    return ok, 'a table like { trace_id = "column" }'
 end
 
+function keeps.migrate(value)
+   return type(value) == "function", "a function of an old state that gives the new one"
+end
+
 M.kinds = {
    kafka_sink = { topic = "sink_topic", key = "column", value = "value", timestamp = "column",
                   headers = "headers", mode = "mode", name = "text", brokers = "text",
@@ -144,6 +153,7 @@ M.kinds = {
    console = { mode = "mode", rows = "count", truncate = "truncate", name = "text" },
    json = { malformed = "malformed" },
    group_by = { name = "text" },
+   aggregate = { version = "version", migrate = "migrate" },
    watermark = { per_partition = "flag", idle = "span", max_ahead = "span_or_false",
                  name = "text" },
    window = { offset = "span", late = "late" },

@@ -279,7 +279,13 @@ function checks.aggregate(program, fact, group)
          settled.spec.result_type, settled.spec.nullable and "?" or ""))
       list[i], kinds[i] = settled, settled.as
    end
+   local given = options.check("aggregate", ":aggregate", fact.options)
+   if given.migrate and not given.version then
+      error(":aggregate: migrate takes states of lower versions over: say which one this is, " ..
+         "with version = 2 and so on", 0)
+   end
    local step = step_new(program, fact, group, "aggregate", schema.of(columns))
+   step.version, step.migrate = tonumber(given.version or 1), given.migrate
    step.aggregates, step.group, step.state_size, step.offset = list, group, offset, first
    step.name = group.name or ("%s(%s)"):format(table.concat(kinds, "+"),
                                                table.concat(key_names, ","))

@@ -127,6 +127,7 @@ local function write_keyed(plan, step)
    end
    write_time(plan, step)
    C.tide_ffi_plan_keyed_level(plan, step.root and step.root.level or 0)
+   C.tide_ffi_plan_keyed_version(plan, step.version, step.migrate ~= nil)
 end
 
 local function write_output(plan, step)

@@ -320,16 +320,15 @@ local function accessors(columns, pointer, guard)
       end
    end
    source[#source + 1] = "return get, set\n"
-   return assert(loadstring(table.concat(source), "=state"))(pointer, guard, F, objects)
+   local get, set = assert(loadstring(table.concat(source), "=state"))(pointer, guard, F, objects)
+   return get, set, objects
 end
 
---- Everything the driver needs of a job's own aggregate.
-function M.define(definition)
-   local columns = columns_of(definition.state)
-   local pointer, size = M.struct(columns, "f")
-   local stage = ffi.new "struct tide_stage"
-   local guard = ffi.cast("struct tide_stage *", stage)
-   local get, set = accessors(columns, pointer, guard)
+--- Objects over columns { name, type, made =, offset = }, good while their serial is
+--- the guard's: their type, getters and setters by name, and the types of those
+--- columns that are objects themselves, by number.
+function M.objects(columns, pointer, guard)
+   local get, set, inner = accessors(columns, pointer, guard)
    local object = native.struct "const double serial_; const uint64_t addr_;"
    ffi.metatype(object, {
       __index = function(s, key)
@@ -347,6 +346,16 @@ function M.define(definition)
          setter(s, value)
       end,
    })
+   return object, get, set, inner
+end
+
+--- Everything the driver needs of a job's own aggregate.
+function M.define(definition)
+   local columns = columns_of(definition.state)
+   local pointer, size = M.struct(columns, "f")
+   local stage = ffi.new "struct tide_stage"
+   local guard = ffi.cast("struct tide_stage *", stage)
+   local object = M.objects(columns, pointer, guard)
    return { state = columns, size = size, pointer = pointer, object = object, guard = guard,
             anchor = stage, add = definition.add, merge = definition.merge,
             result = definition.result }

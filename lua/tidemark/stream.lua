@@ -282,12 +282,14 @@ end
 
 -- Grouped: what the module aggregates makes of it --------------------------
 
---- `make_list(method, …)` turns a method's arguments into a list of aggregates.
+--- `make_list(method, …)` turns a method's arguments into a list of aggregates, and
+--- options.
 function M.grouping(methods)
    for name, make_list in pairs(methods) do
       Grouped.methods[name] = function(self, ...)
          local parent = wants_self(name, self, Grouped)
-         return make(Stream, "aggregate", parent, { list = make_list(...) })
+         local list, options = make_list(...)
+         return make(Stream, "aggregate", parent, { list = list, options = options or {} })
       end
    end
 end

@@ -252,13 +252,32 @@ function Job:run()
    return epochs
 end
 
+-- Another version of the job from now on: the path of a file, or text.
+local function change_job(job, path, text)
+   if path then
+      job.path = job_at(path)
+   elseif text then
+      job.own_path = job.own_path or os.tmpname()
+      local file = assert(io.open(job.own_path, "wb"))
+      file:write(text)
+      file:close()
+      job.path = job.own_path
+   end
+end
+
 --- Stops the job and starts it on the same checkpoint, as options say; crash =
---- true stops it as a kill between two epochs would.
+--- true stops it as a kill between two epochs would, and job = a path, or text = a
+--- job's text, starts another version of it.
 function Job:restart(options)
-   options = options or {}
-   local crash = options.crash
-   options.crash = nil
+   local given = {}
+   for key, value in pairs(options or {}) do
+      given[key] = value
+   end
+   options = given
+   local crash, path, text = options.crash, options.job, options.text
+   options.crash, options.job, options.text = nil, nil, nil
    check_options(options)
+   change_job(self, path, text)
    for key, value in pairs(self.options) do
       if options[key] == nil then
          options[key] = value

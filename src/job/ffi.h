@@ -131,6 +131,7 @@ void tide_ffi_plan_keyed_time(struct tide_plan *plan, int mark, int late, double
 void tide_ffi_plan_keyed_session(struct tide_plan *plan);
 void tide_ffi_plan_keyed_dedup(struct tide_plan *plan, double within_ms, bool latest);
 void tide_ffi_plan_keyed_level(struct tide_plan *plan, int level);
+void tide_ffi_plan_keyed_version(struct tide_plan *plan, int version, bool migrates);
 void tide_ffi_plan_keyed_arg(struct tide_plan *plan, int i, int column);
 void tide_ffi_plan_keyed_row(struct tide_plan *plan, int i, const char *name, int type,
                              bool nullable);

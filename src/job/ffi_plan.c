@@ -132,6 +132,7 @@ int tide_ffi_plan_keyed(struct tide_plan *plan, const char *name, uint64_t input
 	struct tide_plan_keyed *keyed = &plan->keyed[i];
 	keyed->inputs = inputs;
 	keyed->line = line;
+	keyed->version = 1;
 	keyed->mark = -1;
 	return text_set(&keyed->name, name) && text_set(&keyed->layout, layout) ? i : -1;
 }
@@ -185,6 +186,13 @@ void tide_ffi_plan_keyed_dedup(struct tide_plan *plan, double within_ms, bool la
 void tide_ffi_plan_keyed_level(struct tide_plan *plan, int level)
 {
 	keyed_last(plan)->level = level;
+}
+
+void tide_ffi_plan_keyed_version(struct tide_plan *plan, int version, bool migrates)
+{
+	assert(version > 0);
+	keyed_last(plan)->version = version;
+	keyed_last(plan)->migrates = migrates;
 }
 
 static void column_set(struct tide_schema *schema, int i, const char *name, int type, bool nullable)

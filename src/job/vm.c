@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See vm.h. The Lua side is lua/tidemark/boot.lua, whose eight functions are
+/* See vm.h. The Lua side is lua/tidemark/boot.lua, whose nine functions are
  * called here; each returns nothing, or the message of what went wrong. */
 #include "job/vm.h"
 
@@ -22,9 +22,9 @@ enum {
 	GROWTH_MAX = 64 * 1024 * 1024 /* of a heap before it is collected */
 };
 
-enum entry { LOAD, LINT, SAMPLE, FOUND, BIND, RUN, MERGE, FINISH, ENTRIES };
-static const char *const entry_names[ENTRIES] = { "load", "lint", "sample", "found",
-	                                          "bind", "run",  "merge",  "finish" };
+enum entry { LOAD, LINT, SAMPLE, FOUND, BIND, RUN, MERGE, FINISH, MIGRATE, ENTRIES };
+static const char *const entry_names[ENTRIES] = { "load", "lint",  "sample", "found",  "bind",
+	                                          "run",  "merge", "finish", "migrate" };
 
 struct tide_vm {
 	lua_State *lua;
@@ -313,6 +313,23 @@ int tide_vm_sample(struct tide_vm *vm, struct tide_sampler *sampler, struct tide
 {
 	vm->sampler = sampler;
 	return tide_sampler_follow(sampler, vm->lua, err);
+}
+
+int tide_vm_migrate(struct tide_vm *vm, int keyed, const char *layout, struct tide_pair *pairs,
+                    size_t count, size_t *at, struct tide_error *err)
+{
+	tide_ffi_ctx_scratch(vm->ctx);
+	vm->ctx->row = 0;
+	vm->ctx->call = (struct tide_call){
+		.number = keyed,
+		.path = layout,
+		.pairs = pairs,
+		.count = count,
+	};
+	vm_pace(vm);
+	int rc = vm_call(vm, MIGRATE, err);
+	*at = vm->ctx->row;
+	return rc;
 }
 
 uint64_t tide_vm_filtered(const struct tide_vm *vm, int step)

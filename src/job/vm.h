@@ -92,6 +92,12 @@ int tide_vm_finish(struct tide_vm *vm, int keyed, int output, const struct tide_
  * the sampler outlives the VM. */
 int tide_vm_sample(struct tide_vm *vm, struct tide_sampler *sampler, struct tide_error *err);
 
+/* Fill states, which are zero, from those of an older version of the job: from
+ * each pair's `from`, which lies as the lines of `layout` say, into its `into`. A
+ * pair whose key the job gives up has no `into` afterwards. *at: where it failed. */
+int tide_vm_migrate(struct tide_vm *vm, int keyed, const char *layout, struct tide_pair *pairs,
+                    size_t count, size_t *at, struct tide_error *err);
+
 /* Rows that a step of the plan has taken away since the VM was made. */
 uint64_t tide_vm_filtered(const struct tide_vm *vm, int step);
 

@@ -66,6 +66,8 @@ struct tide_plan_keyed {
 	int *args;      /* columns of `row` that the aggregates add, in their order */
 	int state_size; /* bytes of a key's state, a multiple of 8 */
 	char *layout;   /* text that changes when the meaning of the state does */
+	int version;    /* of that meaning, as the job says; from 1 on */
+	bool migrates;  /* the job has a function for states of a lower version */
 	int mark;       /* whose event time it looks at, or -1 */
 	enum tide_late late;
 	int64_t size_us, slide_us, offset_us; /* of its windows; 0: it has none */

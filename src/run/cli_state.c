@@ -48,10 +48,11 @@ static int open_view(struct view *view, struct tide_cli *cli, struct tide_error 
 		struct tide_plan_move moves[TIDE_PLAN_MOVES_MAX];
 		size_t old_size;
 		if (meta->plan != NULL && meta->epoch >= 0 &&
-		    tide_plan_moves(meta->plan, &plan->keyed[k], moves, &old_size) > 0)
+		    (tide_plan_migrates(meta->plan, &plan->keyed[k]) ||
+		     tide_plan_moves(meta->plan, &plan->keyed[k], moves, &old_size) > 0))
 			rc = tide_fail(err, TIDE_ERR_USAGE,
 			               "the job has aggregates that its checkpoint does not know "
-			               "yet: run it once");
+			               "yet, or a higher version of a state: run it once");
 	}
 	for (int k = 0; rc == TIDE_OK && k < plan->keyed_count; k++) {
 		tide_plan_keyspec(&plan->keyed[k], &view->specs[k]);

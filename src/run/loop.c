@@ -20,12 +20,12 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "run/adopt.h"
 #include "run/commit.h"
 #include "run/crew.h"
 #include "run/events.h"
 #include "run/facts.h"
 #include "run/finished.h"
-#include "run/migrate.h"
 #include "run/partitions.h"
 #include "run/plan.h"
 #include "run/reload.h"
@@ -99,34 +99,14 @@ static int number_operator(struct loop *loop, int k, struct tide_error *err)
 	                          err);
 }
 
-/* What the checkpoint knows is compared with what the job wants. */
 static int adopt_checkpoint(struct loop *loop, struct tide_error *err)
 {
-	const struct tide_meta *stored = tide_checkpoint_meta(loop->checkpoint);
 	const struct tide_plan *plan = loop->plan;
-	struct tide_buf print = { 0 };
-	int rc = TIDE_OK;
-	if (stored->plan != NULL && stored->plan[0] != '\0')
-		rc = tide_plan_compare(stored->plan, plan, loop->settings->checkpoint_dir, err);
-	if (rc != TIDE_OK)
-		return rc;
-	tide_plan_fingerprint(plan, &print);
-	if (print.failed || !tide_meta_copy(&loop->meta, stored)) {
-		tide_buf_fini(&print);
-		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for the checkpoint's record");
-	}
-	free(loop->meta.plan);
-	free(loop->meta.job);
-	loop->meta.plan = print.p; /* Ownership moves to the record. */
-	loop->meta.job = strdup(plan->job);
-	loop->meta.job_hash = plan->hash;
-	rc = tide_commit_adopt(&loop->meta, plan, err);
+	int rc = tide_adopt(loop->checkpoint, plan, loop->options.vm,
+	                    loop->settings->checkpoint_dir, &loop->meta, err);
 	for (int k = 0; rc == TIDE_OK && k < plan->keyed_count; k++)
 		rc = number_operator(loop, k, err);
-	if (rc == TIDE_OK && stored->plan != NULL && stored->epoch >= 0)
-		rc = tide_migrate(loop->checkpoint, plan, loop->ops, stored->plan, &loop->meta,
-		                  err);
-	loop->tally = tide_tally_new(plan, stored);
+	loop->tally = tide_tally_new(plan, tide_checkpoint_meta(loop->checkpoint));
 	if (rc == TIDE_OK && loop->tally == NULL)
 		rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for counts");
 	if (rc == TIDE_OK)
@@ -399,9 +379,29 @@ static int fall_back(struct loop *loop, struct tide_error *err)
 	return reopen(loop, loop->plan, vms, err);
 }
 
+/* What the new version makes of the states is decided while the old one can still
+ * go on: after it nothing of the job's can fail any more. */
+static int change_states(struct loop *loop, struct tide_candidate *candidate, bool *refused,
+                         struct tide_error *err)
+{
+	struct tide_meta meta = { 0 };
+	int rc = tide_commit_settle(loop->commit, true, err);
+	if (rc != TIDE_OK)
+		return rc;
+	rc = tide_adopt(loop->checkpoint, candidate->plan, candidate->vms[loop->settings->workers],
+	                loop->settings->checkpoint_dir, &meta, err);
+	tide_meta_fini(&meta);
+	*refused = rc == TIDE_ERR_SCRIPT || rc == TIDE_ERR_CHECKPOINT;
+	if (!*refused)
+		return rc;
+	tide_reload_refused(loop->version.reload, err->text);
+	return TIDE_OK;
+}
+
 /* Nothing of an epoch has begun. */
 static int take_over(struct loop *loop, struct tide_candidate *candidate, struct tide_error *err)
 {
+	bool refused = false;
 	int rc = tide_commit_wait(loop->commit, err);
 	if (rc != TIDE_OK)
 		return rc;
@@ -409,6 +409,9 @@ static int take_over(struct loop *loop, struct tide_candidate *candidate, struct
 		tide_version_exchange(&loop->version, candidate);
 		return TIDE_OK;
 	}
+	rc = change_states(loop, candidate, &refused, err);
+	if (rc != TIDE_OK || refused)
+		return rc;
 	rc = reopen(loop, candidate->plan, candidate->vms, err);
 	if (rc != TIDE_OK)
 		return tide_fail_within(err, "going over to the new version of the job");

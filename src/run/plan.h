@@ -17,9 +17,17 @@ enum tide_type tide_plan_key_type(const struct tide_plan_keyed *keyed, int part)
  * types, windows, aggregates and their states, sink modes and columns. */
 void tide_plan_fingerprint(const struct tide_plan *plan, struct tide_buf *out);
 /* TIDE_ERR_CHECKPOINT naming what changed, and the ways out. Additions that no
- * old state depends on are not a change: aggregates and columns. */
+ * old state depends on are not a change: aggregates and columns. Nor are other
+ * aggregates in a state of a higher version that the job has a function for. */
 int tide_plan_compare(const char *stored, const struct tide_plan *plan, const char *dir,
                       struct tide_error *err);
+
+/* The job has a function for states of this operator, which are of a lower version
+ * in the plan `stored`. */
+bool tide_plan_migrates(const char *stored, const struct tide_plan_keyed *keyed);
+/* How those lie, an aggregate a line, as a string; returns a state's bytes. */
+size_t tide_plan_stored_layout(const char *stored, const struct tide_plan_keyed *keyed,
+                               struct tide_buf *out);
 
 /* Aggregates came since, so that states lie elsewhere: bytes of an old state that
  * go to another place in the new one. Returns how many moves there are; 0: none

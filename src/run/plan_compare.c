@@ -3,7 +3,8 @@
  *
  * One fact a line, in four fields between tabs: "state" or "sink", its name,
  * which fact, and what it is. A change of what the state means is refused with
- * what it was and is; aggregates and columns may be added. */
+ * what it was and is; aggregates and columns may be added, and where the job has
+ * a higher version of a state and a function for it, aggregates may be others. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,6 +79,10 @@ static void keyed_facts(const struct tide_plan *plan, const struct tide_plan_key
 	if (tide_plan_dedups(keyed)) {
 		fact(out, "state", keyed->name, "choice");
 		tide_buf_printf(out, "%s\n", keyed->layout);
+	}
+	if (keyed->version > 1) { /* Older checkpoints know of none. */
+		fact(out, "state", keyed->name, "version");
+		tide_buf_printf(out, "%d\n", keyed->version);
 	}
 	for (const char *at = aggregates_of(keyed); at != NULL;) {
 		struct tide_slice name, all;
@@ -193,37 +198,127 @@ static int refuse(const char *dir, const struct line *was, struct tide_slice now
 	                 (int)now.len, now.p, ways_out);
 }
 
+/* It need not come to that: the states can be taken over. */
+static int refuse_state(const char *dir, const struct line *was, struct tide_slice now,
+                        const struct tide_plan_keyed *keyed, struct tide_error *err)
+{
+	return tide_fail(err, TIDE_ERR_CHECKPOINT,
+	                 "%s was made by another version of this job. Changed: the %.*s of state "
+	                 "\"%s\"\n  was: %.*s\n  now: %.*s\nTo take the states over, say how: "
+	                 ":aggregate({ … }, { version = %d, migrate = function(old) return { … } "
+	                 "end }).\n%s",
+	                 dir, (int)was->which.len, was->which.p, keyed->name, (int)was->what.len,
+	                 was->what.p, (int)now.len, now.p, keyed->version + 1, ways_out);
+}
+
 static int refuse_gone(const char *dir, const struct line *was, struct tide_error *err)
 {
 	return tide_fail(err, TIDE_ERR_CHECKPOINT,
 	                 "%s was made by another version of this job. It has state \"%.*s\", and "
 	                 "the job has no grouping of that name. Where the name is made from "
-	                 "aggregates and columns and some came, say what it was: "
+	                 "aggregates and columns and some came or went, say what it was: "
 	                 ":group_by(\"…\", { name = \"%.*s\" }).\n%s",
 	                 dir, (int)was->name.len, was->name.p, (int)was->name.len, was->name.p,
 	                 ways_out);
 }
 
-static int compare_line(const char *now, const struct line *was, const char *dir,
-                        struct tide_error *err)
+static bool of_aggregate(const struct line *line)
+{
+	return line->which.len > 10 && memcmp(line->which.p, "aggregate ", 10) == 0;
+}
+
+static const struct tide_plan_keyed *keyed_of(const struct tide_plan *plan, const struct line *line)
+{
+	for (int k = 0; is(line->kind, "state") && k < plan->keyed_count; k++)
+		if (is(line->name, plan->keyed[k].name))
+			return &plan->keyed[k];
+	return NULL;
+}
+
+/* The version of a state; 0: it is not there. */
+static int version_of(const char *stored, const char *name)
+{
+	struct line line;
+	int version = 0;
+	while ((stored = line_read(stored, &line)) != NULL) {
+		if (!is(line.kind, "state") || !is(line.name, name))
+			continue;
+		if (is(line.which, "version"))
+			return atoi(line.what.p);
+		version = 1;
+	}
+	return version;
+}
+
+bool tide_plan_migrates(const char *stored, const struct tide_plan_keyed *keyed)
+{
+	int was = version_of(stored, keyed->name);
+	return was > 0 && keyed->version > was && keyed->migrates;
+}
+
+static int compare_version(const char *stored, const struct tide_plan_keyed *keyed, const char *dir,
+                           struct tide_error *err)
+{
+	int was = version_of(stored, keyed->name);
+	if (was == 0 || keyed->version == was || tide_plan_migrates(stored, keyed))
+		return TIDE_OK;
+	if (keyed->version < was)
+		return tide_fail(
+			err, TIDE_ERR_CHECKPOINT,
+			"%s has version %d of state \"%s\", and this job is of version %d: "
+			"states were taken over by a newer one, and there is no way "
+			"back.\n%s",
+			dir, was, keyed->name, keyed->version, ways_out);
+	return tide_fail(err, TIDE_ERR_CHECKPOINT,
+	                 "%s has version %d of state \"%s\", and version %d has no function that "
+	                 "takes it over: :aggregate({ … }, { version = %d, migrate = "
+	                 "function(old) return { … } end }).\n%s",
+	                 dir, was, keyed->name, keyed->version, keyed->version, ways_out);
+}
+
+static int compare_state(const char *now, const struct line *was,
+                         const struct tide_plan_keyed *keyed, bool migrates, const char *dir,
+                         struct tide_error *err)
 {
 	static const struct tide_slice nothing = { "(there is none)", 15 };
+	struct line found;
+	bool there = find(now, was, true, &found);
+	if (is(was->which, "version") || (there && same(found.what, was->what)) ||
+	    (migrates && of_aggregate(was)))
+		return TIDE_OK;
+	if (of_aggregate(was))
+		return refuse_state(dir, was, there ? found.what : nothing, keyed, err);
+	return refuse(dir, was, there ? found.what : nothing, err);
+}
+
+/* The sink's rows are made from states that are taken over: they may be others. */
+static bool rows_change(const char *stored, const struct tide_plan *plan, const struct line *sink)
+{
+	for (int o = 0; o < plan->output_count; o++) {
+		const struct tide_plan_output *output = &plan->outputs[o];
+		if (is(sink->name, output->name))
+			return output->keyed >= 0 &&
+			       tide_plan_migrates(stored, &plan->keyed[output->keyed]);
+	}
+	return false;
+}
+
+static int compare_line(const char *now, const struct line *was, bool changes, const char *dir,
+                        struct tide_error *err)
+{
 	struct line found;
 	if (!is(was->kind, "state") && !is(was->kind, "sink"))
 		return tide_fail(err, TIDE_ERR_CHECKPOINT,
 		                 "%s was made by an older version of tidemark, whose record of the "
 		                 "job this one cannot read.\n%s",
 		                 dir, ways_out);
-	if (find(now, was, true, &found)) {
-		bool fits = same(found.what, was->what) ||
-		            (is(was->which, "columns") && only_added(was->what, found.what));
-		return fits ? TIDE_OK : refuse(dir, was, found.what, err);
-	}
 	/* Whether a sink may go is for its rows to say. */
-	if (is(was->kind, "sink"))
+	if (is(was->kind, "state"))
+		return refuse_gone(dir, was, err);
+	if (!find(now, was, true, &found) || same(found.what, was->what) ||
+	    (is(was->which, "columns") && (changes || only_added(was->what, found.what))))
 		return TIDE_OK;
-	return find(now, was, false, &found) ? refuse(dir, was, nothing, err)
-	                                     : refuse_gone(dir, was, err);
+	return refuse(dir, was, found.what, err);
 }
 
 /* What a state that was there has and had not. */
@@ -232,7 +327,7 @@ static int compare_new(const char *stored, const struct line *now, const char *d
 {
 	struct line found;
 	if (!is(now->kind, "state") || !find(stored, now, false, &found) ||
-	    find(stored, now, true, &found) || strncmp(now->which.p, "aggregate ", 10) == 0)
+	    find(stored, now, true, &found) || of_aggregate(now) || is(now->which, "version"))
 		return TIDE_OK;
 	struct line was = *now;
 	was.what = (struct tide_slice){ "(there was none)", 16 };
@@ -248,8 +343,15 @@ int tide_plan_compare(const char *stored, const struct tide_plan *plan, const ch
 	tide_plan_fingerprint(plan, &now);
 	if (now.failed)
 		rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for the plan");
-	for (const char *at = stored; rc == TIDE_OK && (at = line_read(at, &line)) != NULL;)
-		rc = compare_line(now.p, &line, dir, err);
+	for (int k = 0; rc == TIDE_OK && k < plan->keyed_count; k++)
+		rc = compare_version(stored, &plan->keyed[k], dir, err);
+	for (const char *at = stored; rc == TIDE_OK && (at = line_read(at, &line)) != NULL;) {
+		const struct tide_plan_keyed *keyed = keyed_of(plan, &line);
+		rc = keyed == NULL ? compare_line(now.p, &line, rows_change(stored, plan, &line),
+		                                  dir, err)
+		                   : compare_state(now.p, &line, keyed,
+		                                   tide_plan_migrates(stored, keyed), dir, err);
+	}
 	for (const char *at = now.p; rc == TIDE_OK && (at = line_read(at, &line)) != NULL;)
 		rc = compare_new(stored, &line, dir, err);
 	tide_buf_fini(&now);
@@ -266,6 +368,22 @@ static size_t state_bytes(struct tide_slice aggregate)
 		if (*p == ',' && sscanf(p, ", %zu bytes}", &bytes) == 1)
 			break;
 	return bytes;
+}
+
+size_t tide_plan_stored_layout(const char *stored, const struct tide_plan_keyed *keyed,
+                               struct tide_buf *out)
+{
+	struct line line;
+	size_t size = 0;
+	for (const char *at = stored; (at = line_read(at, &line)) != NULL;) {
+		if (!is(line.kind, "state") || !is(line.name, keyed->name) || !of_aggregate(&line))
+			continue;
+		tide_buf_put(out, line.what.p, line.what.len);
+		tide_buf_u8(out, '\n');
+		size += state_bytes(line.what);
+	}
+	tide_buf_u8(out, 0);
+	return size;
 }
 
 /* Where an aggregate's state lies in the plan; false when it is not there. */
@@ -290,8 +408,7 @@ int tide_plan_moves(const char *stored, const struct tide_plan_keyed *keyed,
 	*old_size = 0;
 	for (const char *at = stored; (at = line_read(at, &line)) != NULL;) {
 		size_t to;
-		if (!is(line.kind, "state") || !is(line.name, keyed->name) ||
-		    strncmp(line.which.p, "aggregate ", 10) != 0)
+		if (!is(line.kind, "state") || !is(line.name, keyed->name) || !of_aggregate(&line))
 			continue;
 		size_t size = state_bytes(line.what);
 		if (count < TIDE_PLAN_MOVES_MAX && place_of(keyed, &line, &to))

@@ -205,6 +205,11 @@ static int publish_lines(struct console *console, const struct tide_rows *rows,
 static int publish_table(struct console *console, int64_t epoch, const struct tide_rows *rows,
                          struct tide_error *err)
 {
+	/* Rows from before a restart may be those of another version of the job. */
+	if (console->live != NULL && !tide_live_fits(console->live, tide_rows_schema(rows))) {
+		tide_live_free(console->live);
+		console->live = NULL;
+	}
 	if (console->live == NULL) {
 		struct tide_live_options options = {
 			.stream = &console->stream,

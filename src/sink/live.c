@@ -233,6 +233,16 @@ int tide_live_new(const struct tide_live_options *options, struct tide_live **ou
 	return tide_fail(err, TIDE_ERR_NOMEM, "no memory for the table");
 }
 
+bool tide_live_fits(const struct tide_live *live, const struct tide_schema *schema)
+{
+	const struct tide_schema *own = tide_live_rows_schema(live->rows);
+	bool fits = own->count == schema->count;
+	for (int c = 0; fits && c < own->count; c++)
+		fits = own->columns[c].type == schema->columns[c].type &&
+		       strcmp(own->columns[c].name, schema->columns[c].name) == 0;
+	return fits;
+}
+
 int tide_live_take(struct tide_live *live, int64_t epoch, const struct tide_rows *rows,
                    struct tide_error *err)
 {

@@ -22,6 +22,8 @@ struct tide_live_options {
 bool tide_live_possible(int fd);
 int tide_live_new(const struct tide_live_options *options, struct tide_live **out,
                   struct tide_error *err);
+/* Rows of these columns can be folded in. */
+bool tide_live_fits(const struct tide_live *live, const struct tide_schema *schema);
 /* Fold an epoch's rows in. An error is the terminal's: it has gone away. */
 int tide_live_take(struct tide_live *live, int64_t epoch, const struct tide_rows *rows,
                    struct tide_error *err);

@@ -173,10 +173,20 @@ function Grouped:count(column) end
 ---@return tide.Stream
 function Grouped:sum(column, as) end
 
+---What a new version of a job makes of the states in its checkpoint: called once for
+---each key. `old.<aggregate>.<column>` is what the state has; a list, a sketch or a whole
+---aggregate can be passed on as it is. What is not returned begins at zero.
+---@alias tide.Migrate fun(old: table<string, table>): table<string, table>|nil
+
+---@class tide.AggregateOptions
+---@field version? integer of the state, from 1 (the default) on
+---@field migrate? tide.Migrate takes over states of lower versions; nil gives a key up
+
 ---Several aggregates; their order is that of the columns.
 ---@param list tide.Aggregate[]
+---@param options? tide.AggregateOptions
 ---@return tide.Stream
-function Grouped:aggregate(list) end
+function Grouped:aggregate(list, options) end
 
 ---@class tide.Aggregate
 local Aggregate = {}
