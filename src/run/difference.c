@@ -40,6 +40,16 @@ static int partner_of(const struct tide_schema *schema, const struct tide_column
 	return at >= 0 && schema->columns[at].type == column->type ? at : -1;
 }
 
+/* In which line of the job a record failed is another one with every edit, and
+ * names the job's file: dead letters are the same without it. */
+static bool is_place(const struct tide_schema *schema, int column)
+{
+	return strcmp(schema->columns[column].name, "line") == 0 &&
+	       tide_schema_find(schema, "reason") >= 0 &&
+	       tide_schema_find(schema, "partition") >= 0 &&
+	       tide_schema_find(schema, "offset") >= 0;
+}
+
 static void pair(struct pairing *pairing, const struct tide_schema *old_schema,
                  const struct tide_schema *new_schema, int column)
 {
@@ -47,7 +57,7 @@ static void pair(struct pairing *pairing, const struct tide_schema *old_schema,
 	for (int i = 0; i < pairing->count; i++)
 		if (pairing->old_columns[i] == column)
 			return;
-	if (partner < 0)
+	if (partner < 0 || is_place(old_schema, column))
 		return;
 	pairing->old_columns[pairing->count] = column;
 	pairing->new_columns[pairing->count++] = partner;

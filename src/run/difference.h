@@ -28,7 +28,7 @@ struct tide_difference {
 };
 
 /* Columns are paired by name; those that one side alone has, or that are of another
- * type there, do not count. Rows are paired by `keys`, columns of the old rows: of
+ * type there, do not count, nor does the line of a dead letter. Rows are paired by `keys`, columns of the old rows: of
  * several with the same key the first with the first, and so on. Without keys a row
  * is equal or it is alone. NULL rows are none. */
 int tide_difference_find(const struct tide_rows *old_rows, const struct tide_rows *new_rows,

@@ -212,6 +212,19 @@ describe("a recording", function()
       h.run({ "test", h.path "case_spec.lua" }, nil, 4)
    end)
 
+   it("compares dead letters, too, but not in which line they failed", function()
+      local dead = "return tide.job { on_error = tide.files { path = 'dead' },\noutputs ="
+      h.job((count_text:gsub("return", dead, 1)) .. "}")
+      amounts(topic, { { "ada", 1 }, { '"', 2 } })
+      record(topic, { "--until-end" })
+      replay(0)
+      h.write_file(h.path "new.lua", "\n\n" .. h.read_file(h.path "job.lua"))
+      local same = replay(0, "--job", h.path "new.lua", "--diff"):out()
+      assert.truthy(same:find("files:dead: 1 equal, 0 changed", 1, true), same)
+      replay(0, "--emit-spec", h.path "case_spec.lua")
+      h.run { "test", h.path "case_spec.lua" }
+   end)
+
    it("holds nothing of what is redacted, and its keys still group", function()
       h.job(count_text)
       amounts(topic, { { "secret-ada", 1 }, { "secret-bob", 2 }, { "secret-ada", 3 } })

@@ -123,6 +123,27 @@ static void columns_of_one_side_do_not_count_but_are_named(void **state)
 	tide_rows_free(b);
 }
 
+static void dead_letters_are_compared_without_their_line(void **state)
+{
+	static const char *const names[] = { "partition", "offset", "reason", "line" };
+	struct tide_schema *schema = tide_schema_new(4);
+	(void)state;
+	for (int c = 0; c < 4; c++) {
+		schema->columns[c] = (struct tide_column){ .type = TIDE_INT };
+		strcpy(schema->columns[c].name, names[c]);
+	}
+	struct tide_rows *a = tide_rows_new(schema), *b = tide_rows_new(schema);
+	struct tide_cell cells[4] = { { .i = 1 }, { .i = 2 }, { .i = 3 }, { .i = 4 } };
+	assert_true(tide_rows_append(a, cells));
+	cells[3].i = 5;
+	assert_true(tide_rows_append(b, cells));
+	struct tide_difference found = find(a, b, 0);
+	expect(&found, 1, 0, 0, 0);
+	free(schema);
+	tide_rows_free(a);
+	tide_rows_free(b);
+}
+
 static void nothing_in_common_and_nothing_at_all(void **state)
 {
 	struct tide_rows *a = rows_of("ab"), *b = rows_of("cd");
@@ -152,6 +173,7 @@ int main(void)
 		cmocka_unit_test(rows_without_keys_count_as_often_as_they_are_there),
 		cmocka_unit_test(null_is_not_zero),
 		cmocka_unit_test(columns_of_one_side_do_not_count_but_are_named),
+		cmocka_unit_test(dead_letters_are_compared_without_their_line),
 		cmocka_unit_test(nothing_in_common_and_nothing_at_all),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
