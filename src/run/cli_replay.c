@@ -229,6 +229,8 @@ int tide_cli_replay(struct tide_cli *cli, struct tide_error *err)
 	int rc = tide_cli_share(cli, "max-diff", &most, err);
 	if (rc == TIDE_OK)
 		rc = tide_setup_load(&replaying->setup, cli, NULL, err);
+	if (rc == TIDE_OK && !diff && tide_cli_own(cli, "max-diff") != NULL)
+		rc = tide_fail(err, TIDE_ERR_USAGE, "--max-diff goes with --diff");
 	if (rc == TIDE_OK && diff && (replaying->new_job == NULL || spec != NULL))
 		rc = tide_fail(err, TIDE_ERR_USAGE,
 		               "--diff compares the recorded job with another: say which with "

@@ -241,55 +241,58 @@ static bool nobody_waits(void *arg)
 	return stop || poll(&asker, 1, 0) != 0;
 }
 
-static const struct taken *running(struct tide_reload *reload)
+/* What runs, and its files. */
+static struct taken running(struct tide_reload *reload)
 {
-	const struct taken *found = &reload->taken[0];
 	pthread_mutex_lock(&reload->lock);
+	struct taken found = reload->taken[0];
 	for (int i = 1; i < reload->taken_count; i++)
 		if (reload->taken[i].plan == reload->plan)
-			found = &reload->taken[i];
+			found = reload->taken[i];
 	pthread_mutex_unlock(&reload->lock);
 	return found;
 }
 
-/* Somebody who only looks is told, and nobody else; true: it may take over. */
-static bool compared(struct tide_reload *reload, struct tide_candidate *candidate)
+static int compare(struct tide_reload *reload, const struct tide_candidate *candidate,
+                   const char *max_diff, struct tide_error *err)
 {
-	const struct request *request = &reload->request;
-	const struct taken *taken = running(reload);
-	bool looks = request->max_diff[0] == '\0';
-	struct tide_error err = { 0 };
-	char text[2400];
+	struct taken old = running(reload);
 	struct tide_shadow shadow = {
 		.settings = reload->options.settings,
-		.plan = reload->plan,
-		.old_files = taken->files,
+		.plan = old.plan != NULL ? old.plan : reload->options.plan,
+		.old_files = old.files,
 		.new_files = candidate->files,
 		.board = reload->options.board,
-		.epochs = request->epochs,
-		.max_diff = looks ? NULL : request->max_diff,
+		.epochs = reload->request.epochs,
+		.max_diff = max_diff,
 		.line = pass_on,
 		.stopped = nobody_waits,
 		.arg = reload,
 	};
-	int rc = taken->files == NULL
-	                 ? tide_fail(&err, TIDE_ERR_IO,
-	                             "the files of the version that runs could not be kept")
-	                 : tide_shadow_compare(&shadow, &err);
-	if (rc == TIDE_OK && shadow.plan != reload->plan)
-		rc = tide_fail(&err, TIDE_ERR_DIFFER,
-		               "the version that it was compared with runs no more");
+	if (old.files == NULL)
+		return tide_fail(err, TIDE_ERR_IO,
+		                 "the files of the version that runs could not be kept");
+	int rc = tide_shadow_compare(&shadow, err);
+	if (rc == TIDE_OK && running(reload).plan != old.plan)
+		return tide_fail(err, TIDE_ERR_DIFFER,
+		                 "the version that it was compared with runs no more");
 	if (rc == TIDE_OK && nobody_waits(reload))
-		rc = tide_fail(&err, TIDE_ERR_STOPPED, "whoever asked for it is gone");
+		return tide_fail(err, TIDE_ERR_STOPPED, "whoever asked for it is gone");
+	return rc;
+}
+
+/* True: it may take over. Otherwise that is answered, and somebody who only looks is
+ * told alone. */
+static bool compared(struct tide_reload *reload, const struct tide_candidate *candidate)
+{
+	bool looks = reload->request.max_diff[0] == '\0';
+	struct tide_error err = { 0 };
+	char text[2400];
+	int rc = compare(reload, candidate, looks ? NULL : reload->request.max_diff, &err);
 	if (rc == TIDE_OK && !looks)
 		return true;
-	if (rc == TIDE_OK)
-		snprintf(text, sizeof text,
-		         "nothing differs; the old version goes on, as "
-		         "--max-diff was not given");
-	else
-		snprintf(text, sizeof text, "%s%s", err.text,
-		         looks ? "; the old version goes on, as it would have in any case" : "");
+	snprintf(text, sizeof text, "%s%s", rc == TIDE_OK ? "nothing differs" : err.text,
+	         looks ? "; the old version goes on, as --max-diff was not given" : "");
 	if (looks)
 		answer(reload, candidate->change, rc, text);
 	else

@@ -322,8 +322,11 @@ int tide_shadow_compare(struct tide_shadow *shadow, struct tide_error *err)
 	if (rc == TIDE_OK)
 		rc = take_epochs(work, err);
 	if (rc == TIDE_OK) {
-		snprintf(text, sizeof text, "both versions on %llu records of %d epochs%s",
-		         (unsigned long long)shadow->records, shadow->ran,
+		int64_t first = work->decided.after + 1;
+		snprintf(text, sizeof text,
+		         "both versions on %llu records of epochs %lld to %lld%s",
+		         (unsigned long long)shadow->records, (long long)first,
+		         (long long)(first + shadow->ran - 1),
 		         shadow->ran < shadow->epochs ? ", which is all there was" : "");
 		shadow->line(shadow->arg, true, text);
 		rc = replay(work, err);

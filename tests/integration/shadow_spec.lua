@@ -64,12 +64,17 @@ describe("a shadow", function()
    end)
 
    -- Records come once it is known that they count.
-   local function shadow(code, more, ...)
+   local function start_shadow(...)
       local asked = h.start { "reload", h.path "job.lua", "--checkpoint-dir", h.path "cp",
                               "--shadow", ... }
       h.eventually("the wait for epochs", function()
          return asked:err():find("0 of the next", 1, true)
       end, asked)
+      return asked
+   end
+
+   local function shadow(code, more, ...)
+      local asked = start_shadow(...)
       more()
       h.expect_exit(asked, code)
       return asked:out() .. asked:err()
@@ -145,10 +150,50 @@ describe("a shadow", function()
       stop()
    end)
 
+   it("ends with whoever asked for it, and with the job", function()
+      save("2 - 1")
+      local asked = start_shadow(50, "--max-diff", "100%")
+      asked:kill "INT"
+      asked:wait(60)
+      h.eventually("the end of the comparison", function()
+         return job:err():find("stopped before the versions were compared", 1, true)
+      end, job)
+      asked = start_shadow(50, "--max-diff", "100%")
+      stop()
+      asked:wait(60)
+      assert.truthy((asked:out() .. asked:err()):find("stopped before", 1, true), asked:err())
+   end)
+
    it("says how many epochs there were where no more come", function()
       save("2 - 1")
       takes(shadow(0, function() feed(topic, 40) end, 50), "which is all there was")
       stop()
+   end)
+
+   it("goes through what the job goes through, under load and beside it", function()
+      local source = h.start { "produce", topic, "-b", h.brokers, "--generator", "words",
+                               "--rate", 3000 }
+      h.eventually("load", function() return #h.progress() > 5 end, job)
+      save("2 - 1")
+      local asked = h.start { "reload", h.path "job.lua", "--checkpoint-dir", h.path "cp",
+                              "--shadow", 10 }
+      h.expect_exit(asked, 0)
+      local said = asked:out()
+      source:kill "INT"
+      h.expect_exit(source, 0)
+      stop()
+      local records, from, to = said:match "on (%d+) records of epochs (%d+) to (%d+)\n"
+      local read, rows, last = 0, 0, 0
+      for _, epoch in ipairs(h.progress()) do
+         last = epoch.batchId
+         if last >= tonumber(from) and last <= tonumber(to) then
+            read, rows = read + epoch.numInputRows, rows + epoch.numOutputRows
+         end
+      end
+      assert.are.equal(9, to - from)
+      assert.are.equal(tonumber(records), read)
+      takes(said, ("sums: %d equal, 0 changed, 0 only old, 0 only new"):format(rows))
+      assert.is_true(last > tonumber(to), "no epoch came meanwhile")
    end)
 
    it("compares nothing where no record comes", function()
