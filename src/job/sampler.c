@@ -15,9 +15,16 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 #ifndef sigev_notify_thread_id
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
+
+/* Compiled code that can be interrupted at each line is up to a tenth slower, and
+ * changing over means compiling anew. So a job that runs for long is looked at for
+ * a second, and then goes on as if nobody did. */
+enum { LOOK_US = 1000000, REST_US = 19000000 };
 
 enum {
 	PERIOD_NS = 1000000,
@@ -40,6 +47,8 @@ struct tide_sampler {
 	lua_State *lua; /* NULL: none */
 	pid_t thread;   /* that runs it */
 	timer_t timer;
+	bool looking;
+	int64_t until_us; /* it looks, or rests */
 	struct place places[PLACES];
 	uint64_t elsewhere; /* in no code of the job's or made for it */
 	uint64_t compiling;
@@ -58,11 +67,6 @@ static void on_signal(int number)
 		luajit_handler(number);
 	else
 		outside = outside + 1;
-}
-
-void tide_sampler_inside(bool inside)
-{
-	is_inside = inside;
 }
 
 struct tide_sampler *tide_sampler_new(const struct tide_sampler_options *options)
@@ -213,6 +217,44 @@ static bool start_timer(struct tide_sampler *sampler)
 	       timer_settime(sampler->timer, 0, &every, NULL) == 0;
 }
 
+static bool look(struct tide_sampler *sampler)
+{
+	/* What LuaJIT puts back when it stops: a signal that is late must not end us. */
+	signal(SIGPROF, SIG_IGN);
+	/* By lines, and with a period that never comes to its end. */
+	luaJIT_profile_start(sampler->lua, "li1000000", on_sample, sampler);
+	sampler->until_us = tide_clock_mono_us() + LOOK_US;
+	sampler->looking = start_timer(sampler);
+	if (!sampler->looking)
+		luaJIT_profile_stop(sampler->lua);
+	return sampler->looking;
+}
+
+static void rest(struct tide_sampler *sampler)
+{
+	if (sampler->looking) {
+		timer_delete(sampler->timer);
+		luaJIT_profile_stop(sampler->lua);
+	}
+	sampler->looking = false;
+	sampler->until_us = tide_clock_mono_us() + REST_US;
+}
+
+void tide_sampler_enter(struct tide_sampler *sampler, lua_State *lua)
+{
+	if (sampler->options.rests && sampler->lua == lua &&
+	    tide_clock_mono_us() > sampler->until_us) {
+		if (sampler->looking || !look(sampler))
+			rest(sampler);
+	}
+	is_inside = 1;
+}
+
+void tide_sampler_exit(void)
+{
+	is_inside = 0;
+}
+
 int tide_sampler_follow(struct tide_sampler *sampler, lua_State *lua, struct tide_error *err)
 {
 	pid_t thread = (pid_t)syscall(SYS_gettid);
@@ -228,15 +270,10 @@ int tide_sampler_follow(struct tide_sampler *sampler, lua_State *lua, struct tid
 		lua_settop(lua, 0);
 		return rc;
 	}
-	/* What LuaJIT puts back when it stops: a signal that is late must not end us. */
-	signal(SIGPROF, SIG_IGN);
-	/* By lines, and with a period that never comes to its end. */
-	luaJIT_profile_start(lua, "li1000000", on_sample, sampler);
 	sampler->lua = lua;
 	sampler->thread = thread;
-	if (start_timer(sampler))
+	if (look(sampler))
 		return TIDE_OK;
-	luaJIT_profile_stop(lua);
 	sampler->lua = NULL;
 	return tide_fail(err, TIDE_ERR_FAILED, "the profiler does not start: no timer for it");
 }
@@ -245,8 +282,7 @@ void tide_sampler_leave(struct tide_sampler *sampler, lua_State *lua)
 {
 	if (sampler == NULL || sampler->lua != lua)
 		return;
-	timer_delete(sampler->timer);
-	luaJIT_profile_stop(lua);
+	rest(sampler);
 	sampler->lua = NULL;
 	if (lua_cpcall(lua, finish, sampler) != 0) {
 		const char *text = lua_tostring(lua, -1);

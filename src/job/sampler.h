@@ -19,6 +19,7 @@ struct tide_sampler_options {
 	const char *lua_dir; /* what lies there is not the job */
 	bool json;           /* the report */
 	bool adds_up;        /* VMs that follow each other run the same job */
+	bool rests;          /* look for a second now and then only: see sampler.c */
 };
 
 /* NULL without memory. */
@@ -32,8 +33,9 @@ int tide_sampler_follow(struct tide_sampler *sampler, struct lua_State *lua,
 /* If it is this VM that is followed: make the report and let go of it. The VM
  * does not run now. */
 void tide_sampler_leave(struct tide_sampler *sampler, struct lua_State *lua);
-/* Around every call of the VM: time between them is not the job's. */
-void tide_sampler_inside(bool inside);
+/* Around every call of a VM that is or was followed: time between is not the job's. */
+void tide_sampler_enter(struct tide_sampler *sampler, struct lua_State *lua);
+void tide_sampler_exit(void);
 
 /* Of the VM that was left last; NULL: none ever was. */
 const char *tide_sampler_report(const struct tide_sampler *sampler);

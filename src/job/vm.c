@@ -89,10 +89,10 @@ static int vm_call(struct tide_vm *vm, enum entry entry, struct tide_error *err)
 	assert(lua_gettop(lua) == 0);
 	lua_rawgeti(lua, LUA_REGISTRYINDEX, vm->entries[entry]);
 	if (vm->sampler != NULL)
-		tide_sampler_inside(true);
+		tide_sampler_enter(vm->sampler, lua);
 	int failed = lua_pcall(lua, 0, 1, 0);
 	if (vm->sampler != NULL)
-		tide_sampler_inside(false);
+		tide_sampler_exit();
 	if (failed != 0 || !lua_isnil(lua, -1))
 		rc = vm_fail(vm, err, error_text(lua));
 	lua_settop(lua, 0);

@@ -212,7 +212,9 @@ int tide_profiling(const struct tide_profiling *profiling, char **report, struct
 		                                  &memory, err);
 	}
 	if (rc == TIDE_OK) {
-		struct tide_sampler_options options = { setup.lua_dir, profiling->json, true };
+		struct tide_sampler_options options = { .lua_dir = setup.lua_dir,
+			                                .json = profiling->json,
+			                                .adds_up = true };
 		sampler = tide_sampler_new(&options);
 		if (sampler == NULL)
 			rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory to profile");
