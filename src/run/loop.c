@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The loop: the only file that knows the order of things.
+/* The loop: the only file that knows the order of things. (loop_open.c has how it
+ * begins and ends.)
  *
  *   open      checkpoint, sinks (publishing what was decided), source, workers
  *   an epoch  ends -> ranges -> RUN (all workers) -> wait for the last epoch's
@@ -10,58 +11,23 @@
  * it reads decided state and evicts what is decided. */
 #include "run/loop.h"
 
-#include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "run/adopt.h"
-#include "run/commit.h"
-#include "run/crew.h"
-#include "run/events.h"
-#include "run/facts.h"
 #include "run/finished.h"
-#include "run/partitions.h"
-#include "run/plan.h"
+#include "run/loop_inside.h"
 #include "run/reload.h"
-#include "run/version.h"
 
 enum {
 	IDLE_MS = 20,          /* between looks for new records, if none shows up */
 	DISCOVER_US = 5000000, /* between looks for new partitions */
 	SETTLE_US = 1000000,   /* of rest before published marks are written down */
 	EXPLAIN_US = 200000    /* between looks at why nothing comes out */
-};
-
-struct loop {
-	struct tide_loop_options options;
-	const struct tide_settings *settings;
-	const struct tide_plan *plan;
-	struct tide_keyspec *specs;
-	struct tide_state_op *ops, *until_ops;
-	bool *update_outputs, *append_outputs;
-	struct tide_checkpoint *checkpoint;
-	struct tide_commit *commit;
-	struct tide_partitions partitions;
-	struct tide_events events;
-	struct tide_exchange *exchange;
-	struct tide_crew *crew;
-	struct tide_version version;
-	struct tide_vm *lent; /* the first that committed; not the loop's */
-	struct tide_work work;
-	struct tide_meta meta; /* of the newest epoch that was handed over */
-	struct tide_rate rate;
-	struct tide_tally *tally;
-	struct tide_diagnosis diagnosis;
-	int64_t explained_us; /* 0: not since the newest epoch */
-	int64_t began_us, discover_us, trigger_us, busy_us;
-	int64_t epoch_us, ran_us, waited_us; /* of the epoch: begun, read, alone */
-	bool settled;
 };
 
 static bool stopping(const struct loop *loop)
@@ -77,190 +43,6 @@ static bool reached_end(const struct loop *loop)
 {
 	return loop->settings->until_end && !tide_partitions_behind(&loop->partitions) &&
 	       !tide_events_due(&loop->events);
-}
-
-static void tick(void *arg)
-{
-	struct loop *loop = arg;
-	tide_board_draw(loop->options.board, atomic_load(&loop->work.records));
-}
-
-/* The operator's number in the checkpoint; the index of a dedup has its own. */
-static int number_operator(struct loop *loop, int k, struct tide_error *err)
-{
-	const struct tide_plan_keyed *keyed = &loop->plan->keyed[k];
-	char name[1024];
-	int rc = tide_checkpoint_op(loop->checkpoint, keyed->name, tide_plan_order(keyed),
-	                            &loop->ops[k], err);
-	if (rc != TIDE_OK || !tide_plan_dedups(keyed))
-		return rc;
-	snprintf(name, sizeof name, "%.1000s#until", keyed->name);
-	return tide_checkpoint_op(loop->checkpoint, name, TIDE_ORDER_WINDOWS, &loop->until_ops[k],
-	                          err);
-}
-
-static int adopt_checkpoint(struct loop *loop, struct tide_error *err)
-{
-	const struct tide_plan *plan = loop->plan;
-	int rc = tide_adopt(loop->checkpoint, plan, loop->options.vm,
-	                    loop->settings->checkpoint_dir, &loop->meta, err);
-	for (int k = 0; rc == TIDE_OK && k < plan->keyed_count; k++)
-		rc = number_operator(loop, k, err);
-	loop->tally = tide_tally_new(plan, tide_checkpoint_meta(loop->checkpoint));
-	if (rc == TIDE_OK && loop->tally == NULL)
-		rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for counts");
-	if (rc == TIDE_OK)
-		rc = tide_events_init(&loop->events, plan, loop->settings->until_end, &loop->meta,
-		                      err);
-	return rc;
-}
-
-/* The folders above a job's checkpoint, as far as that can be done: opening it
- * says what is wrong. */
-static void make_parents(const char *dir)
-{
-	char path[4096];
-	if ((size_t)snprintf(path, sizeof path, "%s", dir) >= sizeof path)
-		return;
-	for (char *at = path + 1; (at = strchr(at, '/')) != NULL; at++) {
-		*at = '\0';
-		mkdir(path, 0777);
-		*at = '/';
-	}
-}
-
-static int open_checkpoint(struct loop *loop, struct tide_error *err)
-{
-	const struct tide_plan *plan = loop->plan;
-	loop->specs = calloc((size_t)plan->keyed_count + 1, sizeof *loop->specs);
-	loop->ops = calloc((size_t)plan->keyed_count + 1, sizeof *loop->ops);
-	loop->until_ops = calloc((size_t)plan->keyed_count + 1, sizeof *loop->until_ops);
-	loop->update_outputs = calloc((size_t)plan->output_count + 1, sizeof *loop->update_outputs);
-	loop->append_outputs = calloc((size_t)plan->output_count + 1, sizeof *loop->append_outputs);
-	if (loop->specs == NULL || loop->ops == NULL || loop->until_ops == NULL ||
-	    loop->update_outputs == NULL || loop->append_outputs == NULL)
-		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for the plan");
-	for (int k = 0; k < plan->keyed_count; k++)
-		tide_plan_keyspec(&plan->keyed[k], &loop->specs[k]);
-	for (int o = 0; o < plan->output_count; o++) {
-		const char *mode = tide_option_get(&plan->outputs[o].options, "mode");
-		bool muted = loop->settings->muted && strcmp(plan->outputs[o].sink, "console") == 0;
-		bool keyed = plan->outputs[o].keyed >= 0 && mode != NULL && !muted;
-		loop->update_outputs[o] = keyed && strcmp(mode, "update") == 0;
-		loop->append_outputs[o] = keyed && strcmp(mode, "append") == 0;
-	}
-	struct tide_checkpoint_options options = {
-		.memory_max = (size_t)loop->settings->memory_bytes / 4,
-	};
-	make_parents(loop->settings->checkpoint_dir);
-	int rc = tide_checkpoint_open(loop->settings->checkpoint_dir, &options, &loop->checkpoint,
-	                              err);
-	if (rc == TIDE_OK)
-		tide_board_checkpoint(loop->options.board, loop->settings->checkpoint_dir);
-	if (rc == TIDE_OK)
-		rc = adopt_checkpoint(loop, err);
-	return rc;
-}
-
-static int open_commit(struct loop *loop, struct tide_error *err)
-{
-	struct tide_commit_options options = {
-		.checkpoint = loop->checkpoint,
-		.plan = loop->plan,
-		.settings = loop->settings,
-		.specs = loop->specs,
-		.ops = loop->ops,
-		.vm = loop->options.vm,
-		.board = loop->options.board,
-		.result_fd = loop->options.result_fd,
-		.stop = loop->options.stop,
-	};
-	return tide_commit_start(&options, &loop->commit, err);
-}
-
-static int open_crew(struct loop *loop, struct tide_error *err)
-{
-	const char *on_error = tide_option_get(&loop->plan->settings, "on_error");
-	loop->exchange = tide_exchange_new(loop->settings->workers, loop->plan->keyed_count);
-	if (loop->exchange == NULL)
-		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for the exchange");
-	loop->work.plan = loop->plan;
-	loop->work.settings = loop->settings;
-	loop->work.specs = loop->specs;
-	loop->work.ops = loop->ops;
-	loop->work.until_ops = loop->until_ops;
-	loop->work.update_outputs = loop->update_outputs;
-	loop->work.append_outputs = loop->append_outputs;
-	loop->work.watermarks_us = loop->events.used_us;
-	loop->work.limits_us = loop->events.limits_us;
-	loop->work.closed_us = loop->events.used_us;
-	loop->work.rocks = tide_checkpoint_rocks(loop->checkpoint);
-	loop->work.exchange = loop->exchange;
-	loop->work.fresh = loop->meta.epoch < 0;
-	loop->work.skip_bad_rows = on_error != NULL && strcmp(on_error, "fail") != 0;
-	loop->work.letters = tide_plan_letters(loop->plan);
-	loop->work.stop = loop->options.stop;
-	loop->work.tick = tick;
-	loop->work.tick_arg = loop;
-	int rc = tide_crew_start(&loop->work, &loop->crew, err);
-	if (rc == TIDE_OK) /* What is open since the last run. */
-		rc = tide_events_closed(&loop->events, loop->crew, loop->settings->workers,
-		                        loop->ops, NULL, err);
-	return rc;
-}
-
-/* A new job's first positions go on record before anything is read: killed
- * before its first epoch, a job that starts at "latest" must not start at a
- * later latest. */
-static int note_start(struct loop *loop, struct tide_error *err)
-{
-	for (int i = 0; i < loop->partitions.count; i++)
-		loop->partitions.shares[i]->from = loop->partitions.shares[i]->part->next;
-	int rc = tide_partitions_note(&loop->partitions, &loop->meta, err);
-	tide_commit_mark(loop->commit, &loop->meta);
-	if (rc == TIDE_OK)
-		rc = tide_checkpoint_decide(loop->checkpoint, &loop->meta, NULL, 0, NULL, 0, err);
-	return rc;
-}
-
-/* Partitions that came since the last look get a place and a worker. */
-static int discover(struct loop *loop, bool running, struct tide_error *err)
-{
-	bool found = false;
-	int rc = tide_partitions_discover(&loop->partitions, &found, err);
-	loop->discover_us = tide_clock_mono_us();
-	if (rc != TIDE_OK || !found)
-		return rc;
-	rc = tide_commit_wait(loop->commit, err); /* It reads the list of shares. */
-	/* Ends first: once placed, a source only learns them from what it fetches,
-	 * and a bounded run would end before the first record is there. */
-	if (rc == TIDE_OK)
-		rc = tide_partitions_ends(&loop->partitions, err);
-	if (rc == TIDE_OK)
-		rc = tide_partitions_place(&loop->partitions, &loop->meta, running, err);
-	if (rc == TIDE_OK)
-		rc = note_start(loop, err);
-	if (rc == TIDE_OK)
-		rc = tide_events_adopt(&loop->events, loop->partitions.shares,
-		                       loop->partitions.count, err);
-	if (rc == TIDE_OK)
-		rc = tide_crew_assign(loop->crew, loop->partitions.shares, loop->partitions.count,
-		                      err);
-	if (rc != TIDE_OK)
-		return rc;
-	for (int i = 0; i < loop->partitions.count; i++) {
-		struct tide_share *share = loop->partitions.shares[i];
-		share->bound = loop->settings->until_end && !running ? share->part->end
-		               : loop->settings->until_end           ? 0
-		                                                     : INT64_MAX;
-	}
-	int idle = loop->settings->workers - loop->partitions.count;
-	if (idle > 0)
-		tide_log(TIDE_INFO,
-		         "%d of %d workers have no partition of their own; they share the "
-		         "keyed work",
-		         idle, loop->settings->workers);
-	return TIDE_OK;
 }
 
 /* Why nothing comes out. */
@@ -339,10 +121,6 @@ static int mend_lost(struct loop *loop, struct tide_error *err)
 	return rc;
 }
 
-static int open_all(struct loop *loop, struct tide_error *err);
-static void close_all(struct loop *loop);
-static void loop_init(struct loop *loop, const struct tide_loop_options *options);
-
 /* Begin again from what is decided, as a new process would, but with these VMs:
  * one for each worker, and one that commits. */
 static int reopen(struct loop *loop, const struct tide_plan *plan, struct tide_vm **vms,
@@ -357,12 +135,12 @@ static int reopen(struct loop *loop, const struct tide_plan *plan, struct tide_v
 	struct tide_vm *own = vms[loop->settings->workers], *lent = loop->lent;
 	options.plan = plan;
 	options.vm = own;
-	close_all(loop);
+	tide_loop_close_all(loop);
 	memset(loop, 0, sizeof *loop);
-	loop_init(loop, &options);
+	tide_loop_init(loop, &options);
 	loop->lent = lent;
 	loop->work.vms = vms;
-	rc = open_all(loop, err);
+	rc = tide_loop_open_all(loop, err);
 	loop->work.vms = NULL;
 	loop->version.reload = reload;
 	loop->version.own = own != lent ? own : NULL;
@@ -486,7 +264,7 @@ static int rest(struct loop *loop, bool waiting_for_trigger, struct tide_error *
 	tide_version_rest(&loop->version, loop->meta.epoch + 1);
 	if (loop->explained_us == 0 || now - loop->explained_us > EXPLAIN_US)
 		say(loop, true, waiting_for_trigger);
-	tick(loop);
+	tide_loop_tick(loop);
 	(void)tide_failpoint("idle");
 	if (!loop->settled && now - loop->busy_us > SETTLE_US) {
 		rc = tide_commit_settle(loop->commit, false, err);
@@ -518,7 +296,7 @@ static int turn(struct loop *loop, struct tide_error *err)
 	for (int i = 0; rc == TIDE_OK && i < loop->plan->input_count; i++)
 		rc = loop->partitions.sources[i]->ops->poll(loop->partitions.sources[i], err);
 	if (rc == TIDE_OK && now - loop->discover_us > DISCOVER_US)
-		rc = discover(loop, true, err);
+		rc = tide_loop_discover(loop, true, err);
 	if (rc != TIDE_OK)
 		return rc;
 	bool due = tide_events_due(&loop->events);
@@ -537,53 +315,8 @@ static int turn(struct loop *loop, struct tide_error *err)
 	say(loop, false, false);
 	rc = run_epoch(loop, due, err);
 	tide_partitions_mirror(&loop->partitions);
-	tick(loop);
+	tide_loop_tick(loop);
 	return rc;
-}
-
-static int open_all(struct loop *loop, struct tide_error *err)
-{
-	int rc = open_checkpoint(loop, err);
-	if (rc == TIDE_OK)
-		rc = open_commit(loop, err);
-	if (rc == TIDE_OK)
-		rc = tide_partitions_open(&loop->partitions, loop->plan, loop->settings, err);
-	if (rc == TIDE_OK)
-		rc = open_crew(loop, err);
-	if (rc == TIDE_OK)
-		rc = discover(loop, false, err);
-	tide_version_init(&loop->version, loop->crew, loop->commit, loop->settings->workers,
-	                  loop->plan->hash);
-	tide_rate_init(&loop->rate, loop->settings->records_per_second_max, tide_clock_mono_us());
-	return rc;
-}
-
-static void close_all(struct loop *loop)
-{
-	tide_crew_stop(loop->crew);
-	tide_commit_stop(loop->commit);
-	tide_version_fini(&loop->version);
-	tide_partitions_close(&loop->partitions);
-	tide_events_fini(&loop->events);
-	tide_tally_free(loop->tally);
-	tide_exchange_free(loop->exchange);
-	tide_checkpoint_close(loop->checkpoint);
-	tide_meta_fini(&loop->meta);
-	free(loop->specs);
-	free(loop->ops);
-	free(loop->until_ops);
-	free(loop->update_outputs);
-	free(loop->append_outputs);
-}
-
-static void loop_init(struct loop *loop, const struct tide_loop_options *options)
-{
-	assert(options->settings->workers > 0 && options->settings->batch_records_max > 0);
-	loop->options = *options;
-	loop->settings = options->settings;
-	loop->plan = options->plan;
-	loop->lent = options->vm;
-	loop->began_us = loop->busy_us = tide_clock_mono_us();
 }
 
 static int start_reload(struct loop *loop, struct tide_error *err)
@@ -603,8 +336,8 @@ int tide_loop_run(const struct tide_loop_options *options, struct tide_error *er
 	struct loop *loop = calloc(1, sizeof *loop);
 	if (loop == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to run");
-	loop_init(loop, options);
-	int rc = open_all(loop, err);
+	tide_loop_init(loop, options);
+	int rc = tide_loop_open_all(loop, err);
 	if (rc == TIDE_OK && options->reloads)
 		rc = start_reload(loop, err);
 	bool opened = rc == TIDE_OK;
@@ -616,7 +349,7 @@ int tide_loop_run(const struct tide_loop_options *options, struct tide_error *er
 		tide_partitions_mirror(&loop->partitions);
 	tide_log_status("");
 	struct tide_reload *reload = loop->version.reload;
-	close_all(loop);
+	tide_loop_close_all(loop);
 	free(loop);
 	tide_reload_stop(reload);
 	return rc;
@@ -634,8 +367,8 @@ int tide_loop_open(const struct tide_loop_options *options, struct tide_loop **o
 	struct tide_loop *steps = calloc(1, sizeof *steps);
 	if (steps == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to run");
-	loop_init(&steps->loop, options);
-	int rc = open_all(&steps->loop, err);
+	tide_loop_init(&steps->loop, options);
+	int rc = tide_loop_open_all(&steps->loop, err);
 	if (rc != TIDE_OK) {
 		tide_loop_close(steps, false, NULL);
 		return rc;
@@ -649,7 +382,7 @@ int tide_loop_step(struct tide_loop *steps, bool *ran, struct tide_error *err)
 	struct loop *loop = &steps->loop;
 	int64_t before = loop->meta.epoch;
 	bool due = false;
-	int rc = discover(loop, true, err);
+	int rc = tide_loop_discover(loop, true, err);
 	if (rc == TIDE_OK)
 		rc = tide_partitions_ends(&loop->partitions, err);
 	if (rc == TIDE_OK && look_and_plan(loop, &due))
@@ -672,7 +405,7 @@ int tide_loop_close(struct tide_loop *steps, bool clean, struct tide_error *err)
 		return rc;
 	if (clean)
 		rc = tide_commit_settle(steps->loop.commit, true, err);
-	close_all(&steps->loop);
+	tide_loop_close_all(&steps->loop);
 	free(steps);
 	return rc;
 }
