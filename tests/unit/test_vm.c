@@ -294,7 +294,7 @@ static void lint_writes_warnings_into_the_plan(void **state)
 }
 
 /* Loads a job with these lines in it and tries it. */
-static void tried(struct world *world, const char *before, const char *steps)
+static int try_job(struct world *world, const char *before, const char *steps)
 {
 	char job[4096];
 	snprintf(job, sizeof job,
@@ -302,7 +302,12 @@ static void tried(struct world *world, const char *before, const char *steps)
 	         "return tide.from(tide.kafka { topic = 't' })%s:to(tide.console {})\n",
 	         before, steps);
 	open_with(world, job, (struct tide_vm_options){ 0 });
-	assert_int_equal(tide_vm_lint(world->vm, world->plan, true, &world->err), 0);
+	return tide_vm_lint(world->vm, world->plan, true, &world->err);
+}
+
+static void tried(struct world *world, const char *before, const char *steps)
+{
+	assert_int_equal(try_job(world, before, steps), TIDE_OK);
 }
 
 static const char *warning_text(const struct world *world)
@@ -341,12 +346,27 @@ static void trial_reaches_functions_behind_json_and_map(void **state)
 	world_close(&world);
 }
 
-static void trial_survives_rows_that_fail_or_never_end(void **state)
+static void trial_names_a_row_that_never_ends(void **state)
+{
+	(void)state;
+	struct world world;
+	int rc =
+		try_job(&world, "local n = 0",
+	                "\n:filter(function(rec) while rec.key == 'key 1' do end return true end)");
+	assert_int_equal(rc, TIDE_ERR_SCRIPT);
+	assert_non_null(strstr(world.err.text, ":4: a function of the job was tried"));
+	world_close(&world);
+	rc = try_job(&world, "local n = 0",
+	             "\n:filter(function(rec) while true do pcall(function() end) end end)");
+	assert_int_equal(rc, TIDE_ERR_SCRIPT);
+	world_close(&world);
+}
+
+static void trial_survives_rows_that_fail(void **state)
 {
 	(void)state;
 	struct world world;
 	tried(&world, "local log = setmetatable({}, {})",
-	      "\n:filter(function(rec) while rec.key == 'key 1' do end return true end)"
 	      "\n:filter(function(rec) error('no') end)"
 	      "\n:filter(function(rec) log[1] = 1 end)");
 	assert_int_equal(world.plan->warning_count, 0);
@@ -759,7 +779,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(lint_writes_warnings_into_the_plan),
 		cmocka_unit_test(trial_finds_tables_that_change_behind_an_object),
 		cmocka_unit_test(trial_reaches_functions_behind_json_and_map),
-		cmocka_unit_test(trial_survives_rows_that_fail_or_never_end),
+		cmocka_unit_test(trial_names_a_row_that_never_ends),
+		cmocka_unit_test(trial_survives_rows_that_fail),
 		cmocka_unit_test(trial_does_not_repeat_what_the_code_shows),
 		cmocka_unit_test(counts_do_not_depend_on_the_jit_or_on_batches),
 		cmocka_unit_test(states_merge_between_two_vms),
