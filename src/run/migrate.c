@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* States of a checkpoint, made to fit a job that has other aggregates.
  *
- * They are read in the order of their keys, a chunk of them at a time. */
+ * They are read in the order of their keys, a chunk of them at a time, and go to
+ * files that enter the database with the decision, so that memory is bounded
+ * however many there are. */
 #include "run/migrate.h"
 
 #include <stdlib.h>
@@ -14,13 +16,19 @@
 #include "state/keys.h"
 #include "state/value.h"
 
-enum { CHUNK_BYTES = 1 << 20, CHUNK_STATES = 1024, SHOWN_MAX = 64 };
+enum {
+	CHUNK_BYTES = 1 << 20,
+	CHUNK_STATES = 1024,
+	SPILL_BYTES = 8 << 20, /* of new states in memory */
+	SHOWN_MAX = 64
+};
 
 /* One operator's states, from their old layout to their new one. */
 struct moving {
 	const struct tide_plan_keyed *keyed;
 	int number; /* of the operator in the plan */
 	struct tide_state_op op;
+	struct tide_rocks *rocks;
 	struct tide_writes *writes;
 	struct tide_vm *vm;     /* with the job's function; NULL: what there was moves */
 	struct tide_buf layout; /* the old one */
@@ -160,7 +168,11 @@ static int chunk_move(struct moving *moving, struct tide_error *err)
 	moving->states += moving->have;
 	moving->have = 0;
 	tide_buf_clear(&moving->keys);
-	return rc == TIDE_OK && !ok ? fail_memory(moving, err) : rc;
+	if (rc == TIDE_OK && !ok)
+		rc = fail_memory(moving, err);
+	if (rc == TIDE_OK && tide_writes_bytes(moving->writes) > SPILL_BYTES)
+		rc = tide_writes_spill(moving->writes, moving->rocks, err);
+	return rc;
 }
 
 static int chunk_add(struct moving *moving, struct tide_slice key, struct tide_slice value,
@@ -195,7 +207,7 @@ static bool chunk_make(struct moving *moving)
 	       moving->ends != NULL;
 }
 
-static int move_all(struct moving *moving, struct tide_rocks *rocks, struct tide_error *err)
+static int move_all(struct moving *moving, struct tide_error *err)
 {
 	struct tide_buf from = { 0 }, to = { 0 };
 	struct tide_slice key, value;
@@ -203,7 +215,7 @@ static int move_all(struct moving *moving, struct tide_rocks *rocks, struct tide
 	int rc = TIDE_OK;
 	tide_state_range(&from, &to, moving->op);
 	if (chunk_make(moving) && !from.failed && !to.failed)
-		it = tide_rocks_iter_new(rocks, (struct tide_slice){ from.p, from.len },
+		it = tide_rocks_iter_new(moving->rocks, (struct tide_slice){ from.p, from.len },
 		                         (struct tide_slice){ to.p, to.len });
 	if (it == NULL)
 		rc = fail_memory(moving, err);
@@ -253,8 +265,9 @@ static int move_operator(struct moving *moving, struct tide_checkpoint *cp, cons
 	int rc = moving->layout.failed ? fail_memory(moving, err) : TIDE_OK;
 	if (rc == TIDE_OK)
 		rc = tide_checkpoint_op(cp, keyed->name, tide_plan_order(keyed), &moving->op, err);
+	moving->rocks = tide_checkpoint_rocks(cp);
 	if (rc == TIDE_OK)
-		rc = move_all(moving, tide_checkpoint_rocks(cp), err);
+		rc = move_all(moving, err);
 	tide_buf_fini(&moving->layout);
 	if (rc == TIDE_OK)
 		tell(moving);

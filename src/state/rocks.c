@@ -404,7 +404,7 @@ int tide_rocks_apply(struct tide_rocks *db, struct tide_writes *const *sets, int
 {
 	assert(!db->read_only);
 	size_t bytes = 0, changes = 0;
-	bool ranges = false;
+	bool ranges = false, staged = false;
 	if (db->broken)
 		return tide_fail(err, TIDE_ERR_IO, "%s takes no writes after an error; start again",
 		                 db->path);
@@ -412,11 +412,13 @@ int tide_rocks_apply(struct tide_rocks *db, struct tide_writes *const *sets, int
 		bytes += tide_writes_bytes(sets[i]);
 		changes += tide_writes_count(sets[i]);
 		ranges = ranges || tide_writes_has_ranges(sets[i]);
+		staged = staged || *tide_writes_staged(sets[i]) != NULL;
 	}
-	if (changes == 0)
+	if (changes == 0 && !staged)
 		return TIDE_OK;
 	int rc;
-	if (ranges || (bytes < BATCH_BYTES_MAX && changes < BATCH_COUNT_MAX))
+	assert(!ranges || !staged);
+	if (ranges || (!staged && bytes < BATCH_BYTES_MAX && changes < BATCH_COUNT_MAX))
 		rc = apply_batch(db, sets, count, db->write, err);
 	else
 		rc = tide_rocks_ingest(db, sets, count, err);

@@ -40,6 +40,10 @@ bool tide_writes_delete_range(struct tide_writes *writes, struct tide_slice from
  * them, and stays if the process is killed in between. */
 bool tide_writes_drop_range(struct tide_writes *writes, struct tide_slice from,
                             struct tide_slice to);
+/* What is in memory goes to files beside the database, which enter with the rest:
+ * for more changes than fit into memory. Those that come later win; no ranges. */
+int tide_writes_spill(struct tide_writes *writes, struct tide_rocks *db, struct tide_error *err);
+/* Of what is in memory. */
 size_t tide_writes_bytes(const struct tide_writes *writes);
 size_t tide_writes_count(const struct tide_writes *writes);
 

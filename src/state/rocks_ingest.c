@@ -50,10 +50,34 @@ struct ssts {
 	rocksdb_sstfilewriter_t *writer; /* of the last file, while it is open */
 	char **paths;
 	size_t count;
+	size_t bytes; /* in that file */
 };
+
+static void ssts_fini(struct ssts *ssts)
+{
+	if (ssts->writer != NULL)
+		rocksdb_sstfilewriter_destroy(ssts->writer);
+	if (ssts->env != NULL)
+		rocksdb_envoptions_destroy(ssts->env);
+	for (size_t i = 0; i < ssts->count; i++) {
+		unlink(ssts->paths[i]);
+		free(ssts->paths[i]);
+	}
+	free(ssts->paths);
+	*ssts = (struct ssts){ 0 };
+}
+
+static int ssts_init(struct tide_rocks *db, struct ssts *ssts, struct tide_error *err)
+{
+	if (mkdir(db->sst_dir, 0777) != 0 && errno != EEXIST)
+		return tide_fail(err, TIDE_ERR_IO, "%s: %s", db->sst_dir, strerror(errno));
+	ssts->env = rocksdb_envoptions_create();
+	return TIDE_OK;
+}
 
 static int sst_open(struct tide_rocks *db, struct ssts *ssts, struct tide_error *err)
 {
+	ssts->bytes = 0;
 	char *text = NULL, *path = NULL;
 	char **grown = realloc(ssts->paths, (ssts->count + 1) * sizeof *grown);
 	if (grown != NULL)
@@ -76,33 +100,33 @@ static int sst_finish(struct tide_rocks *db, struct ssts *ssts, struct tide_erro
 	return text != NULL ? tide_rocks_fail(err, db->sst_dir, "finish a file", text) : TIDE_OK;
 }
 
+static int sst_put(struct tide_rocks *db, struct ssts *ssts, const struct tide_write *w,
+                   struct tide_error *err)
+{
+	char *text = NULL;
+	int rc = ssts->writer == NULL ? sst_open(db, ssts, err) : TIDE_OK;
+	if (rc != TIDE_OK)
+		return rc;
+	if (w->kind == TIDE_WRITE_PUT)
+		rocksdb_sstfilewriter_put(ssts->writer, w->key.p, w->key.len, w->value.p,
+		                          w->value.len, &text);
+	else
+		rocksdb_sstfilewriter_delete(ssts->writer, w->key.p, w->key.len, &text);
+	if (text != NULL)
+		return tide_rocks_fail(err, db->sst_dir, "write a file", text);
+	ssts->bytes += w->key.len + w->value.len;
+	return ssts->bytes < SST_BYTES_MAX ? TIDE_OK : sst_finish(db, ssts, err);
+}
+
 /* All changes in key order, in files that do not overlap. Few and large: each
  * spans the hashed keys of an epoch and so counts as one file of level 0. */
 static int ssts_write(struct tide_rocks *db, struct ssts *ssts, struct tide_writes_merge *merge,
                       struct tide_error *err)
 {
 	struct tide_write w;
-	size_t bytes = 0;
 	int rc = TIDE_OK;
-	while (rc == TIDE_OK && tide_writes_merge_next(merge, &w)) {
-		char *text = NULL;
-		if (ssts->writer == NULL)
-			rc = sst_open(db, ssts, err);
-		if (rc != TIDE_OK)
-			break;
-		if (w.kind == TIDE_WRITE_PUT)
-			rocksdb_sstfilewriter_put(ssts->writer, w.key.p, w.key.len, w.value.p,
-			                          w.value.len, &text);
-		else
-			rocksdb_sstfilewriter_delete(ssts->writer, w.key.p, w.key.len, &text);
-		if (text != NULL)
-			rc = tide_rocks_fail(err, db->sst_dir, "write a file", text);
-		bytes += w.key.len + w.value.len;
-		if (rc == TIDE_OK && bytes >= SST_BYTES_MAX) {
-			rc = sst_finish(db, ssts, err);
-			bytes = 0;
-		}
-	}
+	while (rc == TIDE_OK && tide_writes_merge_next(merge, &w))
+		rc = sst_put(db, ssts, &w, err);
 	if (rc == TIDE_OK && ssts->writer != NULL)
 		rc = sst_finish(db, ssts, err);
 	return rc;
@@ -121,6 +145,94 @@ static int ssts_ingest(struct tide_rocks *db, struct ssts *ssts, struct tide_err
 	return text != NULL ? tide_rocks_fail(err, db->path, "ingest", text) : TIDE_OK;
 }
 
+/* ---- in files ahead of the rest ---- */
+
+struct tide_staged {
+	struct tide_rocks *db;
+	struct ssts ssts;
+	struct tide_buf last; /* key of the file that is open */
+};
+
+void tide_staged_free(struct tide_staged *staged)
+{
+	if (staged == NULL)
+		return;
+	ssts_fini(&staged->ssts);
+	tide_buf_fini(&staged->last);
+	free(staged);
+}
+
+static bool is_behind(const struct tide_staged *staged, struct tide_slice key)
+{
+	const struct tide_buf *last = &staged->last;
+	size_t common = last->len < key.len ? last->len : key.len;
+	int order = common > 0 ? memcmp(last->p, key.p, common) : 0;
+	return order < 0 || (order == 0 && last->len < key.len);
+}
+
+static int staged_add(struct tide_staged *staged, const struct tide_write *w,
+                      struct tide_error *err)
+{
+	struct ssts *ssts = &staged->ssts;
+	int rc = TIDE_OK;
+	if (ssts->writer != NULL && !is_behind(staged, w->key))
+		rc = sst_finish(staged->db, ssts, err);
+	if (rc == TIDE_OK)
+		rc = sst_put(staged->db, ssts, w, err);
+	tide_buf_clear(&staged->last);
+	tide_buf_put(&staged->last, w->key.p, w->key.len);
+	if (rc == TIDE_OK && staged->last.failed)
+		rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory to write %s", staged->db->path);
+	return rc;
+}
+
+static int staged_make(struct tide_rocks *db, struct tide_staged **out, struct tide_error *err)
+{
+	if (*out != NULL)
+		return TIDE_OK;
+	*out = calloc(1, sizeof **out);
+	if (*out == NULL)
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to write %s", db->path);
+	(*out)->db = db;
+	return ssts_init(db, &(*out)->ssts, err);
+}
+
+int tide_writes_spill(struct tide_writes *writes, struct tide_rocks *db, struct tide_error *err)
+{
+	struct tide_staged **staged = tide_writes_staged(writes);
+	struct tide_write w;
+	int rc = staged_make(db, staged, err);
+	if (rc != TIDE_OK)
+		return rc;
+	struct tide_writes_merge *merge = tide_writes_merge_new(&writes, 1);
+	if (merge == NULL)
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to write %s", db->path);
+	while (rc == TIDE_OK && tide_writes_merge_next(merge, &w))
+		rc = staged_add(*staged, &w, err);
+	tide_writes_merge_free(merge);
+	if (rc == TIDE_OK)
+		tide_writes_empty(writes);
+	return rc;
+}
+
+/* Its files are among those that enter from now on. */
+static int staged_take(struct tide_staged *staged, struct ssts *ssts, struct tide_error *err)
+{
+	struct ssts *from = &staged->ssts;
+	int rc = from->writer != NULL ? sst_finish(staged->db, from, err) : TIDE_OK;
+	if (rc != TIDE_OK || from->count == 0)
+		return rc;
+	char **grown = realloc(ssts->paths, (ssts->count + from->count) * sizeof *grown);
+	if (grown == NULL)
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to write %s", staged->db->path);
+	ssts->paths = grown;
+	memcpy(grown + ssts->count, from->paths, from->count * sizeof *grown);
+	ssts->count += from->count;
+	from->count = 0;
+	return TIDE_OK;
+}
+
+/* Where files have keys in common, RocksDB lets the later one in the list win. */
 int tide_rocks_ingest(struct tide_rocks *db, struct tide_writes *const *sets, int count,
                       struct tide_error *err)
 {
@@ -131,24 +243,15 @@ int tide_rocks_ingest(struct tide_rocks *db, struct tide_writes *const *sets, in
 	struct tide_writes_merge *merge = tide_writes_merge_new(sets, count);
 	if (merge == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to write %s", db->path);
-	if (mkdir(db->sst_dir, 0777) != 0 && errno != EEXIST) {
-		rc = tide_fail(err, TIDE_ERR_IO, "%s: %s", db->sst_dir, strerror(errno));
-		goto out;
-	}
-	ssts.env = rocksdb_envoptions_create();
-	rc = ssts_write(db, &ssts, merge, err);
+	rc = ssts_init(db, &ssts, err);
+	for (int i = 0; rc == TIDE_OK && i < count; i++)
+		if (*tide_writes_staged(sets[i]) != NULL)
+			rc = staged_take(*tide_writes_staged(sets[i]), &ssts, err);
+	if (rc == TIDE_OK)
+		rc = ssts_write(db, &ssts, merge, err);
 	if (rc == TIDE_OK)
 		rc = ssts_ingest(db, &ssts, err);
-out:
-	if (ssts.writer != NULL)
-		rocksdb_sstfilewriter_destroy(ssts.writer);
-	if (ssts.env != NULL)
-		rocksdb_envoptions_destroy(ssts.env);
-	for (size_t i = 0; i < ssts.count; i++) {
-		unlink(ssts.paths[i]);
-		free(ssts.paths[i]);
-	}
-	free(ssts.paths);
+	ssts_fini(&ssts);
 	tide_writes_merge_free(merge);
 	return rc;
 }

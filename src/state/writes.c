@@ -25,6 +25,7 @@ struct tide_writes {
 	const char *newest; /* record, to see whether keys come in order */
 	bool sorted, ranges;
 	struct tide_writes *dropped;
+	struct tide_staged *staged;
 };
 
 struct tide_writes *tide_writes_new(void)
@@ -35,15 +36,21 @@ struct tide_writes *tide_writes_new(void)
 	return writes;
 }
 
-void tide_writes_free(struct tide_writes *writes)
+static void chunks_free(struct tide_writes *writes)
 {
-	if (writes == NULL)
-		return;
 	for (struct chunk *next, *chunk = writes->first; chunk != NULL; chunk = next) {
 		next = chunk->next;
 		free(chunk);
 	}
+}
+
+void tide_writes_free(struct tide_writes *writes)
+{
+	if (writes == NULL)
+		return;
+	chunks_free(writes);
 	tide_writes_free(writes->dropped);
+	tide_staged_free(writes->staged);
 	free(writes);
 }
 
@@ -131,6 +138,21 @@ bool tide_writes_drop_range(struct tide_writes *writes, struct tide_slice from,
 struct tide_writes *tide_writes_dropped(const struct tide_writes *writes)
 {
 	return writes->dropped;
+}
+
+struct tide_staged **tide_writes_staged(struct tide_writes *writes)
+{
+	return &writes->staged;
+}
+
+void tide_writes_empty(struct tide_writes *writes)
+{
+	assert(!writes->ranges);
+	chunks_free(writes);
+	writes->first = writes->last = NULL;
+	writes->count = writes->bytes = 0;
+	writes->newest = NULL;
+	writes->sorted = true;
 }
 
 size_t tide_writes_bytes(const struct tide_writes *writes)

@@ -20,6 +20,13 @@ bool tide_writes_has_ranges(const struct tide_writes *writes);
 /* What was dropped, as deletions of ranges; NULL: nothing. */
 struct tide_writes *tide_writes_dropped(const struct tide_writes *writes);
 
+/* What is in files already, and where a set keeps it; NULL: nothing. */
+struct tide_staged;
+struct tide_staged **tide_writes_staged(struct tide_writes *writes);
+void tide_staged_free(struct tide_staged *staged);
+/* As new, but for what is in files or was dropped. */
+void tide_writes_empty(struct tide_writes *writes);
+
 /* In the order of the calls: start with a zeroed walk. */
 struct tide_writes_walk {
 	const void *chunk;

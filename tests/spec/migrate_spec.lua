@@ -171,15 +171,20 @@ describe("a state of a higher version", function()
       refused("there is no way back", ':aggregate { tide.sum "value" :as "total" }')
    end)
 
-   it("of many keys is taken over whole", function()
-      local keys = 5000
+   it("of many keys and more than goes through memory is taken over whole", function()
+      local keys = 5000 -- of 4000 bytes each
       open ':aggregate { tide.sum "value" :as "total" }'
       for i = 1, keys do
          job:feed(value("key" .. i, i))
       end
       job:run()
-      restart [[:aggregate({ tide.sum "value" :as "twice" }, { version = 2, migrate =
-         function(old) return { twice = { sum = old.total.sum * 2, n = 1 } } end })]]
+      restart [[:aggregate({ tide.sum "value" :as "twice", tide.aggregator {
+            state = { text = "text(4000)" }, add = function() end, merge = function() end,
+            result = function(s) return #s.text end, returns = "int" } "value" :as "size" },
+         { version = 2, migrate = function(old)
+            return { twice = { sum = old.total.sum * 2, n = 1 },
+                     size = { text = ("x"):rep(old.total.sum % 2 == 0 and 4000 or 3999) } }
+         end })]]
       for i = 1, keys do
          job:feed(value("key" .. i, 0))
       end
@@ -187,7 +192,9 @@ describe("a state of a higher version", function()
       local rows = job:rows()
       assert.are.equal(keys, #rows)
       for _, row in ipairs(rows) do
-         assert.are.equal(2 * tonumber(row.key:match "%d+"), row.twice)
+         local number = tonumber(row.key:match "%d+")
+         assert.are.equal(2 * number, row.twice)
+         assert.are.equal(number % 2 == 0 and 4000 or 3999, row.size)
       end
    end)
 

@@ -407,6 +407,56 @@ static void files_of_a_killed_ingest_are_removed(void **state)
 	assert_int_equal(names_in(path_of("broken.ingest"), ""), 2);
 }
 
+/* What goes ahead into files is not there before the rest, and both win over what
+ * was there, whatever came in which file. */
+static void files_ahead_enter_with_the_rest(void **state)
+{
+	(void)state;
+	struct tide_rocks *db = open_at("ahead", false);
+	apply(db, large("old"));
+	struct tide_writes *sets[] = { large("ahead"), tide_writes_new() };
+	assert_int_equal(tide_writes_spill(sets[0], db, &err), TIDE_OK);
+	assert_int_equal(tide_writes_bytes(sets[0]), 0);
+	put(sets[0], "s00007", "again");
+	assert_true(tide_writes_delete(sets[0], slice("s00009")));
+	put(sets[0], "t", "behind");
+	assert_int_equal(tide_writes_spill(sets[0], db, &err), TIDE_OK);
+	put(sets[0], "s00008", "last");
+	put(sets[1], "meta", "decided");
+	assert_string_equal(get(db, "s00001"), "old");
+	assert_string_equal(get(db, "meta"), "old");
+	assert_int_equal(tide_rocks_apply(db, sets, 2, &err), TIDE_OK);
+	for (int round = 0; round < 2; round++) {
+		assert_string_equal(get(db, "s00001"), "ahead");
+		assert_string_equal(get(db, "s00007"), "again");
+		assert_string_equal(get(db, "s00008"), "last");
+		assert_string_equal(get(db, "s00009"), "");
+		assert_string_equal(get(db, "t"), "behind");
+		assert_string_equal(get(db, "meta"), "decided");
+		assert_int_equal(count_range(db, "s", "t"), LARGE - 1);
+		tide_rocks_close(db);
+		db = open_at("ahead", false);
+	}
+	tide_rocks_close(db);
+	tide_writes_free(sets[0]);
+	tide_writes_free(sets[1]);
+	assert_int_equal(names_in(path_of("ahead.ingest"), ""), 2);
+}
+
+static void files_ahead_of_nothing_go(void **state)
+{
+	(void)state;
+	struct tide_rocks *db = open_at("given-up", false);
+	apply(db, small("s00001", "old"));
+	struct tide_writes *writes = large("new");
+	assert_int_equal(tide_writes_spill(writes, db, &err), TIDE_OK);
+	assert_true(names_in(path_of("given-up.ingest"), "") > 2);
+	tide_writes_free(writes);
+	assert_int_equal(names_in(path_of("given-up.ingest"), ""), 2);
+	assert_string_equal(get(db, "s00001"), "old");
+	tide_rocks_close(db);
+}
+
 static void version_is_a_number(void **state)
 {
 	(void)state;
@@ -430,6 +480,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(absent_database_is_not_made_by_accident),
 		cmocka_unit_test(nothing_is_written_after_an_error),
 		cmocka_unit_test(files_of_a_killed_ingest_are_removed),
+		cmocka_unit_test(files_ahead_enter_with_the_rest),
+		cmocka_unit_test(files_ahead_of_nothing_go),
 		cmocka_unit_test(version_is_a_number),
 	};
 	return cmocka_run_group_tests(tests, root_make, root_remove);
