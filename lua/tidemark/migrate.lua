@@ -226,9 +226,24 @@ local function make(step, layout)
    return migration
 end
 
---- Fill the states of ctx.call.pairs, which ctx.call.path says the old layout of;
---- ctx.row is the one that is being filled.
-function M.run(step)
+-- A key that takes that many instructions waits for nothing that will come.
+local INSTRUCTIONS, LOOKS_MAX = 1000000, 30
+local looks
+
+-- Not where the runtime is: the job's own line is of interest.
+local function look()
+   local info = debug.getinfo(2, "Sl")
+   looks = looks + 1
+   if looks > LOOKS_MAX then
+      debug.sethook(look, "", 1) -- no pcall of the job's gets away from that
+      if errors.knows(info.source) then
+         errors.at(info.source:sub(2), info.currentline,
+                   "migrate does not return: a loop in it may never end")
+      end
+   end
+end
+
+local function run_all(step)
    local call = ctx.call
    local layout = ffi.string(call.path)
    if not step.migration or step.migration.layout ~= layout then
@@ -236,12 +251,31 @@ function M.run(step)
    end
    local list = ffi.cast("struct tide_pair *", call.pairs)
    for i = 0, tonumber(call.count) - 1 do
-      ctx.row = i
+      ctx.row, looks = i, 0
       if not one(step.migration, list[i].from, list[i].into) then
          list[i].into = 0
       end
    end
    step.migration.guard.serial = step.migration.guard.serial + 1
+end
+
+--- Fill the states of ctx.call.pairs, which ctx.call.path says the old layout of;
+--- ctx.row is the one that is being filled.
+function M.run(step)
+   local compiling = jit.status()
+   jit.off() -- Compiled code does not look at the time.
+   looks = 0
+   debug.sethook(look, "", INSTRUCTIONS)
+   local ok, e = xpcall(run_all, errors.handler, step)
+   errors.watch_time()
+   if compiling then
+      jit.on()
+   end
+   if not ok and errors.place(e) == "" and step.migration then
+      errors.at(step.migration.path, step.migration.line, "%s", errors.reason(e))
+   elseif not ok then
+      error(e, 0)
+   end
 end
 
 return M

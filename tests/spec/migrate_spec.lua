@@ -207,6 +207,10 @@ describe("a state of a higher version", function()
       { "a value that is none", 'state "sum" is an int: it cannot hold 1.5',
         "{ total = { sum = 1.5 } }" },
       { "no table", "not a number", "1" },
+      { "a loop without an end", "migrate does not return",
+        "pcall(function() while true do end end)" },
+      { "calls without a bottom", "stack overflow",
+        "(function() local function f() return 1 + f() end return f() end)()" },
    }
    for _, case in ipairs(bad) do
       it("is left as it was after " .. case[1], function()
