@@ -32,7 +32,7 @@ static const char job_text[] = "local tide = require \"tidemark\"\n"
 			       "      return n + %d\n"
 			       "   end, { \"n:int\" })\n"
 			       "   :to(tide.console {})\n";
-static const char slow_line[] = "     5 |       for word in";
+static const char slow_line[] = "%     5 |       for word in";
 
 struct stand {
 	char path[64];
