@@ -150,6 +150,19 @@ describe("a shadow", function()
       stop()
    end)
 
+   it("of a version that migrates its states begins with the migrated ones", function()
+      h.write_file(h.path "job.lua", (template:format("", "1")
+         :gsub('aggregate { tide.sum "n" :as "sum" }', [[aggregate({ tide.sum "n" :as "sum",
+            tide.count() :as "seen" }, { version = 2, migrate = function(old)
+               return { sum = old.sum, seen = { n = old.sum.n } }
+            end })]])))
+      local said = shadow(0, function() feed(topic, 40) end, 1, "--max-diff", "0%")
+      takes(said, "column of the new rows seen:")
+      takes(said, "(warm: ")
+      summed(job, { k0 = 20, k1 = 20, k2 = 20, k3 = 20 })
+      stop()
+   end)
+
    it("ends with whoever asked for it, and with the job", function()
       save("2 - 1")
       local asked = start_shadow(50, "--max-diff", "100%")
