@@ -46,6 +46,16 @@ local function rows_of(job)
    return found
 end
 
+local function all_keys(job, wanted)
+   h.eventually(wanted .. " keys", function()
+      local keys = 0
+      for _ in pairs(rows_of(job)) do
+         keys = keys + 1
+      end
+      return keys == wanted
+   end, job)
+end
+
 local function counted(job, column, total)
    local found
    h.eventually(total .. " records to be counted", function()
@@ -166,6 +176,35 @@ describe("states of a lower version", function()
          stop(job)
       end)
    end
+
+   it("are whole after a kill where they are more than goes through memory", function()
+      local large = template:gsub("rec%.partition end", "rec.partition * 1000000 + rec.offset end")
+                            :gsub("update", "complete")
+      local keys = 3000 -- of 4000 bytes each
+      h.write_file(h.path "job.lua", large:format(OLD))
+      local job = start(topic)
+      h.produce_counts(topic, { keys / 2, keys / 2 })
+      all_keys(job, keys)
+      stop(job)
+      h.write_file(h.path "job.lua", large:format [[{ tide.count() :as "n", tide.aggregator {
+            state = { text = "text(4000)" }, add = function() end, merge = function() end,
+            result = function(s) return #s.text end, returns = "int" } "part" :as "size" },
+         { version = 2, migrate = function(old)
+            return { n = old.n, size = { text = ("x"):rep(4000) } }
+         end }]])
+      job = start(topic, "ingest=kill@1")
+      expect_killed(job)
+      job = start(topic)
+      h.produce_counts(topic, { 1 })
+      all_keys(job, keys + 1)
+      local sizes = { [0] = 0, [4000] = 0 }
+      for _, row in pairs(rows_of(job)) do
+         assert.are.equal(1, row.n)
+         sizes[row.size] = sizes[row.size] + 1
+      end
+      assert.are.same({ [0] = 1, [4000] = keys }, sizes)
+      stop(job)
+   end)
 
    it("are those of the old version after a kill in the middle", function()
       save(OLD)
