@@ -119,8 +119,7 @@ describe("tidemark dev", function()
    end)
 
    it("shows errors in place of output, and goes on", function()
-      local limit_s = h.sanitized and 10 or 3
-      local _, dev, shows = on_a_terminal("--input", "in.jsonl", "--limit", limit_s .. "s")
+      local _, dev, shows = on_a_terminal("--input", "in.jsonl", "--limit", "1h")
       shows "first"
       h.write_file(h.path "job.lua", "return return\n")
       shows " failed ("
@@ -132,7 +131,7 @@ describe("tidemark dev", function()
       h.write_file(h.path "lib/columns.lua", "return { }}\n")
       shows "lib/columns.lua:1: syntax error"
       h.write_file(h.path "lib/columns.lua", "while true do end\n")
-      shows(("the job was stopped after %d ms of loading"):format(limit_s * 1000))
+      shows "lib/columns.lua:1: the job file does not return"
       h.write_file(h.path "lib/columns.lua", "return {}\n")
       shows "second"
       h.process.kill_pid(dev.pid, "TERM")
