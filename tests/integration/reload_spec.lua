@@ -76,7 +76,7 @@ describe("reloading", function()
    end)
 
    it("a hundred times under load counts every record once, each epoch by one version", function()
-      local reloads = h.sanitized and 20 or 100
+      local reloads = h.flavour == "test" and 100 or 20
       version "A"
       local job = start(topic, "--workers", 2, "--max-records-per-batch", 500)
       local source = h.start { "produce", topic, "-b", h.brokers, "--generator", "words",
