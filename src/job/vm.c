@@ -47,7 +47,7 @@ static int vm_fail(struct tide_vm *vm, struct tide_error *err, const char *messa
 		message, vm->heap.max / (1024 * 1024));
 }
 
-/* A loop makes two small objects a record, and a collection costs as much as
+/* What makes garbage makes it for each record, and a collection costs as much as
  * what lives: while that is little the heap may triple before the next one (more
  * would leave the cache), and less the nearer the limit is. */
 static void vm_pace(struct tide_vm *vm)

@@ -11,6 +11,7 @@
 #include "run/emit_spec.h"
 #include "run/jobfiles.h"
 #include "run/replay.h"
+#include "run/scratch.h"
 #include "run/setup.h"
 #include "sink/json_row.h"
 

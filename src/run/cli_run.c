@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* run, wordcount, dedup, demo. */
 #include <errno.h>
-#include <ftw.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 #include "run/board.h"
 #include "run/cli.h"
 #include "run/loop.h"
+#include "run/scratch.h"
 #include "run/setup.h"
 #include "serve/serve.h"
 
@@ -224,12 +224,6 @@ static void stop_generator(struct generator *generator)
 	pthread_join(generator->thread, NULL);
 }
 
-static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *ftw)
-{
-	(void)info, (void)kind, (void)ftw;
-	return remove(path);
-}
-
 /* The demo's own settings go in as flags, before those of the user. */
 static int demo_flags(struct tide_cli *cli, const char *address, const char *dir,
                       struct tide_error *err)
@@ -277,6 +271,6 @@ int tide_cli_demo(struct tide_cli *cli, struct tide_error *err)
 	stop_generator(&generator);
 	tide_setup_fini(&setup);
 	tide_broker_stop(broker);
-	nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+	tide_scratch_remove(dir);
 	return rc;
 }

@@ -7,7 +7,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -25,6 +24,7 @@
 #include "run/frame.h"
 #include "run/rehearse.h"
 #include "run/sample.h"
+#include "run/scratch.h"
 #include "sink/live.h"
 
 enum {
@@ -248,17 +248,6 @@ static enum end follow(struct dev *dev)
 	return end;
 }
 
-static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *ftw)
-{
-	(void)info, (void)kind, (void)ftw;
-	return remove(path);
-}
-
-static void remove_tree(const char *path)
-{
-	nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-}
-
 /* --- what came of it ------------------------------------------------------------------ */
 
 /* The next line that was told, without its end; its letter in *what. */
@@ -428,7 +417,7 @@ static int attempt(struct dev *dev, bool *child, enum end *end, struct tide_erro
 	if (rc != TIDE_OK || *child)
 		return rc;
 	*end = follow(dev);
-	remove_tree(dev->scratch);
+	tide_scratch_remove(dev->scratch);
 	return TIDE_OK;
 }
 
@@ -521,24 +510,6 @@ static int run(struct dev *dev, bool *child, struct tide_error *err)
 	}
 }
 
-/* Memory is quicker than a disk, whose syncs a try would wait for. */
-static int make_dir(struct dev *dev, struct tide_error *err)
-{
-	const char *tmp = getenv("TMPDIR");
-	snprintf(dev->dir, sizeof dev->dir, "/dev/shm/tidemark-dev-XXXXXX");
-	if (mkdtemp(dev->dir) != NULL)
-		return TIDE_OK;
-	snprintf(dev->dir, sizeof dev->dir, "%.900s/tidemark-dev-XXXXXX",
-	         tmp && tmp[0] ? tmp : "/tmp");
-	if (mkdtemp(dev->dir) != NULL)
-		return TIDE_OK;
-	rmdir(dev->dir);
-	int rc = tide_fail(err, TIDE_ERR_IO, "cannot make a folder: %s: %s", dev->dir,
-	                   strerror(errno));
-	dev->dir[0] = '\0';
-	return rc;
-}
-
 int tide_dev(const struct tide_dev_options *options, bool *tried, struct tide_error *err)
 {
 	struct dev *dev = calloc(1, sizeof *dev);
@@ -554,13 +525,13 @@ int tide_dev(const struct tide_dev_options *options, bool *tried, struct tide_er
 	dev->cache_fd = memfd_create("sample", MFD_CLOEXEC);
 	int rc = tide_watch_new(paths, file ? 2 : 1, &dev->watch, err);
 	if (rc == TIDE_OK)
-		rc = make_dir(dev, err);
+		rc = tide_scratch_in_memory(dev->dir, sizeof dev->dir, "dev", err);
 	if (rc == TIDE_OK)
 		rc = run(dev, tried, err);
 	if (*tried)
 		rc = rehearse(dev, err);
 	else if (dev->dir[0] != '\0')
-		remove_tree(dev->dir);
+		tide_scratch_remove(dev->dir);
 	for (int s = 0; s < STREAMS; s++)
 		tide_buf_fini(&dev->got[s]);
 	if (dev->cache_fd >= 0)

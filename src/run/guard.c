@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "run/rerun.h"
+#include "run/scratch.h"
 
 /* Where the parent dies, so does this. */
 static void become_child(pid_t parent)

@@ -2,8 +2,6 @@
 /* See profiling.h. */
 #include "run/profiling.h"
 
-#include <errno.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +13,7 @@
 #include "run/board.h"
 #include "run/loop.h"
 #include "run/sample.h"
+#include "run/scratch.h"
 #include "run/setup.h"
 #include "sink/sink.h"
 
@@ -68,29 +67,6 @@ static const struct tide_sink_ops nowhere_ops = {
 	.publish = nowhere_publish,
 	.close = nowhere_close,
 };
-
-/* --- a folder for checkpoints -------------------------------------------------------- */
-
-static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *ftw)
-{
-	(void)info, (void)kind, (void)ftw;
-	return remove(path);
-}
-
-/* Memory is quicker than a disk, and nothing of it is kept. */
-static int make_dir(char *dir, size_t size, struct tide_error *err)
-{
-	const char *tmp = getenv("TMPDIR");
-	snprintf(dir, size, "/dev/shm/tidemark-profile-XXXXXX");
-	if (mkdtemp(dir) != NULL)
-		return TIDE_OK;
-	snprintf(dir, size, "%.900s/tidemark-profile-XXXXXX", tmp && tmp[0] ? tmp : "/tmp");
-	if (mkdtemp(dir) != NULL)
-		return TIDE_OK;
-	int rc = tide_fail(err, TIDE_ERR_IO, "cannot make a folder: %s: %s", dir, strerror(errno));
-	dir[0] = '\0';
-	return rc;
-}
 
 /* --- the passes ---------------------------------------------------------------------- */
 
@@ -168,7 +144,7 @@ static int run_passes(const struct tide_profiling *profiling, struct tide_setup 
 	struct tide_board *board = tide_board_new(setup->plan->job, NULL, 1, NULL);
 	if (board == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to run");
-	int rc = make_dir(dir, sizeof dir, err);
+	int rc = tide_scratch_in_memory(dir, sizeof dir, "profile", err);
 	setup->settings.run_for_ms = 0;
 	setup->settings.checkpoint_dir = path;
 	for (int i = 0; rc == TIDE_OK && any && tide_clock_mono_us() < end_us &&
@@ -176,14 +152,13 @@ static int run_passes(const struct tide_profiling *profiling, struct tide_setup 
 	     i++) {
 		snprintf(path, sizeof path, "%s/%d", dir, i);
 		rc = run_pass(profiling, setup, board, &any, err);
-		nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+		tide_scratch_remove(path);
 	}
 	if (rc == TIDE_OK && !any && atomic_load(profiling->cli->stop) == 0)
 		rc = tide_fail(err, TIDE_ERR_USAGE,
 		               "there are no records to profile the job on; give some with "
 		               "--input FILE");
-	if (dir[0] != '\0')
-		nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+	tide_scratch_remove(dir);
 	tide_board_free(board);
 	return rc;
 }

@@ -16,6 +16,7 @@
 #include "run/keeper.h"
 #include "run/loop.h"
 #include "run/rerun.h"
+#include "run/scratch.h"
 #include "run/versions.h"
 #include "source/recorder.h"
 

@@ -3,12 +3,9 @@
 #include "run/rerun.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,6 +14,7 @@
 #include "checkpoint/copy.h"
 #include "run/keeper.h"
 #include "run/loop.h"
+#include "run/scratch.h"
 #include "source/memory.h"
 
 enum { MEMORY_BYTES = 256 << 20, SMALL_BYTES = 16 << 20 };
@@ -41,41 +39,6 @@ struct tide_rerun {
 	int64_t spent_us;
 	enum tide_level level; /* of the log, before */
 };
-
-/* ---- scratch ---- */
-
-static bool memory_has_room(void)
-{
-	static const uint64_t least_bytes = (uint64_t)512 << 20;
-	struct statvfs room;
-	return access("/dev/shm", W_OK | X_OK) == 0 && statvfs("/dev/shm", &room) == 0 &&
-	       (uint64_t)room.f_bavail * room.f_frsize >= least_bytes;
-}
-
-int tide_scratch_make(char *path, size_t size, bool small, struct tide_error *err)
-{
-	const char *tmp = getenv("TMPDIR");
-	if (tmp == NULL || tmp[0] == '\0')
-		tmp = small && memory_has_room() ? "/dev/shm" : "/tmp";
-	snprintf(path, size, "%s/tidemark-XXXXXX", tmp);
-	if (mkdtemp(path) != NULL)
-		return TIDE_OK;
-	int rc = tide_fail(err, TIDE_ERR_IO, "cannot make a folder: %s: %s", path, strerror(errno));
-	path[0] = '\0';
-	return rc;
-}
-
-static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *ftw)
-{
-	(void)info, (void)kind, (void)ftw;
-	return remove(path);
-}
-
-void tide_scratch_remove(const char *path)
-{
-	if (path[0] != '\0')
-		nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-}
 
 /* ---- what is read ---- */
 

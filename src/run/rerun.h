@@ -48,9 +48,4 @@ struct tide_rows *tide_rerun_rows(const struct tide_rerun *rerun, int output);
 /* Time spent in epochs so far. */
 int64_t tide_rerun_us(const struct tide_rerun *rerun);
 
-/* A folder for things that nobody needs afterwards, and its end. Small ones may be
- * in memory, where a sync takes no time. */
-int tide_scratch_make(char *path, size_t size, bool small, struct tide_error *err);
-void tide_scratch_remove(const char *path);
-
 #endif

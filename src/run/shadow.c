@@ -14,6 +14,7 @@
 #include "run/jobfiles.h"
 #include "run/partitions.h"
 #include "run/rerun.h"
+#include "run/scratch.h"
 #include "source/recorder.h"
 
 enum {

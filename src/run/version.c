@@ -39,8 +39,7 @@ void tide_version_fini(struct tide_version *version)
 	version->own = NULL;
 }
 
-/* What runs goes to vms, and what is there runs. The commit's first VM is
- * somebody else's and not to be freed: it leaves NULL behind. */
+/* What runs goes to vms, and what is there runs. */
 static void swap(struct tide_version *version, struct tide_vm **vms)
 {
 	for (int w = 0; w < version->workers; w++) {
