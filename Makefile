@@ -102,6 +102,17 @@ $(B)/bench/%: tests/bench/%.c $(ROOM_OBJ)
 	@echo "  CC   $@"
 	$(V)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -rdynamic -o $@ $^ $(LIBS)
 
+$(B)/fault/%: tests/fault/%.c $(ROOM_OBJ)
+	@mkdir -p $(@D)
+	@echo "  CC   $@"
+	$(V)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -rdynamic -o $@ $^ $(LIBS)
+
+# To preload into a program of any flavour, so without a sanitizer of its own.
+$(B)/fault/%_shim.so: tests/fault/%_shim.c
+	@mkdir -p $(@D)
+	@echo "  CC   $@"
+	$(V)$(CC) -std=gnu11 -D_GNU_SOURCE -O2 -g $(WARN) -fPIC -shared -o $@ $< -ldl -lpthread
+
 $(B)/fuzz/%: tests/fuzz/%.c $(ROOM_OBJ)
 	@mkdir -p $(@D)
 	@echo "  CC   $@"
@@ -163,11 +174,11 @@ fuzz: ## libFuzzer over tests/fuzz, FUZZ_SECONDS each (15)
 	@tests/deps build fuzz
 	@tests/run fuzz
 
-sweep: ## fail at every place in turn, restart, compare
-	@tests/run sweep
+fault: ## the fault campaign, as often as CI strikes
+	@tests/run fault
 
-soak: ## the long form of the kill loop
-	@TIDE_KILLS=100 tests/run soak
+soak: ## the fault campaign at length, in stretches: it goes on where it stopped
+	@tests/fault/soak
 
 bench: ## figures against the raw consumer, on a real Kafka
 	@tests/deps build test
@@ -194,4 +205,4 @@ clean: ## remove build/; the Kafka for tests stays in the cache
 
 -include $(OBJ:.o=.d) $(UNIT:=.d)
 .PHONY: FORCE all help unit-programs demo deps test unit spec golden integration check fmt lint tidy \
-        layers asan tsan fuzz sweep soak bench cover install clean
+        layers asan tsan fuzz fault soak bench cover install clean

@@ -3,12 +3,12 @@
 --
 -- Small batches, and fail points that stretch every phase of an epoch, make
 -- most kills land inside one; the phase is read from the trace that survives.
--- SEED= replays the moments, TIDE_KILLS= says how many.
+-- SEED= replays the moments.
 local h = require "harness"
 local null = require("cjson").null
+local row = require("column").row "kills"
 
-local kills = tonumber(os.getenv "TIDE_KILLS") or (h.sanitized and 10 or 50)
-local seed = tonumber(os.getenv "SEED") or math.floor(h.process.now() * 1000) % 1000000
+local kills = h.sanitized and 10 or row.count
 
 local repeats = 1000
 local phases = "run=delay:8,barrier=delay:8,decide=delay:8,decided=delay:8,publish=delay:8"
@@ -37,9 +37,9 @@ end
 
 -- Fold what was printed over all runs: counts only ever grow.
 local function fold(into, text)
-   for _, row in ipairs(h.json_lines(text)) do
-      local name = row.field .. " " .. row.word
-      into[name] = math.max(into[name] or 0, row.count)
+   for _, seen in ipairs(h.json_lines(text)) do
+      local name = seen.field .. " " .. seen.word
+      into[name] = math.max(into[name] or 0, seen.count)
    end
 end
 
@@ -57,8 +57,7 @@ end
 describe("kill -9", function()
    before_each(h.begin)
 
-   it(("%d times leaves every count exact (SEED=%d)"):format(kills, seed), function()
-      math.randomseed(seed)
+   it(("%d times leaves every count exact (SEED=%d)"):format(kills, row.seed), function()
       local topic = h.topic(3)
       h.produce(topic, v1_records(repeats))
       local counts, landed, inside = {}, {}, 0
@@ -73,7 +72,7 @@ describe("kill -9", function()
                return phase_of(trace) ~= "starting"
             end, job)
          end
-         h.process.pause(math.random(0, 120))
+         h.process.pause(row:random(121) - 1)
          assert.is_falsy(job:ended(), "run " .. n .. " ended by itself: " .. job:err())
          job:kill "KILL"
          job:wait(10)
@@ -93,8 +92,7 @@ describe("kill -9", function()
          where[#where + 1] = ("%s %d"):format(phase, count)
       end
       table.sort(where)
-      print(("        %d kills, %d inside an epoch, SEED=%d: %s"):format(
-         kills, inside, seed, table.concat(where, ", ")))
+      row:tally(kills, ("%d inside an epoch: %s"):format(inside, table.concat(where, ", ")))
       assert.are.same({ ["header authorization"] = 5 * repeats, ["key order"] = 12 * repeats,
                         ["value widget"] = 9 * repeats, ["stats no-key"] = 3 * repeats,
                         ["stats no-header"] = 7 * repeats, ["stats no-value"] = 2 * repeats },
