@@ -18,8 +18,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { POINTS_MAX = 16, NAME_MAX_ = 48, TRACE_LAST = 64, TRACE_SIZE = 1024 };
-enum action { ACT_KILL, ACT_EXIT, ACT_IO, ACT_DELAY, ACT_STOP };
+enum { POINTS_MAX = 64, NAME_MAX_ = 48, TRACE_LAST = 64, TRACE_SIZE = 4096 };
+enum action { ACT_KILL, ACT_EXIT, ACT_IO, ACT_ENOSPC, ACT_DELAY, ACT_STOP, ACT_COUNT };
+
+static const char *const actions[ACT_COUNT] = { "kill", "exit", "io", "enospc", "delay", "stop" };
 
 struct point {
 	char name[NAME_MAX_];
@@ -39,20 +41,29 @@ static void refuse(const char *item)
 {
 	fprintf(stderr,
 	        "TIDEMARK_FAILPOINT: cannot read \"%s\"; "
-	        "write name=kill|exit|io|stop|delay:MS, optionally @HIT\n",
+	        "write name=kill|exit|io|enospc|stop|delay:MS, optionally @HIT; "
+	        "`tidemark --failpoints` lists the names\n",
 	        item);
 	abort();
 }
 
+static const struct tide_failpoint_note *note_of(const char *name)
+{
+	const struct tide_failpoint_note *note;
+	for (int i = 0; (note = tide_failpoint_at(i)) != NULL; i++)
+		if (strcmp(note->name, name) == 0)
+			return note;
+	return NULL;
+}
+
 static bool action_parse(struct point *point, const char *text)
 {
-	static const char *const names[] = { "kill", "exit", "io", "delay", "stop" };
 	size_t len = strcspn(text, ":@");
 	const char *rest = text + len;
 	size_t i = 0;
-	while (i < 5 && (strlen(names[i]) != len || memcmp(names[i], text, len) != 0))
+	while (i < ACT_COUNT && (strlen(actions[i]) != len || memcmp(actions[i], text, len) != 0))
 		i++;
-	if (i == 5)
+	if (i == ACT_COUNT)
 		return false;
 	point->action = (enum action)i;
 	char *end = NULL;
@@ -97,8 +108,9 @@ static void trace_put(const char *name)
 {
 	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 	pthread_mutex_lock(&lock);
-	strncpy(trace, name, TRACE_LAST - 1);
-	char *seen = trace + TRACE_LAST, line[NAME_MAX_ + 3];
+	if (strchr(name, '=') == NULL)
+		strncpy(trace, name, TRACE_LAST - 1);
+	char *seen = trace + TRACE_LAST, line[NAME_MAX_ + 16];
 	int len = snprintf(line, sizeof line, "\n%s\n", name) - 1;
 	size_t used = strlen(seen);
 	if (strstr(seen, line) == NULL && used + (size_t)len < TRACE_SIZE - TRACE_LAST)
@@ -121,7 +133,11 @@ static void load(void)
 		if (point_count == POINTS_MAX || len == 0 || len >= NAME_MAX_)
 			refuse(item);
 		memcpy(point->name, item, len);
-		if (!action_parse(point, sign + 1))
+		const struct tide_failpoint_note *note = note_of(point->name);
+		if (note == NULL || !action_parse(point, sign + 1))
+			refuse(item);
+		/* It would not be looked at. */
+		if (!note->fails && (point->action == ACT_IO || point->action == ACT_ENOSPC))
 			refuse(item);
 		point_count++;
 	}
@@ -130,12 +146,18 @@ static void load(void)
 
 static int act(const struct point *point)
 {
+	char struck[NAME_MAX_ + 8];
+	snprintf(struck, sizeof struck, "%.47s=%s", point->name, actions[point->action]);
+	if (trace != NULL)
+		trace_put(struck);
 	switch (point->action) {
+	case ACT_ENOSPC: return ENOSPC;
 	case ACT_KILL: kill(getpid(), SIGKILL); return 0;
 	case ACT_EXIT: _exit(1);
 	case ACT_IO: return EIO;
 	case ACT_STOP: kill(getpid(), SIGSTOP); return 0;
-	case ACT_DELAY: break;
+	case ACT_DELAY:
+	case ACT_COUNT: break;
 	}
 	struct timespec left = { point->delay_ms / 1000, point->delay_ms % 1000 * 1000000 };
 	while (nanosleep(&left, &left) != 0 && errno == EINTR)
@@ -145,11 +167,14 @@ static int act(const struct point *point)
 
 int tide_failpoint(const char *name)
 {
+	int before = errno, result = 0;
 	assert(name != NULL && *name != '\0');
 	pthread_once(&loaded, load);
+	if (trace == NULL && point_count == 0)
+		return 0;
+	assert(note_of(name) != NULL);
 	if (trace != NULL)
 		trace_put(name);
-	int result = 0;
 	for (size_t i = 0; i < point_count; i++) {
 		struct point *point = &points[i];
 		if (strcmp(point->name, name) != 0)
@@ -160,7 +185,16 @@ int tide_failpoint(const char *name)
 			result = failed != 0 ? failed : result;
 		}
 	}
+	errno = result != 0 ? result : before;
 	return result;
+}
+
+int tide_pass(const char *name, struct tide_error *err)
+{
+	int error = tide_failpoint(name);
+	return error == 0 ? TIDE_OK
+	                  : tide_fail(err, TIDE_ERR_IO, "made to fail at %s: %s", name,
+	                              strerror(error));
 }
 
 #endif

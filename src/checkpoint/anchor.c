@@ -104,7 +104,7 @@ int tide_anchor_make(const char *dir, const struct tide_anchor_mark *mark, struc
 		goto out;
 	}
 	fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	int error = fd < 0 ? errno : tide_failpoint("anchor");
+	int error = fd < 0 ? errno : tide_failpoint("anchor_make");
 	errno = 0;
 	if (error == 0 && (pwrite(fd, &slot, sizeof slot, 0) != (ssize_t)sizeof slot ||
 	                   fsync(fd) != 0 || rename(temporary, path) != 0))
@@ -154,7 +154,7 @@ int tide_anchor_write(struct tide_anchor *anchor, const struct tide_anchor_mark 
 		error = errno != 0 ? errno : ENOSPC;
 	anchor->unsynced = true;
 	if (error == 0 && now_us - anchor->synced_us >= SYNC_US) {
-		if (fdatasync(anchor->fd) != 0)
+		if (tide_failpoint("anchor_sync") != 0 || fdatasync(anchor->fd) != 0)
 			error = errno;
 		anchor->synced_us = now_us;
 		anchor->unsynced = false;

@@ -190,6 +190,8 @@ static int begin(struct tide_checkpoint *cp, bool have_meta, struct tide_error *
 	if (bytes.failed || !tide_writes_put(writes, meta_key, slice_of(&bytes)))
 		rc = fail_memory(cp, err);
 	if (rc == TIDE_OK)
+		rc = tide_pass("begin", err);
+	if (rc == TIDE_OK)
 		rc = tide_rocks_apply(cp->rocks, &writes, 1, err);
 	if (rc == TIDE_OK)
 		rc = tide_dir_sync(cp->dir, err);
@@ -215,6 +217,8 @@ static int load(struct tide_checkpoint *cp, const struct tide_checkpoint_options
 		return tide_fail(err, TIDE_ERR_CHECKPOINT, "there is no checkpoint in %s yet",
 		                 cp->dir);
 	if (rc == TIDE_OK)
+		rc = tide_pass("open", err);
+	if (rc == TIDE_OK)
 		rc = rocks_open(cp, options, !cp->read_only && !anchored, err);
 	if (rc == TIDE_OK)
 		rc = meta_read(cp, &meta, &found, err);
@@ -225,8 +229,11 @@ static int load(struct tide_checkpoint *cp, const struct tide_checkpoint_options
 	if (rc == TIDE_OK && !cp->read_only)
 		rc = tide_anchor_open(cp->dir, &cp->anchor, err);
 	/* It may be behind after a kill, or have lost its newest slot. */
-	if (rc == TIDE_OK && anchored && !cp->read_only && anchor.decision < meta.decision)
-		rc = tide_anchor_write(cp->anchor, &meta, err);
+	if (rc == TIDE_OK && anchored && !cp->read_only && anchor.decision < meta.decision) {
+		rc = tide_pass("anchor_mend", err);
+		if (rc == TIDE_OK)
+			rc = tide_anchor_write(cp->anchor, &meta, err);
+	}
 	if (rc == TIDE_OK)
 		rc = tide_ops_load(cp, err);
 	if (rc == TIDE_OK)
@@ -266,6 +273,7 @@ void tide_checkpoint_close(struct tide_checkpoint *cp)
 {
 	if (cp == NULL)
 		return;
+	(void)tide_failpoint("close");
 	tide_rocks_close(cp->rocks);
 	tide_anchor_close(cp->anchor);
 	tide_outbox_fini(&cp->outbox);
@@ -375,13 +383,11 @@ static int apply(struct tide_checkpoint *cp, struct tide_writes *const *state, i
 	for (int i = 0; i < state_count; i++)
 		sets[i] = state[i];
 	sets[state_count] = own;
-	int rc = TIDE_OK;
-	if (tide_failpoint("decide") != 0)
-		rc = tide_fail(err, TIDE_ERR_IO, "checkpoint %s: fail point decide", cp->dir);
+	int rc = tide_pass("decide", err);
 	if (rc == TIDE_OK)
 		rc = tide_rocks_apply(cp->rocks, sets, state_count + 1, err);
-	if (rc == TIDE_OK && tide_failpoint("decided") != 0)
-		rc = tide_fail(err, TIDE_ERR_IO, "checkpoint %s: fail point decided", cp->dir);
+	if (rc == TIDE_OK)
+		rc = tide_pass("decided", err);
 	free(sets);
 	return rc;
 }
@@ -400,8 +406,8 @@ static int settle(struct tide_checkpoint *cp, struct tide_meta *next, const stru
 	bool releases = false;
 	for (size_t i = 0; i < cp->outbox.count; i++)
 		releases = releases || cp->outbox.items[i].going;
-	if (rc == TIDE_OK && releases && tide_failpoint("release") != 0)
-		rc = tide_fail(err, TIDE_ERR_IO, "checkpoint %s: fail point release", cp->dir);
+	if (rc == TIDE_OK && releases)
+		rc = tide_pass("release", err);
 	if (rc == TIDE_OK && releases)
 		tide_outbox_forget(&cp->outbox);
 	return rc;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "checkpoint/checkpoint.h"
 
@@ -193,7 +194,7 @@ static int lock_take(const char *dir, int *lock_fd, struct tide_error *err)
 	int rc = TIDE_OK;
 	if (path == NULL)
 		return fail_memory(dir, err);
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	int fd = tide_failpoint("lock") != 0 ? -1 : open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
 	if (fd < 0)
 		rc = fail_errno(path, "open it", errno, err);
 	else if (flock(fd, LOCK_EX | LOCK_NB) != 0)
@@ -256,7 +257,9 @@ int tide_dir_open(const char *dir, int *lock_fd, struct tide_error *err)
 	rc = format_check(dir, &present, err);
 	if (rc == TIDE_OK && !present) {
 		snprintf(text, sizeof text, "%s%d\n", format_start, TIDE_CHECKPOINT_FORMAT);
-		rc = tide_dir_replace(dir, "FORMAT", text, err);
+		rc = tide_pass("format", err);
+		if (rc == TIDE_OK)
+			rc = tide_dir_replace(dir, "FORMAT", text, err);
 	}
 	if (rc != TIDE_OK) {
 		close(*lock_fd);

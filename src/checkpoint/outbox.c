@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/failpoint.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "checkpoint/dir.h"
@@ -129,11 +130,16 @@ static int segment_write(const struct tide_outbox *outbox, const char *name, str
 	if (path == NULL)
 		return fail_memory(err);
 	int rc = TIDE_OK;
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	if (fd < 0 || !write_all(fd, rows.p, rows.len) || fsync(fd) != 0)
+	int fd = tide_failpoint("segment") != 0
+	                 ? -1
+	                 : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	if (fd < 0 || !write_all(fd, rows.p, rows.len) || tide_failpoint("segment_sync") != 0 ||
+	    fsync(fd) != 0)
 		rc = fail_file(path, err);
 	if (fd >= 0)
 		close(fd);
+	if (rc == TIDE_OK)
+		rc = tide_pass("segment_dir", err);
 	if (rc == TIDE_OK)
 		rc = tide_dir_sync(outbox->dir, err);
 	/* The folder's own name, too: this may be its first file. */
@@ -271,8 +277,10 @@ void tide_outbox_sweep(const struct tide_outbox *outbox)
 		for (size_t i = 0; !wanted && i < outbox->count; i++)
 			wanted = outbox->items[i].segment != NULL &&
 			         strcmp(outbox->items[i].segment, file->d_name) == 0;
-		if (!wanted)
-			unlinkat(dirfd(dir), file->d_name, 0);
+		if (wanted)
+			continue;
+		(void)tide_failpoint("sweep");
+		unlinkat(dirfd(dir), file->d_name, 0);
 	}
 	closedir(dir);
 }
@@ -334,6 +342,8 @@ size_t tide_outbox_forget(struct tide_outbox *outbox)
 		}
 		char *path =
 			item->segment != NULL ? tide_dir_path(outbox->dir, item->segment) : NULL;
+		if (path != NULL)
+			(void)tide_failpoint("forget");
 		if (path != NULL && unlink(path) != 0)
 			tide_log(TIDE_WARN, "%s: %s; the next start removes it", path,
 			         strerror(errno));

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/failpoint.h"
 #include "run/commit.h"
 #include "run/migrate.h"
 #include "run/plan.h"
@@ -14,8 +15,8 @@ int tide_adopt(struct tide_checkpoint *cp, const struct tide_plan *plan, struct 
 {
 	const struct tide_meta *stored = tide_checkpoint_meta(cp);
 	struct tide_buf print = { 0 };
-	int rc = TIDE_OK;
-	if (stored->plan != NULL && stored->plan[0] != '\0')
+	int rc = tide_pass("adopt", err);
+	if (rc == TIDE_OK && stored->plan != NULL && stored->plan[0] != '\0')
 		rc = tide_plan_compare(stored->plan, plan, dir, err);
 	if (rc != TIDE_OK)
 		return rc;

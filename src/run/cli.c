@@ -391,6 +391,8 @@ int tide_cli_main(int argc, char **argv, char **environment, const atomic_int *s
 		print_commands(argc < 2 ? stderr : stdout);
 		return argc < 2 ? tide_fail(err, TIDE_ERR_USAGE, "no command given") : TIDE_OK;
 	}
+	if (strcmp(argv[1], "--failpoints") == 0)
+		return tide_cli_failpoints(err);
 	if (strcmp(argv[1], "--version") == 0)
 		argv[1] = "version";
 	for (cli.command = commands; cli.command->name != NULL; cli.command++)

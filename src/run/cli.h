@@ -55,6 +55,9 @@ const char *tide_cli_own(const struct tide_cli *cli, const char *name);
 int tide_cli_share(const struct tide_cli *cli, const char *name, double *out,
                    struct tide_error *err);
 
+/* --failpoints: prints where a test build can be made to fail; others refuse. */
+int tide_cli_failpoints(struct tide_error *err);
+
 /* Commands, by file. */
 int tide_cli_run(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_wordcount(struct tide_cli *cli, struct tide_error *err);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "checkpoint/checkpoint.h"
 #include "run/cli.h"
@@ -106,6 +107,8 @@ static int decide(struct tide_checkpoint *cp, struct tide_setup *setup, struct t
 		meta->positions[i].from = meta->positions[i].next;
 		meta->positions[i].print_offset = -1;
 	}
+	if (rc == TIDE_OK)
+		rc = tide_pass("reset", err);
 	if (rc == TIDE_OK)
 		rc = tide_checkpoint_decide(cp, meta, &writes, 1, NULL, 0, err);
 	tide_writes_free(writes);

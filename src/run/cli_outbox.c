@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "checkpoint/checkpoint.h"
 #include "run/cli.h"
@@ -118,7 +119,8 @@ static int write_mark(struct tide_checkpoint *cp, struct tide_meta *meta,
 	if (done)
 		mark->acked = mark->due;
 	mark->since = mark->acked + 1;
-	return tide_checkpoint_decide(cp, meta, NULL, 0, NULL, 0, err);
+	int rc = tide_pass("resolve", err);
+	return rc == TIDE_OK ? tide_checkpoint_decide(cp, meta, NULL, 0, NULL, 0, err) : rc;
 }
 
 static int confirm(const struct tide_cli *cli, const char *question, struct tide_error *err)

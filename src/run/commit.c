@@ -63,9 +63,7 @@ static int publish(struct tide_commit *commit, int output, int64_t epoch,
 	if (rc != TIDE_OK)
 		return rc;
 	outlet->acked = epoch;
-	if (tide_failpoint("published") != 0)
-		return tide_fail(err, TIDE_ERR_FAILED, "fail point");
-	return TIDE_OK;
+	return tide_pass("published", err);
 }
 
 /* Does this output have something to publish for the epoch? In complete mode
@@ -106,7 +104,8 @@ static bool keep_progress(struct tide_commit *commit, struct tide_writes *writes
 static int sift(struct tide_commit *commit, struct tide_finished *finished, struct tide_error *err)
 {
 	const struct tide_plan *plan = commit->options.plan;
-	int count = finished->output_count, letters = tide_plan_letters(plan), rc = TIDE_OK;
+	int count = finished->output_count, letters = tide_plan_letters(plan);
+	int rc = tide_pass("check", err);
 	for (int i = 0; rc == TIDE_OK && i < count; i++) {
 		int o = letters < 0 ? i : (i + letters + 1) % count;
 		const struct outlet *outlet = &commit->outlets[o];
@@ -186,6 +185,9 @@ static int hold(struct tide_commit *commit, int output, int64_t epoch, const str
                 struct tide_error *err)
 {
 	struct outlet *outlet = &commit->outlets[output];
+	int rc = tide_pass("hold", err);
+	if (rc != TIDE_OK)
+		return rc;
 	if (outlet->held == NULL)
 		outlet->held = tide_rows_new(tide_rows_schema(rows));
 	if (!holds(outlet))
@@ -346,7 +348,10 @@ static int republish(struct tide_commit *commit, int output, int64_t due, struct
 		                            &found, err);
 		if (rc != TIDE_OK || !found)
 			continue;
-		rc = tide_rows_decode((struct tide_slice){ bytes.p, bytes.len }, &rows, err);
+		rc = tide_pass("replay", err);
+		if (rc == TIDE_OK)
+			rc = tide_rows_decode((struct tide_slice){ bytes.p, bytes.len }, &rows,
+			                      err);
 		const struct tide_rows *published = rows;
 		if (rc == TIDE_OK && !outlet->muted)
 			rc = gathers ? hold(commit, output, e, rows, err)
@@ -369,15 +374,15 @@ static int recover_outlet(struct tide_commit *commit, int output, struct tide_er
 	const struct tide_meta *meta = tide_checkpoint_meta(commit->options.checkpoint);
 	const struct tide_sink_mark *mark = mark_of(meta, outlet->name);
 	int64_t known = -1;
-	int rc = TIDE_OK;
+	int rc = tide_pass("recover", err);
 	outlet->acked = outlet->due = meta->epoch;
 	if (mark != NULL) {
 		outlet->acked = mark->acked;
 		outlet->due = mark->due;
 	}
 	if (mark == NULL)
-		return TIDE_OK;
-	if (outlet->sink->exactly_once) {
+		return rc;
+	if (rc == TIDE_OK && outlet->sink->exactly_once) {
 		rc = outlet->sink->ops->last_epoch(outlet->sink, &known, err);
 		if (rc == TIDE_OK)
 			rc = compare_memory(commit, outlet, mark, known, err);
@@ -552,7 +557,9 @@ static int note_acked(struct tide_commit *commit, struct tide_error *err)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for the checkpoint's record");
 	}
 	tide_commit_mark(commit, &meta);
-	int rc = tide_checkpoint_decide(cp, &meta, &writes, 1, NULL, 0, err);
+	int rc = tide_pass("settle", err);
+	if (rc == TIDE_OK)
+		rc = tide_checkpoint_decide(cp, &meta, &writes, 1, NULL, 0, err);
 	tide_buf_clear(&commit->progress);
 	tide_writes_free(writes);
 	tide_meta_fini(&meta);

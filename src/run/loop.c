@@ -130,6 +130,8 @@ static int reopen(struct loop *loop, const struct tide_plan *plan, struct tide_v
 	struct tide_reload *reload = loop->version.reload;
 	unsigned long long records = atomic_load(&loop->work.records);
 	int rc = tide_commit_settle(loop->commit, true, err);
+	if (rc == TIDE_OK)
+		rc = tide_pass("reopen", err);
 	if (rc != TIDE_OK)
 		return rc;
 	struct tide_vm *own = vms[loop->settings->workers], *lent = loop->lent;
@@ -181,9 +183,12 @@ static int take_over(struct loop *loop, struct tide_candidate *candidate, struct
 {
 	bool refused = false;
 	int rc = tide_commit_wait(loop->commit, err);
+	if (rc == TIDE_OK)
+		rc = tide_pass("reload", err);
 	if (rc != TIDE_OK)
 		return rc;
 	if (candidate->change == TIDE_CHANGE_HOT) {
+		(void)tide_failpoint("swap");
 		tide_version_exchange(&loop->version, candidate);
 		return TIDE_OK;
 	}
@@ -196,14 +201,6 @@ static int take_over(struct loop *loop, struct tide_candidate *candidate, struct
 	candidate->vms[loop->settings->workers] = NULL; /* It is the loop's now. */
 	tide_reload_took(loop->version.reload, loop->meta.epoch + 1, tide_clock_mono_us());
 	return TIDE_OK;
-}
-
-/* Where a test build can be made to die or to fail. */
-static int pass(const char *place, struct tide_error *err)
-{
-	return tide_failpoint(place) == 0
-	               ? TIDE_OK
-	               : tide_fail(err, TIDE_ERR_IO, "made to fail at %s", place);
 }
 
 /* The functions of the version before read it again. */
@@ -224,7 +221,7 @@ static int run_epoch(struct loop *loop, bool due, struct tide_error *err)
 	tide_events_begin(&loop->events, loop->work.now_us);
 	loop->work.shares = loop->partitions.shares;
 	loop->work.share_count = loop->partitions.count;
-	int rc = pass("run", err);
+	int rc = tide_pass("run", err);
 	if (rc == TIDE_OK)
 		rc = tide_crew_run(loop->crew, err);
 	loop->ran_us = tide_clock_mono_us();
@@ -238,7 +235,7 @@ static int run_epoch(struct loop *loop, bool due, struct tide_error *err)
 	if (!tide_partitions_moved(&loop->partitions) && !due)
 		return mend_lost(loop, err);
 	tide_events_end(&loop->events, loop->partitions.shares, loop->partitions.count);
-	rc = pass("barrier", err);
+	rc = tide_pass("barrier", err);
 	if (rc == TIDE_OK)
 		rc = tide_crew_fold(loop->crew, err);
 	if (rc == TIDE_ERR_SCRIPT && tide_version_on_trial(&loop->version))
@@ -246,6 +243,8 @@ static int run_epoch(struct loop *loop, bool due, struct tide_error *err)
 	struct tide_finished *finished = NULL;
 	if (rc == TIDE_OK)
 		rc = finish_epoch(loop, &finished, err);
+	if (rc == TIDE_OK)
+		rc = tide_pass("hand", err);
 	if (rc != TIDE_OK) {
 		tide_finished_free(finished);
 		return rc;

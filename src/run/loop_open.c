@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "run/adopt.h"
 #include "run/loop_inside.h"
@@ -151,6 +152,8 @@ static int note_start(struct loop *loop, struct tide_error *err)
 	for (int i = 0; i < loop->partitions.count; i++)
 		loop->partitions.shares[i]->from = loop->partitions.shares[i]->part->next;
 	int rc = tide_partitions_note(&loop->partitions, &loop->meta, err);
+	if (rc == TIDE_OK)
+		rc = tide_pass("start", err);
 	tide_commit_mark(loop->commit, &loop->meta);
 	if (rc == TIDE_OK)
 		rc = tide_checkpoint_decide(loop->checkpoint, &loop->meta, NULL, 0, NULL, 0, err);

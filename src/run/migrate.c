@@ -149,7 +149,7 @@ static bool put_one(struct moving *moving, size_t i)
 
 static int chunk_move(struct moving *moving, struct tide_error *err)
 {
-	int rc = TIDE_OK;
+	int rc = tide_pass("migrate", err);
 	bool ok = true;
 	memset(moving->new, 0, moving->have * moving->new_size);
 	for (size_t i = 0; i < moving->have; i++) {
@@ -159,8 +159,6 @@ static int chunk_move(struct moving *moving, struct tide_error *err)
 		if (moving->vm == NULL)
 			move_one(moving, old, new);
 	}
-	if (tide_failpoint("migrate") != 0)
-		rc = tide_fail(err, TIDE_ERR_IO, "made to fail at migrate");
 	if (rc == TIDE_OK && moving->vm != NULL && moving->have > 0)
 		rc = ask_job(moving, err);
 	for (size_t i = 0; rc == TIDE_OK && ok && i < moving->have; i++)

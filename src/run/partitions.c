@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "source/kafka.h"
 #include "source/memory.h"
@@ -276,7 +277,9 @@ int tide_partitions_place(struct tide_partitions *partitions, const struct tide_
 			struct tide_share *share = partitions->shares[i];
 			if (share->input != input || (share->part->placed && !share->lost))
 				continue;
-			rc = place(partitions, share, meta, running, err);
+			rc = tide_pass("place", err);
+			if (rc == TIDE_OK)
+				rc = place(partitions, share, meta, running, err);
 			placed[count++] = share->part;
 		}
 		if (rc == TIDE_OK && count > 0)
@@ -411,6 +414,7 @@ int tide_partitions_note(struct tide_partitions *partitions, struct tide_meta *m
 
 void tide_partitions_mirror(struct tide_partitions *partitions)
 {
+	(void)tide_failpoint("mirror");
 	for (int i = 0; i < partitions->plan->input_count; i++) {
 		struct tide_source *source = partitions->sources[i];
 		source->ops->mirror(source, partitions->parts[i], partitions->part_counts[i]);

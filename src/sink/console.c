@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "sink/cells.h"
 #include "sink/grid.h"
@@ -139,7 +140,11 @@ static int flush_out(struct console *console, struct tide_error *err)
 {
 	if (console->out.failed)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for the rows on stdout");
-	int rc = tide_stream_write(&console->stream, console->out.p, console->out.len, err);
+	int rc = tide_pass("console_write", err);
+	if (rc == TIDE_OK)
+		rc = tide_stream_write(&console->stream, console->out.p, console->out.len, err);
+	if (rc == TIDE_OK)
+		rc = tide_pass("console_written", err);
 	tide_buf_clear(&console->out);
 	return rc;
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/hash.h"
 #include "sink/files_inside.h"
 #include "sink/json_row.h"
@@ -75,7 +76,7 @@ static int flush(struct files *files, int fd, struct tide_hasher *hasher, struct
 		                 files->folder.sink);
 	tide_hasher_add(hasher, p, left);
 	while (left > 0) {
-		ssize_t n = write(fd, p, left);
+		ssize_t n = tide_failpoint("files_write") != 0 ? -1 : write(fd, p, left);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
@@ -107,7 +108,7 @@ static int write_rows(struct files *files, int fd, const struct tide_rows *rows,
 		rc = flush(files, fd, hasher, err);
 	}
 	tide_json_row_fini(&json);
-	if (rc == TIDE_OK && fsync(fd) != 0)
+	if (rc == TIDE_OK && (tide_failpoint("files_sync") != 0 || fsync(fd) != 0))
 		rc = tide_fail(err, TIDE_ERR_IO, "sink %s: %s: %s", files->folder.sink,
 		               files->folder.own, strerror(errno));
 	commit->hash = tide_hasher_sum(hasher);

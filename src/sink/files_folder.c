@@ -63,15 +63,21 @@ static int manifest_put(struct tide_files_folder *folder, const struct tide_file
 	                   "{\"format\":1,\"epoch\":%" PRId64 ",\"rows\":%" PRIu64
 	                   ",\"bytes\":%" PRIu64 ",\"xxh3\":\"%016" PRIx64 "\",\"file\":\"%s\"}\n",
 	                   commit->epoch, commit->rows, commit->bytes, commit->hash, file);
-	int fd = openat(folder->own_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	int fd = tide_failpoint("files_manifest") != 0
+	                 ? -1
+	                 : openat(folder->own_fd, temporary,
+	                          O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	int rc = TIDE_OK;
-	if (fd < 0 || write(fd, text, (size_t)len) != len || fsync(fd) != 0)
+	if (fd < 0 || write(fd, text, (size_t)len) != len ||
+	    tide_failpoint("files_manifest_sync") != 0 || fsync(fd) != 0)
 		rc = fail_file(folder, temporary, err);
 	if (fd >= 0)
 		close(fd);
-	if (rc == TIDE_OK && renameat(folder->own_fd, temporary, folder->own_fd, name) != 0)
+	if (rc == TIDE_OK && (tide_failpoint("files_manifest_rename") != 0 ||
+	                      renameat(folder->own_fd, temporary, folder->own_fd, name) != 0))
 		rc = fail_file(folder, name, err);
-	if (rc == TIDE_OK && fsync(folder->own_fd) != 0)
+	if (rc == TIDE_OK &&
+	    (tide_failpoint("files_manifest_dir") != 0 || fsync(folder->own_fd) != 0))
 		rc = fail_file(folder, "", err);
 	return rc;
 }
@@ -127,25 +133,19 @@ static int show(struct tide_files_folder *folder, int64_t epoch, struct tide_err
 	char data[NAME_MAX_], file[NAME_MAX_];
 	name_of(data, "data", epoch);
 	final_name(file, folder, epoch);
-	if (renameat(folder->own_fd, data, folder->path_fd, file) != 0)
+	if (tide_failpoint("files_rename") != 0 ||
+	    renameat(folder->own_fd, data, folder->path_fd, file) != 0)
 		return fail_file(folder, data, err);
-	if (fsync(folder->path_fd) != 0)
+	if (tide_failpoint("files_dir") != 0 || fsync(folder->path_fd) != 0)
 		return fail_file(folder, data, err);
 	return TIDE_OK;
-}
-
-static int pass(const char *place, struct tide_error *err)
-{
-	return tide_failpoint(place) == 0
-	               ? TIDE_OK
-	               : tide_fail(err, TIDE_ERR_IO, "made to fail at %s", place);
 }
 
 int tide_files_data_open(struct tide_files_folder *folder, int64_t epoch, int *fd,
                          struct tide_error *err)
 {
 	char name[NAME_MAX_];
-	int rc = pass("files_data", err);
+	int rc = tide_pass("files_data", err);
 	name_of(name, "data", epoch);
 	if (rc == TIDE_OK)
 		*fd = openat(folder->own_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -157,15 +157,11 @@ int tide_files_data_open(struct tide_files_folder *folder, int64_t epoch, int *f
 int tide_files_commit(struct tide_files_folder *folder, const struct tide_files_commit *commit,
                       struct tide_error *err)
 {
-	int rc = pass("files_manifest", err);
-	if (rc == TIDE_OK)
-		rc = manifest_put(folder, commit, err);
-	if (rc == TIDE_OK)
-		rc = pass("files_rename", err);
+	int rc = manifest_put(folder, commit, err);
 	if (rc == TIDE_OK)
 		rc = show(folder, commit->epoch, err);
 	if (rc == TIDE_OK)
-		rc = pass("files_done", err);
+		rc = tide_pass("files_done", err);
 	if (rc == TIDE_OK && !epoch_keep(folder, commit->epoch))
 		rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory for sink %s", folder->sink);
 	if (rc == TIDE_OK)
@@ -233,6 +229,9 @@ static int settle(struct tide_files_folder *folder, int64_t epoch, struct tide_e
 	name_of(data, "data", epoch);
 	name_of(manifest, "manifest", epoch);
 	bool decided = manifest_get(folder, epoch, &commit);
+	int rc = tide_pass("files_settle", err);
+	if (rc != TIDE_OK)
+		return rc;
 	if (decided && is_whole(folder, &commit))
 		return show(folder, epoch, err);
 	if (decided)

@@ -89,6 +89,14 @@ static void pause_ms(int ms)
 	nanosleep(&span, NULL);
 }
 
+/* Where a test build can be made to die, or to meet what may pass. */
+static int pass(const char *place, struct tide_error *err)
+{
+	return tide_failpoint(place) == 0
+	               ? TIDE_OK
+	               : tide_fail(err, TIDE_ERR_UNAVAILABLE, "made to fail at %s", place);
+}
+
 /* ---- errors ---- */
 
 /* `what` went wrong in a way that may pass: the caller tries again. */
@@ -280,8 +288,12 @@ static int memory_load(struct tide_kafka_link *link, int64_t until_us, struct ti
 static int link_up(struct tide_kafka_link *link, int64_t until_us, struct tide_error *err)
 {
 	bool exact = link->exact;
-	int rc = tide_client_open(&link->client, TIDE_KAFKA_PRODUCE, link->options.client, 0,
-	                          prepare, link, err);
+	int rc = pass("kafka_connect", err);
+	if (rc == TIDE_OK)
+		rc = tide_client_open(&link->client, TIDE_KAFKA_PRODUCE, link->options.client, 0,
+		                      prepare, link, err);
+	if (rc == TIDE_OK && exact)
+		rc = pass("kafka_init", err);
 	if (rc == TIDE_OK && exact)
 		rc = init_transactions(link, until_us, &exact, err);
 	if (rc != TIDE_OK)
@@ -302,7 +314,8 @@ static int link_up(struct tide_kafka_link *link, int64_t until_us, struct tide_e
 		drop(link);
 		return link_up(link, until_us, err);
 	}
-	return memory_load(link, until_us, err);
+	rc = pass("kafka_memory", err);
+	return rc == TIDE_OK ? memory_load(link, until_us, err) : rc;
 }
 
 /* A producer that nothing has disturbed; what the memory says must be what we
@@ -346,9 +359,7 @@ static int begin(struct tide_kafka_link *link, struct tide_error *err)
 	rd_kafka_error_t *error = rd_kafka_begin_transaction(handle(link));
 	if (error != NULL)
 		return step_failed(link, "beginning a transaction", error, err);
-	return tide_failpoint("kafka_begin") != 0
-	               ? tide_fail(err, TIDE_ERR_UNAVAILABLE, "fail point")
-	               : TIDE_OK;
+	return pass("kafka_begin", err);
 }
 
 static rd_kafka_headers_t *headers_of(const struct tide_kafka_shape *shape,
@@ -369,6 +380,8 @@ int tide_kafka_link_send(struct tide_kafka_link *link, const struct tide_kafka_s
 	char topic[TIDE_KAFKA_TOPIC_MAX];
 	int64_t until_us = 0;
 	snprintf(topic, sizeof topic, "%.*s", (int)msg->topic.len, msg->topic.p);
+	if (tide_failpoint("kafka_send") != 0)
+		return refused(link, topic, msg->bytes, RD_KAFKA_RESP_ERR_POLICY_VIOLATION, err);
 	if (link->home[0] == '\0')
 		memcpy(link->home, topic, sizeof topic);
 	if (++link->sent % POLL_EVERY == 0)
@@ -463,13 +476,6 @@ static int end(struct tide_kafka_link *link, int64_t until_us, struct tide_error
 	return error == NULL ? TIDE_OK : step_failed(link, "ending a transaction", error, err);
 }
 
-static int pass(const char *place, struct tide_error *err)
-{
-	return tide_failpoint(place) == 0
-	               ? TIDE_OK
-	               : tide_fail(err, TIDE_ERR_UNAVAILABLE, "made to fail at %s", place);
-}
-
 static int transact(struct tide_kafka_link *link, int64_t epoch, tide_kafka_fill *fill, void *arg,
                     int64_t until_us, struct tide_error *err)
 {
@@ -503,6 +509,7 @@ static void abandon(struct tide_kafka_link *link)
 {
 	if (link->client == NULL || !link->exact)
 		return;
+	(void)tide_failpoint("kafka_abort");
 	rd_kafka_error_t *error = rd_kafka_abort_transaction(handle(link), CLOSE_MS);
 	if (error != NULL)
 		rd_kafka_error_destroy(error);
@@ -549,6 +556,7 @@ void tide_kafka_link_warm(struct tide_kafka_link *link, int64_t epoch)
 	struct tide_error err;
 	if (!link->exact || link->home[0] == '\0' || link->client == NULL)
 		return;
+	(void)tide_failpoint("kafka_warm");
 	int64_t until_us = in_ms(CONNECT_MS);
 	int rc = ensure(link, epoch, until_us, &err);
 	if (rc == TIDE_OK)

@@ -36,6 +36,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/failpoint.h"
 #include "state/rocks_inside.h"
 #include "state/writes.h"
 
@@ -418,10 +419,13 @@ int tide_rocks_apply(struct tide_rocks *db, struct tide_writes *const *sets, int
 		return TIDE_OK;
 	int rc;
 	assert(!ranges || !staged);
-	if (ranges || (!staged && bytes < BATCH_BYTES_MAX && changes < BATCH_COUNT_MAX))
-		rc = apply_batch(db, sets, count, db->write, err);
-	else
+	if (ranges || (!staged && bytes < BATCH_BYTES_MAX && changes < BATCH_COUNT_MAX)) {
+		rc = tide_pass("batch", err);
+		if (rc == TIDE_OK)
+			rc = apply_batch(db, sets, count, db->write, err);
+	} else {
 		rc = tide_rocks_ingest(db, sets, count, err);
+	}
 	if (rc == TIDE_OK)
 		rc = apply_drops(db, sets, count, err);
 	db->broken = rc != TIDE_OK;

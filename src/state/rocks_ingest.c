@@ -135,8 +135,6 @@ static int ssts_write(struct tide_rocks *db, struct ssts *ssts, struct tide_writ
 static int ssts_ingest(struct tide_rocks *db, struct ssts *ssts, struct tide_error *err)
 {
 	char *text = NULL;
-	if (tide_failpoint("ingest") != 0)
-		return tide_fail(err, TIDE_ERR_IO, "%s: fail point ingest", db->path);
 	rocksdb_ingestexternalfileoptions_t *options = rocksdb_ingestexternalfileoptions_create();
 	rocksdb_ingestexternalfileoptions_set_move_files(options, 1);
 	rocksdb_ingest_external_file_cf(db->db, db->cf, (const char *const *)ssts->paths,
@@ -202,6 +200,8 @@ int tide_writes_spill(struct tide_writes *writes, struct tide_rocks *db, struct 
 	struct tide_staged **staged = tide_writes_staged(writes);
 	struct tide_write w;
 	int rc = staged_make(db, staged, err);
+	if (rc == TIDE_OK)
+		rc = tide_pass("spill", err);
 	if (rc != TIDE_OK)
 		return rc;
 	struct tide_writes_merge *merge = tide_writes_merge_new(&writes, 1);
@@ -248,7 +248,11 @@ int tide_rocks_ingest(struct tide_rocks *db, struct tide_writes *const *sets, in
 		if (*tide_writes_staged(sets[i]) != NULL)
 			rc = staged_take(*tide_writes_staged(sets[i]), &ssts, err);
 	if (rc == TIDE_OK)
+		rc = tide_pass("sst", err);
+	if (rc == TIDE_OK)
 		rc = ssts_write(db, &ssts, merge, err);
+	if (rc == TIDE_OK)
+		rc = tide_pass("ingest", err);
 	if (rc == TIDE_OK)
 		rc = ssts_ingest(db, &ssts, err);
 	ssts_fini(&ssts);

@@ -17,7 +17,7 @@
 
 #ifdef TIDE_FAILPOINTS
 
-/* Hits `a` three times and `b` once; exits with 100 plus the results as bits. */
+/* Hits `run` three times and `decide` once; exits with 100 plus the results as bits. */
 static int hit_in_child(const char *spec)
 {
 	fflush(NULL);
@@ -28,8 +28,8 @@ static int hit_in_child(const char *spec)
 		setenv("TIDEMARK_FAILPOINT", spec, 1);
 		int bits = 0;
 		for (int i = 0; i < 3; i++)
-			bits |= (tide_failpoint("a") == EIO) << i;
-		bits |= (tide_failpoint("b") == EIO) << 3;
+			bits |= (tide_failpoint("run") == EIO) << i;
+		bits |= (tide_failpoint("decide") == EIO) << 3;
 		_exit(100 + bits);
 	}
 	int status = 0;
@@ -46,57 +46,60 @@ static void nothing_happens_unasked(void **state)
 {
 	(void)state;
 	assert_int_equal(hit_in_child(""), 100);
-	assert_int_equal(hit_in_child("other=kill"), 100);
+	assert_int_equal(hit_in_child("idle=kill"), 100);
 }
 
 static void io_is_seen_by_the_caller(void **state)
 {
 	(void)state;
-	assert_int_equal(hit_in_child("a=io"), 100 + 7);
-	assert_int_equal(hit_in_child("a=io@2"), 100 + 2);
-	assert_int_equal(hit_in_child("a=io@1,a=io@3,b=io"), 100 + 13);
-	assert_int_equal(hit_in_child("a=io@4"), 100);
+	assert_int_equal(hit_in_child("run=io"), 100 + 7);
+	assert_int_equal(hit_in_child("run=io@2"), 100 + 2);
+	assert_int_equal(hit_in_child("run=io@1,run=io@3,decide=io"), 100 + 13);
+	assert_int_equal(hit_in_child("run=io@4"), 100);
+	assert_int_equal(hit_in_child("run=enospc"), 100); /* not EIO */
 }
 
 static void the_process_dies_where_asked(void **state)
 {
 	(void)state;
-	assert_int_equal(hit_in_child("a=kill@3"), -SIGKILL);
-	assert_int_equal(hit_in_child("a=kill@4"), 100);
-	assert_int_equal(hit_in_child("b=exit"), 1);
-	assert_int_equal(hit_in_child("a=stop@1"), -SIGSTOP);
+	assert_int_equal(hit_in_child("run=kill@3"), -SIGKILL);
+	assert_int_equal(hit_in_child("run=kill@4"), 100);
+	assert_int_equal(hit_in_child("decide=exit"), 1);
+	assert_int_equal(hit_in_child("run=stop@1"), -SIGSTOP);
 }
 
 static void a_delay_takes_its_time(void **state)
 {
 	(void)state;
 	int64_t before = tide_clock_mono_us();
-	assert_int_equal(hit_in_child("a=delay:10"), 100);
+	assert_int_equal(hit_in_child("run=delay:10"), 100);
 	assert_true(tide_clock_mono_us() - before >= 30000);
 }
 
 static void a_misspelt_fail_point_aborts(void **state)
 {
 	(void)state;
-	static const char *const bad[] = { "a",      "=kill",   "a=",       "a=explode",
-		                           "a=io:5", "a=delay", "a=delay:", "a=io@0",
-		                           "a=io@",  "a=io@1x", "a=kill 3" };
+	static const char *const bad[] = { "run",        "=kill",    "run=",     "run=explode",
+		                           "other=kill", "idle=io",  "run=io:5", "run=delay",
+		                           "run=delay:", "run=io@0", "run=io@",  "run=io@1x",
+		                           "run=kill 3" };
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
 		assert_int_equal(hit_in_child(bad[i]), -SIGABRT);
 }
 
 static void the_trace_outlives_a_kill(void **state)
 {
-	char path[] = "/tmp/tidemark-trace-XXXXXX", bytes[1024] = "";
+	char path[] = "/tmp/tidemark-trace-XXXXXX", bytes[4096] = "";
 	int fd = mkstemp(path);
 	(void)state;
 	assert_true(fd >= 0);
 	setenv("TIDEMARK_FAILPOINT_TRACE", path, 1);
-	assert_int_equal(hit_in_child("b=kill"), -SIGKILL);
+	assert_int_equal(hit_in_child("decide=kill"), -SIGKILL);
 	unsetenv("TIDEMARK_FAILPOINT_TRACE");
 	assert_int_equal(read(fd, bytes, sizeof bytes), sizeof bytes);
-	assert_string_equal(bytes, "b");             /* the last */
-	assert_string_equal(bytes + 64, "\na\nb\n"); /* all, once */
+	assert_string_equal(bytes, "decide"); /* the last */
+	/* All, once, and what they did. */
+	assert_string_equal(bytes + 64, "\nrun\ndecide\ndecide=kill\n");
 	close(fd);
 	unlink(path);
 }
