@@ -110,10 +110,9 @@ void tide_buf_str(struct tide_buf *buf, const char *s)
 	tide_buf_bytes(buf, s, strlen(s));
 }
 
-/* Length of the UTF-8 character at p, or 0 when there is none: too short, too
- * long a form, a surrogate, or beyond U+10FFFF. */
-static size_t utf8_len(const unsigned char *p, size_t left)
+size_t tide_utf8_len(const char *bytes, size_t left)
 {
+	const unsigned char *p = (const unsigned char *)bytes;
 	static const struct {
 		unsigned char from, to; /* of the first byte */
 		unsigned char second_from, second_to;
@@ -124,8 +123,8 @@ static size_t utf8_len(const unsigned char *p, size_t left)
 		{ 0xEE, 0xEF, 0x80, 0xBF, 3 }, { 0xF0, 0xF0, 0x90, 0xBF, 4 },
 		{ 0xF1, 0xF3, 0x80, 0xBF, 4 }, { 0xF4, 0xF4, 0x80, 0x8F, 4 },
 	};
-	if (p[0] < 0x80)
-		return 1;
+	if (left == 0 || p[0] < 0x80)
+		return left > 0;
 	for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
 		if (p[0] < forms[i].from || p[0] > forms[i].to)
 			continue;
@@ -139,35 +138,39 @@ static size_t utf8_len(const unsigned char *p, size_t left)
 	return 0;
 }
 
-static void json_escape(struct tide_buf *buf, unsigned char c)
+bool tide_utf8_steers(const char *p, size_t len)
 {
-	static const char hex[] = "0123456789abcdef";
+	unsigned char first = (unsigned char)p[0];
+	if (len == 1)
+		return first < 0x20 || first == 0x7F;
+	return len == 2 && first == 0xC2 && (unsigned char)p[1] < 0xA0;
+}
+
+static void json_escape(struct tide_buf *buf, const char *p, size_t len)
+{
 	static const char short_of[] = {
 		['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r'
 	};
-	char out[6] = { '\\', (char)c };
-	size_t len = 2;
-	if (c < sizeof short_of && short_of[c] != 0) {
+	/* Of two bytes, the second is the code. */
+	unsigned char c = (unsigned char)p[len - 1];
+	char out[2] = { '\\', (char)c };
+	if (c < sizeof short_of && short_of[c] != 0)
 		out[1] = short_of[c];
-	} else if (c < 0x20) {
-		memcpy(out, "\\u00", 4);
-		out[4] = hex[c >> 4];
-		out[5] = hex[c & 15];
-		len = 6;
+	else if (c < 0x20 || c >= 0x7F) {
+		tide_buf_printf(buf, "\\u%04x", c);
+		return;
 	}
-	tide_buf_put(buf, out, len);
+	tide_buf_put(buf, out, sizeof out);
 }
 
 void tide_buf_json(struct tide_buf *buf, const char *p, size_t len)
 {
-	const unsigned char *at = (const unsigned char *)p;
 	tide_buf_put(buf, "\"", 1);
 	size_t plain = 0; /* bytes behind `i` that go out as they are */
 	size_t i = 0;
 	while (i < len) {
-		unsigned char c = at[i];
-		size_t n = utf8_len(at + i, len - i);
-		if (n > 0 && c >= 0x20 && c != '"' && c != '\\') {
+		size_t n = tide_utf8_len(p + i, len - i);
+		if (n > 0 && p[i] != '"' && p[i] != '\\' && !tide_utf8_steers(p + i, n)) {
 			plain += n;
 			i += n;
 			continue;
@@ -177,8 +180,8 @@ void tide_buf_json(struct tide_buf *buf, const char *p, size_t len)
 		if (n == 0)
 			tide_buf_put(buf, "\xEF\xBF\xBD", 3);
 		else
-			json_escape(buf, c);
-		i++;
+			json_escape(buf, p + i, n);
+		i += n + (n == 0);
 	}
 	tide_buf_put(buf, len > 0 ? p + len - plain : NULL, plain);
 	tide_buf_put(buf, "\"", 1);

@@ -34,8 +34,16 @@ void tide_buf_u64(struct tide_buf *buf, uint64_t v);
 /* A length and then the bytes. */
 void tide_buf_bytes(struct tide_buf *buf, const void *p, size_t len);
 void tide_buf_str(struct tide_buf *buf, const char *s);
-/* Text as a JSON string with quotes; invalid UTF-8 becomes U+FFFD. */
+/* Text as a JSON string with quotes; invalid UTF-8 becomes U+FFFD, and only
+ * printable characters appear. */
 void tide_buf_json(struct tide_buf *buf, const char *p, size_t len);
+
+/* Bytes of the UTF-8 character at p, of which there are `left`, or 0 when there is
+ * none: too short, too long a form, a surrogate, or beyond U+10FFFF. */
+size_t tide_utf8_len(const char *p, size_t left);
+/* Of these bytes: a character that steers a terminal, alone or as the first of a
+ * sequence: C0, DEL, and C1, which a terminal takes in UTF-8 too. */
+bool tide_utf8_steers(const char *p, size_t len);
 
 /* Reads what the puts wrote. Reading past the end sets `failed` and gives
  * zeroes, so a reader checks once too. */

@@ -70,19 +70,22 @@ static void out_str(const char *s)
 }
 
 /* Text without control characters: a record's bytes in a message must not be
- * able to drive the terminal. */
+ * able to drive the terminal. Nor bytes that are no UTF-8: without it, some of
+ * them are control characters. */
 static void out_clean(const char *p, size_t len, bool lines)
 {
-	for (size_t i = 0; i < len; i++) {
+	for (size_t i = 0, n; i < len; i += n) {
 		unsigned char c = (unsigned char)p[i];
+		size_t known = tide_utf8_len(p + i, len - i);
+		n = known > 0 ? known : 1;
 		if (lines ? c == '\n' || c == '\t' : false)
 			tide_buf_put(&state.out, p + i, 1);
 		else if (c == '\n' || c == '\t' || c == '\r')
 			out_str(" ");
-		else if (c < 0x20 || c == 0x7F)
-			tide_buf_printf(&state.out, "\\x%02X", c);
+		else if (known == 0 || tide_utf8_steers(p + i, n))
+			tide_buf_printf(&state.out, "\\x%02X", (unsigned char)p[i + n - 1]);
 		else
-			tide_buf_put(&state.out, p + i, 1);
+			tide_buf_put(&state.out, p + i, n);
 	}
 }
 

@@ -119,13 +119,14 @@ static void json_escapes_what_it_must(void **state)
 	assert_json("plain", 5, "\"plain\"");
 	assert_json("a\"b\\c", 5, "\"a\\\"b\\\\c\"");
 	assert_json("\b\t\n\f\r", 5, "\"\\b\\t\\n\\f\\r\"");
-	assert_json("\0\1\x1F\x7F", 4, "\"\\u0000\\u0001\\u001f\x7F\"");
+	assert_json("\0\1\x1F\x7F", 4, "\"\\u0000\\u0001\\u001f\\u007f\"");
+	assert_json("a\xC2\x9B\xC2\xA0", 5, "\"a\\u009b\xC2\xA0\""); /* C1, and what is none */
 }
 
 static void json_keeps_valid_utf8(void **state)
 {
 	(void)state;
-	static const char *const good[] = { "\xC2\x80",         "\xDF\xBF",         "\xE0\xA0\x80",
+	static const char *const good[] = { "\xC2\xA0",         "\xDF\xBF",         "\xE0\xA0\x80",
 		                            "\xED\x9F\xBF",     "\xEE\x80\x80",     "\xEF\xBF\xBF",
 		                            "\xF0\x90\x80\x80", "\xF4\x8F\xBF\xBF", "é€😀" };
 	for (size_t i = 0; i < sizeof good / sizeof *good; i++) {

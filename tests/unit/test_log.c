@@ -94,6 +94,11 @@ static void a_message_cannot_drive_the_terminal(void **state)
 	tide_log(TIDE_INFO, "key\tk");
 	assert_written("12:00:00.123 INFO  key \\x1B[31m \\x07\\x7F\n"
 	               "12:00:00.123 INFO  key\tk\n");
+	/* C1 in UTF-8 and as a byte, half a character, and whole ones. */
+	tide_log(TIDE_INFO, "\xC2\x9B"
+	                    "1m \x9B"
+	                    "1m \xC3 \xC3\xBC\xE2\x82\xAC");
+	assert_written("12:00:00.123 INFO  \\x9B1m \\x9B1m \\xC3 \xC3\xBC\xE2\x82\xAC\n");
 }
 
 static void colors_are_for_terminals_only(void **state)
