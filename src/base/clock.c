@@ -81,6 +81,13 @@ void tide_clock_format_ms(int64_t ms, char *out, size_t size)
 	         t / 3600000, t / 60000 % 60, t / 1000 % 60, t % 1000);
 }
 
+int64_t tide_clock_us_of(int64_t ms)
+{
+	if (ms > INT64_MAX / 1000)
+		return INT64_MAX;
+	return ms < INT64_MIN / 1000 ? INT64_MIN : ms * 1000;
+}
+
 struct scan {
 	const char *p, *end;
 };

@@ -16,6 +16,8 @@ void tide_clock_format_ms(int64_t ms, char *out, size_t size);
 /* ISO 8601 with zone, fraction or neither (then UTC), to microseconds.
  * Returns 0, or -1 if `text` is not a time. */
 int tide_clock_parse_us(const char *text, size_t len, int64_t *us);
+/* Microseconds of milliseconds from outside, as far as they go. */
+int64_t tide_clock_us_of(int64_t ms);
 /* "250ms", "10s", "5m", "2h", "7d", "1 hour 30 minutes" to milliseconds, or -1. */
 int64_t tide_clock_span_ms(const char *text);
 

@@ -248,7 +248,7 @@ void tide_ffi_record_cells(const struct tide_batch *batch, const struct tide_rec
 	cells[0].len = batch->topic_len;
 	cell_int(&cells[1], batch->partition);
 	cell_int(&cells[2], rec->offset_);
-	cell_int(&cells[3], rec->timestamp_ms_ * 1000);
+	cell_int(&cells[3], tide_clock_us_of(rec->timestamp_ms_));
 	if (rec->timestamp_ms_ < 0)
 		cells[3].len = -1;
 	cell_view(&cells[4], &rec->key_);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 
 enum { KEY, VALUE, TIMESTAMP, HEADERS };
 
@@ -57,7 +58,7 @@ bool tide_kept_put(const struct tide_batch *batch, const struct tide_rec *rec,
 {
 	cells[KEY] = view_cell(&rec->key_);
 	cells[VALUE] = view_cell(&rec->value_);
-	cells[TIMESTAMP] = (struct tide_cell){ .i = rec->timestamp_ms_ * 1000,
+	cells[TIMESTAMP] = (struct tide_cell){ .i = tide_clock_us_of(rec->timestamp_ms_),
 		                               .len = rec->timestamp_ms_ < 0 ? -1 : 0 };
 	return put_headers(batch, rec, &cells[HEADERS]);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "sink/cells.h"
 
 /* So long that a topic with usual limits takes the letter as JSON, where a byte
@@ -15,21 +16,11 @@ enum { TOPIC, PARTITION, OFFSET, TIMESTAMP, KEY, VALUE, HEADERS, REASON, LINE, R
 
 static const char encoded[] = "base64:";
 
-static bool is_utf8(const unsigned char *p, size_t len)
+static bool is_utf8(const char *p, size_t len)
 {
-	for (size_t i = 0; i < len;) {
-		size_t more = p[i] < 0x80                   ? 0
-		              : p[i] >= 0xc2 && p[i] < 0xe0 ? 1
-		              : p[i] >= 0xe0 && p[i] < 0xf0 ? 2
-		              : p[i] >= 0xf0 && p[i] < 0xf5 ? 3
-		                                            : 9;
-		if (more == 9 || i + more >= len)
+	for (size_t n; len > 0; p += n, len -= n)
+		if ((n = tide_utf8_len(p, len)) == 0)
 			return false;
-		for (size_t k = 1; k <= more; k++)
-			if ((p[i + k] & 0xc0) != 0x80)
-				return false;
-		i += more + 1;
-	}
 	return true;
 }
 
@@ -40,8 +31,7 @@ static void put_text(struct tide_buf *out, const char *p, size_t len, size_t mos
 	/* A cut character is not worth an encoding. */
 	while (shown < len && shown > 0 && ((unsigned char)p[shown] & 0xc0) == 0x80)
 		shown--;
-	bool plain = is_utf8((const unsigned char *)p, shown) &&
-	             (shown < begin || memcmp(p, encoded, begin) != 0);
+	bool plain = is_utf8(p, shown) && (shown < begin || memcmp(p, encoded, begin) != 0);
 	if (plain) {
 		tide_buf_put(out, p, shown);
 	} else {
@@ -114,7 +104,7 @@ bool tide_letter_add(struct tide_rows *rows, const struct tide_batch *batch, uin
 		[TOPIC] = { .p = batch->topic, .len = batch->topic_len },
 		[PARTITION] = { .i = batch->partition },
 		[OFFSET] = { .i = rec->offset_ },
-		[TIMESTAMP] = { .i = rec->timestamp_ms_ * 1000,
+		[TIMESTAMP] = { .i = tide_clock_us_of(rec->timestamp_ms_),
 		                .len = rec->timestamp_ms_ < 0 ? -1 : 0 },
 		[KEY] = text_cell(&key, has_key),
 		[VALUE] = text_cell(&value, has_value),

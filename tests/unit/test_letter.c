@@ -96,9 +96,16 @@ static void what_is_no_text_is_encoded_and_never_mistaken(void **state)
 {
 	(void)state;
 	static const char *const cases[][2] = {
-		{ "\xff", "base64:/w==" },     { "a\xc3", "base64:YcM=" },
-		{ "\xed\x9f", "base64:7Z8=" }, { "\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80" },
-		{ "base64", "base64" },        { "base64:YQ==", "base64:YmFzZTY0OllRPT0=" },
+		{ "\xff", "base64:/w==" },
+		{ "a\xc3", "base64:YcM=" },
+		{ "\xed\x9f", "base64:7Z8=" },
+		{ "\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80" },
+		{ "base64", "base64" },
+		{ "base64:YQ==", "base64:YmFzZTY0OllRPT0=" },
+		/* What JSON would replace: half a pair, too long a form, too high. */
+		{ "\xed\xa0\x80", "base64:7aCA" },
+		{ "\xe0\x80\xaf", "base64:4ICv" },
+		{ "\xf4\x90\x80\x80", "base64:9JCAgA==" },
 	};
 	struct world world;
 	world_open(&world);
@@ -108,6 +115,17 @@ static void what_is_no_text_is_encoded_and_never_mistaken(void **state)
 			fail_msg("case %u", i);
 		assert_true(cell_is(&world, i, RAW_VALUE, cases[i][0]));
 	}
+	world_close(&world);
+}
+
+static void times_beyond_any_calendar_stay_there(void **state)
+{
+	(void)state;
+	struct world world;
+	world_open(&world);
+	assert_non_null(tide_batch_add(world.batch, text_of("k"), text_of("v"), 1, INT64_MAX));
+	assert_true(tide_letter_add(world.rows, world.batch, 0, "bad", ""));
+	assert_true(tide_rows_cell(world.rows, 0, 3).i == INT64_MAX);
 	world_close(&world);
 }
 
@@ -154,6 +172,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_letter_says_where_and_why),
 		cmocka_unit_test(what_is_no_text_is_encoded_and_never_mistaken),
+		cmocka_unit_test(times_beyond_any_calendar_stay_there),
 		cmocka_unit_test(headers_are_a_list_of_pairs),
 		cmocka_unit_test(long_values_are_cut_at_a_character),
 	};
