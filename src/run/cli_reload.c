@@ -4,49 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "run/cli.h"
 #include "run/control.h"
 #include "run/setup.h"
 #include "run/shadow.h"
-
-/* "hot -4 text": the end of it. */
-static int read_done(char *line, struct tide_error *err)
-{
-	char change[16];
-	int status = TIDE_OK, taken = 0;
-	if (sscanf(line, "%15s %d %n", change, &status, &taken) != 2)
-		return tide_fail(err, TIDE_ERR_FAILED, "the job gave an answer of another version");
-	char *text = line + taken;
-	for (char *p = text; *p != '\0'; p++)
-		if (*p == '\v')
-			*p = '\n';
-	if (status != TIDE_OK)
-		return tide_fail(err, status, "%s: %s", change, text);
-	printf("%s\n", text);
-	return TIDE_OK;
-}
-
-/* Lines of what was found are marked as such. */
-static int read_answer(FILE *in, struct tide_error *err)
-{
-	char *line = NULL;
-	size_t size = 0;
-	int rc = TIDE_OK;
-	bool done = false;
-	while (!done && getline(&line, &size, in) >= 0) {
-		line[strcspn(line, "\n")] = '\0';
-		done = strncmp(line, "done ", 5) == 0;
-		if (done)
-			rc = read_done(line + 5, err);
-		else if (strncmp(line, "= ", 2) == 0)
-			printf("%s\n", line + 2);
-		else
-			tide_log(TIDE_INFO, "%s", line);
-	}
-	free(line);
-	return done ? rc : tide_fail(err, TIDE_ERR_UNAVAILABLE, "the job ended before it answered");
-}
 
 /* The line that the job is sent. */
 static int request_of(const struct tide_cli *cli, char *out, size_t size, struct tide_error *err)
@@ -85,7 +46,7 @@ int tide_cli_reload(struct tide_cli *cli, struct tide_error *err)
 	if (rc == TIDE_OK)
 		rc = tide_control_ask(setup.checkpoint_dir, request, &answer, err);
 	if (rc == TIDE_OK)
-		rc = read_answer(answer, err);
+		rc = tide_control_hear(answer, stdout, err);
 	if (answer != NULL)
 		fclose(answer);
 	tide_setup_fini(&setup);

@@ -19,5 +19,15 @@ FILE *tide_control_accept(int fd, char *line, size_t size);
 
 /* TIDE_ERR_UNAVAILABLE when no job runs there. */
 int tide_control_ask(const char *dir, const char *line, FILE **out, struct tide_error *err);
+/* The answer, to its end: what was found goes to `out`, the rest to the log. */
+int tide_control_hear(FILE *in, FILE *out, struct tide_error *err);
+
+/* "reload", "reload shadow=N", "reload shadow=N max=P%". */
+struct tide_control_request {
+	int epochs;        /* to be compared on; 0: none */
+	char max_diff[32]; /* "": only to be shown */
+};
+/* False: it is no such line. */
+bool tide_control_parse(const char *line, struct tide_control_request *request);
 
 #endif

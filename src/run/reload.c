@@ -26,18 +26,12 @@ struct taken {
 	struct tide_recording *files; /* their texts; NULL: they could not be kept */
 };
 
-/* What was asked for. */
-struct request {
-	int epochs;        /* to be compared on; 0: none */
-	char max_diff[32]; /* "": only to be shown */
-};
-
 struct tide_reload {
 	struct tide_reload_options options;
 	struct tide_watch *watch; /* NULL: told by SIGHUP and `tidemark reload` alone */
 	int control, hangups;
 	FILE *asker; /* who waits for the answer; or NULL */
-	struct request request;
+	struct tide_control_request request;
 	bool on_terminal;
 	pthread_t thread;
 	bool running;
@@ -336,7 +330,7 @@ static bool terminal_is_gone(const struct tide_reload *reload)
 static bool asked(struct tide_reload *reload)
 {
 	char line[LINE_MAX];
-	reload->request = (struct request){ 0 };
+	reload->request = (struct tide_control_request){ 0 };
 	int hangups = reload->options.hangups != NULL ? atomic_load(reload->options.hangups) : 0;
 	if (hangups != reload->hangups) {
 		reload->hangups = hangups;
@@ -347,9 +341,11 @@ static bool asked(struct tide_reload *reload)
 	if (reload->control >= 0)
 		reload->asker = tide_control_accept(reload->control, line, sizeof line);
 	if (reload->asker != NULL) {
-		(void)sscanf(line, "reload shadow=%d max=%31s", &reload->request.epochs,
-		             reload->request.max_diff);
-		return true;
+		bool known = tide_control_parse(line, &reload->request);
+		if (!known)
+			answer(reload, TIDE_CHANGE_NONE, TIDE_ERR_USAGE,
+			       "the job, which may be of another version, does not know this");
+		return known;
 	}
 	if (reload->watch != NULL)
 		return tide_watch_wait(reload->watch, LOOK_MS);
