@@ -130,7 +130,7 @@ static const char *line_read(const char *text, struct line *line)
 	struct tide_slice *fields[] = { &line->kind, &line->name, &line->which, &line->what };
 	if (text == NULL || *text == '\0')
 		return NULL;
-	*line = (struct line){ { 0 }, { 0 }, { 0 }, { 0 } };
+	*line = (struct line){ { "", 0 }, { "", 0 }, { "", 0 }, { "", 0 } };
 	for (int i = 0; i < 4; i++) {
 		size_t len = strcspn(text, i < 3 ? "\t\n" : "\n");
 		*fields[i] = (struct tide_slice){ text, len };

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "record/plan.h"
+#include "run/plan.h"
 
 static void options_keep_the_last_value_of_a_key(void **state)
 {
@@ -92,6 +93,28 @@ static void a_full_plan_is_freed_whole(void **state)
 	tide_plan_free(NULL);
 }
 
+static void a_stored_plan_whose_line_is_cut_short_is_read(void **state)
+{
+	(void)state;
+	int keys[] = { 0 };
+	char name[] = "count", layout[] = "key{int}; n=count{, 8 bytes}";
+	struct tide_plan_keyed keyed = { .name = name,
+		                         .layout = layout,
+		                         .keys = keys,
+		                         .key_count = 1,
+		                         .state_size = 8,
+		                         .mark = -1 };
+	struct tide_plan_move moves[TIDE_PLAN_MOVES_MAX];
+	struct tide_buf out = { 0 };
+	size_t old_size;
+	const char *stored = "state\tcount\taggregate n\nstate\tcount\taggregate m\n";
+	assert_int_equal(tide_plan_stored_layout(stored, &keyed, &out), 0);
+	assert_string_equal(out.p, "\n\n");
+	assert_int_equal(tide_plan_moves(stored, &keyed, moves, &old_size), 0);
+	assert_int_equal(old_size, 0);
+	tide_buf_fini(&out);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -99,6 +122,7 @@ int main(void)
 		cmocka_unit_test(an_option_may_be_set_to_itself),
 		cmocka_unit_test(items_are_zeroed_and_numbered),
 		cmocka_unit_test(a_full_plan_is_freed_whole),
+		cmocka_unit_test(a_stored_plan_whose_line_is_cut_short_is_read),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
