@@ -170,8 +170,7 @@ asan: ## C and integration tests under ASan and UBSan
 tsan: ## tests with threads under TSan
 	@tests/run unit-tsan
 
-fuzz: ## libFuzzer over tests/fuzz, FUZZ_SECONDS each (15)
-	@tests/deps build fuzz
+fuzz: ## libFuzzer over tests/fuzz, FUZZ_SECONDS each (10)
 	@tests/run fuzz
 
 fault: ## the fault campaign, as often as CI strikes

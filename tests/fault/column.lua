@@ -15,6 +15,8 @@ local M = {}
 M.rows = {
    { name = "points", number = 2, what = "fail points, actions, every pass",
      ci = 8, soak = 24, stretches = 4 },
+   { name = "fuzz", number = 24, what = "seconds of each fuzzer; CI has the suite for it",
+     ci = 0, soak = 3600, stretches = 12 },
    { name = "kills", number = 3, what = "kill -9 of a job on a real Kafka",
      ci = 100, soak = 1000, stretches = 10 },
 }
