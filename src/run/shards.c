@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/order.h"
 #include "run/shards_inside.h"
 #include "state/value.h"
 
@@ -234,24 +235,14 @@ int tide_shards_merge(struct tide_shards *shards, int keyed, struct tide_table *
 	return TIDE_OK;
 }
 
-/* An entry with the head of what it is sorted by: most of them differ there. */
-struct place {
-	uint64_t head; /* its shard, and the first 7 bytes of its key */
-	struct tide_entry *entry;
-};
-
-static uint64_t head_of(const struct tide_table *table, const struct tide_entry *entry)
+static int64_t end_of(const struct tide_table *table, const struct tide_entry *entry)
 {
-	uint8_t bytes[8] = { entry->shard };
-	uint64_t head;
-	memcpy(bytes + 1, tide_entry_key(table, entry), entry->key_len < 7 ? entry->key_len : 7);
-	memcpy(&head, bytes, sizeof head);
-	return __builtin_bswap64(head);
+	return tide_key_time(tide_entry_key(table, entry));
 }
 
-static int by_key(const struct tide_table *table, const struct tide_entry *x,
-                  const struct tide_entry *y)
+static int by_key(const void *a, const void *b, void *table)
 {
+	const struct tide_entry *x = a, *y = b;
 	uint32_t common = x->key_len < y->key_len ? x->key_len : y->key_len;
 	int order = memcmp(tide_entry_key(table, x), tide_entry_key(table, y), common);
 	if (order != 0)
@@ -259,28 +250,19 @@ static int by_key(const struct tide_table *table, const struct tide_entry *x,
 	return x->key_len < y->key_len ? -1 : x->key_len > y->key_len;
 }
 
-static int by_shard_and_key(const void *a, const void *b, void *arg)
+/* A window's end, the shard, and seven bytes of the key behind them. */
+static struct tide_order_item order_of(const struct tide_table *table, bool windowed,
+                                       const struct tide_entry *entry)
 {
-	const struct place *p = a, *q = b;
-	if (p->head != q->head)
-		return p->head < q->head ? -1 : 1;
-	return by_key(arg, p->entry, q->entry);
-}
-
-/* Here the head is the window's end. */
-static int by_end_shard_and_key(const void *a, const void *b, void *arg)
-{
-	const struct place *p = a, *q = b;
-	if (p->head != q->head)
-		return p->head < q->head ? -1 : 1;
-	if (p->entry->shard != q->entry->shard)
-		return p->entry->shard < q->entry->shard ? -1 : 1;
-	return by_key(arg, p->entry, q->entry);
-}
-
-static int64_t end_of(const struct tide_table *table, const struct tide_entry *entry)
-{
-	return tide_key_time(tide_entry_key(table, entry));
+	const char *key = tide_entry_key(table, entry);
+	size_t skip = windowed ? TIDE_KEY_TIME_SIZE : 0, rest = entry->key_len - skip;
+	uint8_t head[8] = { entry->shard };
+	memcpy(head + 1, key + skip, rest < 7 ? rest : 7);
+	return (struct tide_order_item){
+		windowed ? (uint64_t)tide_key_time(key) ^ (uint64_t)INT64_MIN : 0,
+		tide_order_head(head, sizeof head),
+		entry,
+	};
 }
 
 bool tide_shards_sort(const struct tide_shards *shards, int keyed, struct tide_entry **entries,
@@ -288,21 +270,16 @@ bool tide_shards_sort(const struct tide_shards *shards, int keyed, struct tide_e
 {
 	struct tide_table *table = shards->slices[keyed].table;
 	bool windowed = shards->options.ops[keyed].windowed;
-	struct place *places = malloc((count + 1) * sizeof *places);
-	if (places == NULL)
+	struct tide_order_item *items = malloc((count + 1) * sizeof *items);
+	if (items == NULL)
 		return false;
 	for (size_t i = 0; i < count; i++)
-		places[i] = (struct place){
-			windowed ? (uint64_t)end_of(table, entries[i]) ^ (uint64_t)INT64_MIN
-				 : head_of(table, entries[i]),
-			entries[i],
-		};
-	qsort_r(places, count, sizeof *places, windowed ? by_end_shard_and_key : by_shard_and_key,
-	        table);
-	for (size_t i = 0; i < count; i++)
-		entries[i] = places[i].entry;
-	free(places);
-	return true;
+		items[i] = order_of(table, windowed, entries[i]);
+	bool ok = tide_order_sort(items, count, by_key, table);
+	for (size_t i = 0; ok && i < count; i++)
+		entries[i] = (struct tide_entry *)items[i].what;
+	free(items);
+	return ok;
 }
 
 /* Result rows of at most a chunk of keys for one output. */

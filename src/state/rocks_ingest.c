@@ -13,7 +13,7 @@
 #include "state/rocks_inside.h"
 #include "state/writes.h"
 
-enum { SST_BYTES_MAX = 64 << 20, L0_FILES_MAX = 16, L0_WAIT_MS = 5 };
+enum { SST_BYTES_MAX = 64 << 20, L0_WAIT_MS = 5 };
 
 static uint64_t property(struct tide_rocks *db, const char *name)
 {
@@ -29,11 +29,11 @@ static uint64_t property(struct tide_rocks *db, const char *name)
 static int wait_for_compaction(struct tide_rocks *db, struct tide_error *err)
 {
 	uint64_t files = property(db, "rocksdb.num-files-at-level0");
-	if (files <= L0_FILES_MAX)
+	if (files <= TIDE_ROCKS_L0_WAIT)
 		return TIDE_OK;
 	tide_log(TIDE_INFO, "%s: waiting for RocksDB to compact %llu files", db->path,
 	         (unsigned long long)files);
-	while (files > L0_FILES_MAX) {
+	while (files > TIDE_ROCKS_L0_WAIT) {
 		const struct timespec pause = { 0, L0_WAIT_MS * 1000000L };
 		if (property(db, "rocksdb.background-errors") > 0)
 			return tide_fail(err, TIDE_ERR_IO,
@@ -86,7 +86,7 @@ static int sst_open(struct tide_rocks *db, struct ssts *ssts, struct tide_error 
 	                              (unsigned long long)db->sst_number++) < 0)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to write %s", db->path);
 	ssts->paths[ssts->count++] = path;
-	ssts->writer = rocksdb_sstfilewriter_create(ssts->env, db->options);
+	ssts->writer = rocksdb_sstfilewriter_create(ssts->env, db->sst_options);
 	rocksdb_sstfilewriter_open(ssts->writer, path, &text);
 	return text != NULL ? tide_rocks_fail(err, path, "make the file", text) : TIDE_OK;
 }

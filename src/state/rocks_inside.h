@@ -8,12 +8,16 @@
 
 #include "state/rocks.h"
 
+/* Files in level 0: with so many they are compacted; above so many, large changes
+ * wait for that. Small ones slow down only behind it. */
+enum { TIDE_ROCKS_L0_COMPACT = 12, TIDE_ROCKS_L0_WAIT = 24 };
+
 struct tide_rocks {
 	char *path;
 	char *sst_dir; /* for files on their way in; on the same file system */
 	rocksdb_t *db;
 	rocksdb_column_family_handle_t *cf;
-	rocksdb_options_t *options;
+	rocksdb_options_t *options, *sst_options;
 	rocksdb_block_based_table_options_t *table;
 	rocksdb_cache_t *cache;
 	rocksdb_readoptions_t *read;

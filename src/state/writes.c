@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/order.h"
+
 enum { CHUNK_BYTES = 256 * 1024 };
 
 struct chunk {
@@ -196,16 +198,11 @@ bool tide_writes_next(const struct tide_writes *writes, struct tide_writes_walk 
 
 /* ---- merging ---- */
 
-struct item {
-	const char *record;
-	size_t number; /* of the call: equal keys stay in order */
-};
-
 /* One set: as it was called if that was in key order, else as sorted items. */
 struct source {
 	const struct tide_writes *writes;
 	struct tide_writes_walk walk;
-	struct item *items;
+	struct tide_order_item *items;
 	size_t at;
 	bool more;
 	struct tide_write head;
@@ -216,32 +213,48 @@ struct tide_writes_merge {
 	struct source sources[];
 };
 
-static int by_key(const void *a, const void *b)
+static int by_key(const void *a, const void *b, void *ignored)
 {
-	const struct item *x = a, *y = b;
 	struct tide_write left, right;
-	record_read(x->record, &left);
-	record_read(y->record, &right);
-	int order = slice_compare(left.key, right.key);
-	if (order != 0)
-		return order;
-	return x->number < y->number ? -1 : x->number > y->number;
+	(void)ignored;
+	record_read(a, &left);
+	record_read(b, &right);
+	return slice_compare(left.key, right.key);
 }
 
+static size_t common_bytes(struct tide_slice a, struct tide_slice b, size_t most)
+{
+	size_t at = 0;
+	while (at < most && at < a.len && at < b.len && a.p[at] == b.p[at])
+		at++;
+	return at;
+}
+
+/* By what follows the bytes that all keys begin with. Equal ones stay in the order
+ * of the calls. */
 static bool source_sort(struct source *source)
 {
 	const struct tide_writes *writes = source->writes;
 	struct tide_writes_walk walk = { 0 };
-	struct tide_write ignored;
+	struct tide_write write, first = { 0 };
+	size_t common = SIZE_MAX;
 	if (writes->count == 0)
 		return true;
 	source->items = malloc(writes->count * sizeof *source->items);
 	if (source->items == NULL)
 		return false;
-	for (size_t i = 0; i < writes->count; i++)
-		source->items[i] = (struct item){ walk_next(writes, &walk, &ignored), i };
-	qsort(source->items, writes->count, sizeof *source->items, by_key);
-	return true;
+	for (size_t i = 0; i < writes->count; i++) {
+		source->items[i].what = walk_next(writes, &walk, &write);
+		first = i == 0 ? write : first;
+		common = common_bytes(first.key, write.key, common);
+	}
+	for (size_t i = 0; i < writes->count; i++) {
+		record_read(source->items[i].what, &write);
+		source->items[i].major = 0;
+		source->items[i].minor =
+			tide_order_head(write.key.p + common, write.key.len - common);
+	}
+	return tide_order_sort(source->items, writes->count, by_key, NULL);
 }
 
 /* To the next key of this source; of equal ones, the last. */
@@ -255,10 +268,10 @@ static void source_next(struct source *source)
 	source->more = source->at < writes->count;
 	if (!source->more)
 		return;
-	record_read(source->items[source->at++].record, &source->head);
+	record_read(source->items[source->at++].what, &source->head);
 	while (source->at < writes->count) {
 		struct tide_write next;
-		record_read(source->items[source->at].record, &next);
+		record_read(source->items[source->at].what, &next);
 		if (slice_compare(source->head.key, next.key) != 0)
 			break;
 		source->head = next;
