@@ -33,6 +33,7 @@ struct tide_anchor {
 	char *path;
 	int fd;
 	bool broken, unsynced;
+	int slot; /* that is written; the other one is certain */
 	int64_t synced_us;
 };
 
@@ -41,20 +42,23 @@ static uint64_t checksum_of(const struct slot *slot)
 	return tide_hash(slot, offsetof(struct slot, checksum), magic);
 }
 
-static int slots_read(int fd, const char *path, struct tide_anchor_mark *mark,
+/* *newest: which of the two it is. */
+static int slots_read(int fd, const char *path, struct tide_anchor_mark *mark, int *newest,
                       struct tide_error *err)
 {
 	bool good = false;
-	for (off_t i = 0; i < 2; i++) {
+	for (int i = 0; i < 2; i++) {
 		struct slot slot = { 0 };
-		ssize_t len = pread(fd, &slot, sizeof slot, i * SLOT_DISTANCE);
+		ssize_t len = pread(fd, &slot, sizeof slot, (off_t)i * SLOT_DISTANCE);
 		if (len < 0)
 			return tide_fail(err, TIDE_ERR_IO, "%s: %s", path, strerror(errno));
 		if (len < (ssize_t)sizeof slot || slot.magic != magic ||
 		    slot.checksum != checksum_of(&slot))
 			continue;
-		if (!good || slot.mark.decision > mark->decision)
+		if (!good || slot.mark.decision > mark->decision) {
 			*mark = slot.mark;
+			*newest = i;
+		}
 		good = true;
 	}
 	if (good)
@@ -72,12 +76,12 @@ int tide_anchor_read(const char *dir, struct tide_anchor_mark *mark, bool *found
 	char *path = tide_dir_path(dir, "anchor");
 	if (path == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to open %s", dir);
-	int rc = TIDE_OK;
+	int rc = TIDE_OK, newest = 0;
 	*mark = (struct tide_anchor_mark){ 0 };
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	*found = fd >= 0;
 	if (fd >= 0)
-		rc = slots_read(fd, path, mark, err);
+		rc = slots_read(fd, path, mark, &newest, err);
 	else if (errno != ENOENT)
 		rc = tide_fail(err, TIDE_ERR_IO, "%s: %s", path, strerror(errno));
 	if (fd >= 0)
@@ -128,12 +132,19 @@ int tide_anchor_open(const char *dir, struct tide_anchor **out, struct tide_erro
 		free(anchor);
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to open %s", dir);
 	}
+	struct tide_anchor_mark mark = { 0 };
+	int newest = 0, rc = TIDE_OK;
 	anchor->fd = open(anchor->path, O_RDWR | O_CLOEXEC);
-	if (anchor->fd < 0) {
-		tide_fail(err, TIDE_ERR_IO, "%s: %s", anchor->path, strerror(errno));
+	if (anchor->fd >= 0)
+		rc = slots_read(anchor->fd, anchor->path, &mark, &newest, err);
+	/* A process that was killed may have left it in the kernel's hands only. */
+	if (anchor->fd < 0 || (rc == TIDE_OK && fdatasync(anchor->fd) != 0))
+		rc = tide_fail(err, TIDE_ERR_IO, "%s: %s", anchor->path, strerror(errno));
+	if (rc != TIDE_OK) {
 		tide_anchor_close(anchor);
-		return TIDE_ERR_IO;
+		return rc;
 	}
+	anchor->slot = 1 - newest;
 	anchor->synced_us = tide_clock_mono_us();
 	*out = anchor;
 	return TIDE_OK;
@@ -146,7 +157,7 @@ int tide_anchor_write(struct tide_anchor *anchor, const struct tide_anchor_mark 
 		return tide_fail(err, TIDE_ERR_IO, "%s takes no writes after an error; start again",
 		                 anchor->path);
 	struct slot slot = slot_of(mark);
-	off_t at = mark->decision % 2 == 0 ? 0 : SLOT_DISTANCE;
+	off_t at = (off_t)anchor->slot * SLOT_DISTANCE;
 	int64_t now_us = tide_clock_mono_us();
 	int error = tide_failpoint("anchor");
 	errno = 0;
@@ -158,6 +169,7 @@ int tide_anchor_write(struct tide_anchor *anchor, const struct tide_anchor_mark 
 			error = errno;
 		anchor->synced_us = now_us;
 		anchor->unsynced = false;
+		anchor->slot = 1 - anchor->slot;
 	}
 	anchor->broken = error != 0;
 	if (error != 0)

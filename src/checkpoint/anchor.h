@@ -2,8 +2,9 @@
 /* The anchor: outside RocksDB, how far the decisions have come.
  *
  * RocksDB can open older than it was, or empty, without an error. This small
- * file has two slots that are written in turn, each with its own checksum: a
- * write that is torn leaves the other. */
+ * file has two slots, each with its own checksum. One is certain; the other takes
+ * all writes until a sync has made it certain, then they change places: what a
+ * loss of power tears is never the one that was synced. */
 #ifndef TIDE_CHECKPOINT_ANCHOR_H
 #define TIDE_CHECKPOINT_ANCHOR_H
 

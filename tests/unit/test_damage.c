@@ -177,6 +177,18 @@ static void empty_or_missing_database_is_refused(void **state)
 	assert_says(err.text, "epoch 0 was decided");
 }
 
+static void anchor_read(const char *dir, char slots[2][48])
+{
+	char path[160];
+	snprintf(path, sizeof path, "%s/anchor", dir);
+	int fd = open(path, O_RDONLY);
+	assert_true(fd >= 0);
+	memset(slots, 0, 2 * 48);
+	for (off_t i = 0; i < 2; i++)
+		assert_true(pread(fd, slots[i], 48, i * 4096) >= 0);
+	close(fd);
+}
+
 static void anchor_is_needed_but_one_slot_is_enough(void **state)
 {
 	(void)state;
@@ -206,6 +218,30 @@ static void anchor_is_needed_but_one_slot_is_enough(void **state)
 	struct tide_checkpoint *cp = open_ok(dir, false);
 	assert_whole(cp, 3);
 	tide_checkpoint_close(cp);
+}
+
+/* Within a second nothing is synced, and a loss of power may tear all that was
+ * written: so the slot that was certain before takes none of it. */
+static void anchor_keeps_its_certain_slot_until_a_sync(void **state)
+{
+	(void)state;
+	const char *dir = path_of("certain");
+	char before[2][48], after[2][48];
+	time_t begun, ended;
+	do {
+		remove_tree(dir);
+		begun = time(NULL);
+		struct tide_checkpoint *cp = open_ok(dir, false);
+		anchor_read(dir, before);
+		for (int i = 0; i < 3; i++)
+			assert_int_equal(decide_next(cp), TIDE_OK);
+		anchor_read(dir, after);
+		ended = time(NULL);
+		tide_checkpoint_close(cp);
+	} while (ended != begun); /* it may have been synced: once more */
+	assert_memory_equal(before[0], after[0], sizeof before[0]);
+	assert_memory_not_equal(before[1], after[1], sizeof before[1]);
+	tide_checkpoint_close(open_ok(dir, false));
 }
 
 static void pieces_of_two_checkpoints_are_refused(void **state)
@@ -282,6 +318,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(database_that_went_back_is_refused),
 		cmocka_unit_test(empty_or_missing_database_is_refused),
 		cmocka_unit_test(anchor_is_needed_but_one_slot_is_enough),
+		cmocka_unit_test(anchor_keeps_its_certain_slot_until_a_sync),
 		cmocka_unit_test(pieces_of_two_checkpoints_are_refused),
 		cmocka_unit_test(verify_names_the_damaged_file),
 	};
