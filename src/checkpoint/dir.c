@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/durable.h"
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "checkpoint/checkpoint.h"
@@ -231,13 +232,7 @@ static int dir_make(const char *dir, struct tide_error *err)
 	}
 	if (errno != ENOENT || mkdir(dir, 0777) != 0)
 		return fail_errno(dir, "make the directory", errno, err);
-	char *parent = tide_dir_path(dir, "..");
-	int rc = parent != NULL ? tide_dir_sync(parent, err) : fail_memory(dir, err);
-	/* A parent that may be written but not read cannot be synced. */
-	if (rc == TIDE_ERR_IO)
-		rc = TIDE_OK;
-	free(parent);
-	return rc;
+	return TIDE_OK;
 }
 
 int tide_dir_open(const char *dir, int *lock_fd, struct tide_error *err)
@@ -255,6 +250,9 @@ int tide_dir_open(const char *dir, int *lock_fd, struct tide_error *err)
 		return rc;
 	/* Once more, now that nobody else can be making it. */
 	rc = format_check(dir, &present, err);
+	/* Whoever made the directory, it is certain before something is in it. */
+	if (rc == TIDE_OK && !present)
+		rc = tide_durable_names(dir, err);
 	if (rc == TIDE_OK && !present) {
 		snprintf(text, sizeof text, "%s%d\n", format_start, TIDE_CHECKPOINT_FORMAT);
 		rc = tide_pass("format", err);

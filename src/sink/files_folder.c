@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/durable.h"
 #include "base/failpoint.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -157,7 +158,10 @@ int tide_files_data_open(struct tide_files_folder *folder, int64_t epoch, int *f
 int tide_files_commit(struct tide_files_folder *folder, const struct tide_files_commit *commit,
                       struct tide_error *err)
 {
-	int rc = manifest_put(folder, commit, err);
+	/* A manifest says that the data is there: so the name of the data first. */
+	int rc = fsync(folder->own_fd) == 0 ? TIDE_OK : fail_file(folder, "", err);
+	if (rc == TIDE_OK)
+		rc = manifest_put(folder, commit, err);
 	if (rc == TIDE_OK)
 		rc = show(folder, commit->epoch, err);
 	if (rc == TIDE_OK)
@@ -309,6 +313,9 @@ int tide_files_folder_open(struct tide_files_folder *folder, const char *path, c
 	int rc = folder_fd(folder->path, &folder->path_fd, err);
 	if (rc == TIDE_OK)
 		rc = folder_fd(folder->own, &folder->own_fd, err);
+	/* Else a loss of power could take the folder with all that is in it. */
+	if (rc == TIDE_OK)
+		rc = tide_durable_names(folder->own, err);
 	if (rc == TIDE_OK && fresh)
 		warn_of_others(folder);
 	if (rc == TIDE_OK)

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Names of folders that outlive a loss of power: a new folder is certain only
+ * when the one it is in has been synced. */
+#ifndef TIDE_BASE_DURABLE_H
+#define TIDE_BASE_DURABLE_H
+
+#include "base/error.h"
+
+/* Makes the names in `dir` certain, and that of `dir` itself, and those of the
+ * folders that it is in, up to where it is mounted: somebody may have made them
+ * just before a kill. Folders that may not be read are left out. */
+int tide_durable_names(const char *dir, struct tide_error *err);
+
+#endif
