@@ -19,6 +19,8 @@ M.rows = {
      ci = 0, soak = 3600, stretches = 12 },
    { name = "kills", number = 3, what = "kill -9 of a job on a real Kafka",
      ci = 100, soak = 1000, stretches = 10 },
+   { name = "power", number = 11, what = "power loss: unsynced names and bytes are gone",
+     ci = 100, soak = 2000, stretches = 10 },
 }
 
 local Row = {}
