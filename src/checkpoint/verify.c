@@ -7,6 +7,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "checkpoint/dir.h"
 #include "checkpoint/inside.h"
 #include "state/keys.h"
@@ -52,6 +53,12 @@ static int check_state(const struct tide_checkpoint *cp, struct tide_slice key,
 	return rc;
 }
 
+/* Summed up, so that it does not matter which comes first. */
+static uint64_t digest_of(struct tide_slice key, struct tide_slice value)
+{
+	return tide_hash(value.p, value.len, tide_hash(key.p, key.len, 0));
+}
+
 static int check_epoch(const struct tide_checkpoint *cp, struct tide_slice key,
                        struct tide_slice value, struct tide_error *err)
 {
@@ -77,7 +84,10 @@ static int check_record(const struct tide_checkpoint *cp, struct tide_slice key,
 {
 	report->bytes += key.len + value.len;
 	switch (key.p[0]) {
-	case 's': report->state_rows++; return check_state(cp, key, err);
+	case 's':
+		report->state_rows++;
+		report->state_digest += digest_of(key, value);
+		return check_state(cp, key, err);
 	case 'h': report->epochs++; return check_epoch(cp, key, value, err);
 	case 'o':
 		report->outbox_rows++;

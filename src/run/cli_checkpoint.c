@@ -143,12 +143,12 @@ int tide_cli_checkpoint_verify(struct tide_cli *cli, struct tide_error *err)
 	if (rc == TIDE_OK)
 		printf(tide_cli_own(cli, "json")
 		               ? "{\"ok\":true,\"stateRows\":%llu,\"outboxRows\":%llu,\"epochs\":%llu,"
-		                 "\"bytes\":%llu}\n"
+		                 "\"bytes\":%llu,\"stateDigest\":\"%016llx\"}\n"
 		               : "sound: %llu state rows, %llu outbox entries, %llu epochs, %llu bytes "
-		                 "read\n",
+		                 "read; digest of the state %016llx\n",
 		       (unsigned long long)report.state_rows,
 		       (unsigned long long)report.outbox_rows, (unsigned long long)report.epochs,
-		       (unsigned long long)report.bytes);
+		       (unsigned long long)report.bytes, (unsigned long long)report.state_digest);
 	tide_setup_fini(&setup);
 	return rc;
 }

@@ -43,6 +43,32 @@ static void decided_epochs_are_there_after_reopening(void **state)
 	}
 }
 
+static uint64_t digest_of(const char *dir)
+{
+	struct tide_verify_report report;
+	assert_int_equal(tide_checkpoint_verify(dir, &report, &err), TIDE_OK);
+	return report.state_digest;
+}
+
+/* Two lineages, so that everything but the state differs. */
+static void equal_states_have_equal_digests(void **state)
+{
+	const char *dirs[] = { path_of("digest1"), path_of("digest2") };
+	uint64_t before[2];
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		struct tide_checkpoint *cp = open_ok(dirs[i], false);
+		assert_int_equal(decide_next(cp), TIDE_OK);
+		tide_checkpoint_close(cp);
+		before[i] = digest_of(dirs[i]);
+	}
+	assert_true(before[0] == before[1] && before[0] != 0);
+	struct tide_checkpoint *cp = open_ok(dirs[1], false);
+	assert_int_equal(decide_next(cp), TIDE_OK);
+	tide_checkpoint_close(cp);
+	assert_true(digest_of(dirs[1]) != before[0]);
+}
+
 static int files_in(const char *dir)
 {
 	int count = 0;
@@ -368,6 +394,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(new_checkpoint_has_decided_nothing),
 		cmocka_unit_test(decided_epochs_are_there_after_reopening),
+		cmocka_unit_test(equal_states_have_equal_digests),
 		cmocka_unit_test(every_fail_point_leaves_a_whole_epoch),
 		cmocka_unit_test(second_process_is_refused_by_name_and_pid),
 		cmocka_unit_test(foreign_directory_is_not_touched),
