@@ -21,6 +21,8 @@ M.rows = {
      ci = 100, soak = 1000, stretches = 10 },
    { name = "power", number = 11, what = "power loss: unsynced names and bytes are gone",
      ci = 100, soak = 2000, stretches = 10 },
+   { name = "transactions", number = 8, what = "late, lost and slow ends of transactions",
+     ci = 20, soak = 200, stretches = 4 },
 }
 
 local Row = {}

@@ -4,6 +4,7 @@
 -- producer that it had (KAFKA-17754), which is tried as well.
 local h = require "harness"
 local cjson = require "cjson"
+local wires = require "wire"
 
 local job_text = [[
 return tide.from(tide.kafka { topic = "unset", start = "earliest" })
@@ -12,13 +13,6 @@ return tide.from(tide.kafka { topic = "unset", start = "earliest" })
 ]]
 
 local total = 300
-
-local function proxy_start(mode, number)
-   local proxy = h.spawn { "luajit", h.root .. "/tests/integration/proxy.lua",
-                           h.brokers:match ":(%d+)$", mode, tostring(number), h.path "release" }
-   h.eventually("the proxy", function() return proxy:out():match "^%d+\n" end, proxy)
-   return proxy, "127.0.0.1:" .. proxy:out():match "^(%d+)"
-end
 
 local function job_args(brokers, topic, ...)
    return { "run", h.path "job.lua", "-b", brokers, "--topic", topic, "--until-end", "--no-ui",
@@ -54,38 +48,42 @@ describe("the end of a transaction", function()
       h.produce_counts(from, { total })
    end)
 
-   for _, mode in ipairs { "lose", "deaf", "slow:6000" } do
-      it(("may be met with %s"):format(mode), function()
-         for number = 2, mode:match "slow" and 2 or 3 do -- the first is the warm-up's
-            local proxy, brokers = proxy_start(mode, number)
-            h.run(job_args(brokers, from, "--checkpoint-dir", h.path("cp" .. number)))
-            assert.is_truthy(proxy:out():find("did " .. mode, 1, true))
+   for _, fault in ipairs { { "request", "lose" }, { "request", "deaf" },
+                            { "answer", "hold 6000" } } do
+      local direction, action = unpack(fault)
+      it(("may be met with %s"):format(action), function()
+         for number = 1, direction == "answer" and 1 or 2 do -- none is the warm-up's
+            local wire = wires.open()
+            local id = wire:strike(direction, wires.keys.end_txn, number, action)
+            h.run(job_args(wire.brokers, from, "--checkpoint-dir", h.path("cp" .. number)))
+            assert.is_true(wire:did(id))
          end
          local _, count = ids_in(to)
-         assert.are.equal(total * (mode:match "slow" and 1 or 2), count)
+         assert.are.equal(total * (direction == "answer" and 1 or 2), count)
       end)
    end
 
    -- Its first try reaches the broker while the next transaction is open, and
    -- that one's process dies before it ends it.
    local function late(points)
-      local proxy, brokers = proxy_start("late", 3)
+      local wire = wires.open()
+      local id = wire:strike("request", wires.keys.end_txn, 2, "late go")
       local trace = h.path "trace"
-      local job = h.start(job_args(brokers, from), { env = {
+      local job = h.start(job_args(wire.brokers, from), { env = {
          TIDEMARK_FAILPOINT_TRACE = trace,
          TIDEMARK_FAILPOINT = "kafka_offsets=delay:2500@4,kafka_commit=kill@4" .. points } })
       local function waits()
          return (h.read_file(trace) or ""):match "^[^%z]*" == "kafka_offsets"
       end
       h.eventually("the next transaction", function()
-         if not (proxy:out():find "did late" and waits()) then
+         if not (wire:did(id) and waits()) then
             return false
          end
          h.process.pause(300)
          return waits()
       end, job)
-      h.write_file(h.path "release", "")
-      h.eventually("the late end", function() return proxy:out():find "released" end, proxy)
+      wire:release(id)
+      h.eventually("the late end", function() return wire:passed(id) end, wire.proxy)
       local _, signal = job:wait(60)
       assert.are.equal(h.process.signals.KILL, signal, job:err())
       h.run(job_args(h.brokers, from))
