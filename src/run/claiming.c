@@ -16,7 +16,7 @@
 #include "run/shards_inside.h"
 #include "state/value.h"
 
-enum { CHUNK = TIDE_SHARDS_CHUNK, GRAINS = 64 };
+enum { CHUNK = TIDE_SHARDS_CHUNK, GRAINS = 64, AHEAD = 32 };
 
 /* What is stored of a key. */
 struct first {
@@ -151,6 +151,15 @@ static int look_up(struct tide_shards *shards, int keyed, const struct tide_clai
 	return rc;
 }
 
+static void expect(const struct tide_table *table, const struct tide_claim *claims, size_t count,
+                   const char *keys)
+{
+	struct tide_slice expected[AHEAD];
+	for (size_t i = 0; i < count; i++)
+		expected[i] = (struct tide_slice){ keys + claims[i].key_at, claims[i].key_len };
+	tide_table_expect(table, expected, count);
+}
+
 int tide_shards_claim(struct tide_shards *shards, int keyed, struct tide_claims *claims,
                       struct tide_error *err)
 {
@@ -162,9 +171,13 @@ int tide_shards_claim(struct tide_shards *shards, int keyed, struct tide_claims 
 	for (size_t at = 0; rc == TIDE_OK && at < count; at += CHUNK) {
 		size_t some = count - at < CHUNK ? count - at : CHUNK;
 		rc = look_up(shards, keyed, list + at, keys, some, stored, err);
-		for (size_t i = 0; rc == TIDE_OK && i < some; i++)
+		for (size_t i = 0; rc == TIDE_OK && i < some; i++) {
+			if (i % AHEAD == 0)
+				expect(shards->slices[keyed].table, list + at + i,
+				       some - i < AHEAD ? some - i : AHEAD, keys);
 			rc = answer(shards, keyed, &list[at + i], keys + list[at + i].key_at,
 			            stored[i], err);
+		}
 		for (size_t i = 0; i < some; i++)
 			free((void *)(uintptr_t)stored[i].p);
 	}

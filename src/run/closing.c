@@ -89,26 +89,22 @@ static int close_first(struct tide_shards *shards, int keyed, const bool *append
                        struct tide_error *err)
 {
 	struct tide_slice_of *slice = &shards->slices[keyed];
-	struct tide_entry *head = tide_ends_pop(slice->ends), **entries = NULL;
-	size_t count = 0;
+	struct tide_entry *head = tide_ends_pop(slice->ends), *at;
+	size_t count = 0, i = 0;
 	int rc = TIDE_OK;
-	for (struct tide_entry *at = head; at != NULL; at = tide_ends_next(slice->ends, at))
+	for (at = head; at != NULL; at = tide_ends_next(slice->ends, at))
 		count++;
-	if (emit) {
-		entries = malloc(count * sizeof(struct tide_entry *));
-		size_t i = 0;
-		for (struct tide_entry *at = head; entries != NULL && at != NULL;
-		     at = tide_ends_next(slice->ends, at))
-			entries[i++] = at;
-		if (entries == NULL || !tide_shards_sort(shards, keyed, entries, count))
-			rc = fail_memory(err);
-		if (rc == TIDE_OK)
-			rc = emit_all(shards, keyed, append_outputs, entries, count, err);
-	}
-	for (struct tide_entry *next, *at = head; rc == TIDE_OK && at != NULL; at = next) {
-		next = tide_ends_next(slice->ends, at);
-		tide_table_remove(slice->table, at);
-	}
+	struct tide_entry **entries = malloc(count * sizeof *entries);
+	if (entries == NULL)
+		return fail_memory(err);
+	for (at = head; at != NULL; at = tide_ends_next(slice->ends, at))
+		entries[i++] = at;
+	if (emit && !tide_shards_sort(shards, keyed, entries, count))
+		rc = fail_memory(err);
+	if (rc == TIDE_OK && emit)
+		rc = emit_all(shards, keyed, append_outputs, entries, count, err);
+	if (rc == TIDE_OK)
+		tide_table_remove_all(slice->table, entries, count);
 	free(entries);
 	return rc;
 }

@@ -10,7 +10,7 @@
 #include "run/shards_inside.h"
 #include "state/value.h"
 
-enum { CHUNK = TIDE_SHARDS_CHUNK, DEAD_BYTES_MIN = 256 << 10 };
+enum { CHUNK = TIDE_SHARDS_CHUNK, DEAD_BYTES_MIN = 256 << 10, AHEAD = 8 };
 
 static int session_init(struct tide_shards *shards, int k, struct tide_error *err)
 {
@@ -250,19 +250,22 @@ static int by_key(const void *a, const void *b, void *table)
 	return x->key_len < y->key_len ? -1 : x->key_len > y->key_len;
 }
 
-/* A window's end, the shard, and seven bytes of the key behind them. */
+/* The shard and 15 bytes of the key; with windows their end, the shard, and 7. */
 static struct tide_order_item order_of(const struct tide_table *table, bool windowed,
                                        const struct tide_entry *entry)
 {
 	const char *key = tide_entry_key(table, entry);
 	size_t skip = windowed ? TIDE_KEY_TIME_SIZE : 0, rest = entry->key_len - skip;
-	uint8_t head[8] = { entry->shard };
-	memcpy(head + 1, key + skip, rest < 7 ? rest : 7);
-	return (struct tide_order_item){
-		windowed ? (uint64_t)tide_key_time(key) ^ (uint64_t)INT64_MIN : 0,
-		tide_order_head(head, sizeof head),
-		entry,
-	};
+	uint8_t head[16] = { entry->shard };
+	memcpy(head + 1, key + skip, rest < 15 ? rest : 15);
+	uint64_t first = tide_order_head(head, 8);
+	if (windowed)
+		return (struct tide_order_item){
+			(uint64_t)tide_key_time(key) ^ (uint64_t)INT64_MIN,
+			first,
+			entry,
+		};
+	return (struct tide_order_item){ first, tide_order_head(head + 8, 8), entry };
 }
 
 bool tide_shards_sort(const struct tide_shards *shards, int keyed, struct tide_entry **entries,
@@ -273,8 +276,11 @@ bool tide_shards_sort(const struct tide_shards *shards, int keyed, struct tide_e
 	struct tide_order_item *items = malloc((count + 1) * sizeof *items);
 	if (items == NULL)
 		return false;
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
+		if (i + AHEAD < count)
+			__builtin_prefetch(entries[i + AHEAD]);
 		items[i] = order_of(table, windowed, entries[i]);
+	}
 	bool ok = tide_order_sort(items, count, by_key, table);
 	for (size_t i = 0; ok && i < count; i++)
 		entries[i] = (struct tide_entry *)items[i].what;
@@ -365,6 +371,8 @@ static int finish_slice(struct tide_shards *shards, int keyed, const bool *updat
 		return rc;
 	for (size_t i = 0; ok && i < slice->dirty_count; i++) {
 		struct tide_entry *entry = slice->dirty[i];
+		if (i + AHEAD < slice->dirty_count)
+			__builtin_prefetch(slice->dirty[i + AHEAD], 1);
 		tide_buf_clear(&shards->key_bytes);
 		tide_state_key(&shards->key_bytes, shards->options.ops[keyed], entry->shard,
 		               tide_entry_key(slice->table, entry), entry->key_len);

@@ -390,6 +390,22 @@ bool tide_table_resolve(struct tide_table *table, const char *keys,
 	return true;
 }
 
+void tide_table_expect(const struct tide_table *table, const struct tide_slice *keys, size_t count)
+{
+	uint32_t hashes[AHEAD];
+	for (size_t first = 0; first < count; first += AHEAD) {
+		size_t some = count - first < AHEAD ? count - first : AHEAD;
+		for (size_t i = 0; i < some; i++) {
+			hashes[i] = hash_key(keys[first + i].p, keys[first + i].len);
+			__builtin_prefetch(&table->slots[hashes[i] & table->mask]);
+		}
+		for (size_t i = 0; i < some; i++) {
+			uint64_t slot = table->slots[hashes[i] & table->mask];
+			__builtin_prefetch(table->slab + (slot & UINT32_MAX) * UNIT, 1);
+		}
+	}
+}
+
 /* A key from anywhere, with readable bytes behind it and its hash. */
 static const char *key_padded(const char *key, uint32_t key_len, char *room, uint32_t *hash)
 {
@@ -471,12 +487,16 @@ struct tide_entry *tide_table_each(struct tide_table *table, uint64_t *at)
 
 /* ---- removing ---- */
 
-void tide_table_remove(struct tide_table *table, struct tide_entry *entry)
+static uint32_t entry_hash(const struct tide_table *table, const struct tide_entry *entry)
+{
+	return hash_key(tide_entry_key(table, entry), entry->key_len);
+}
+
+static void take_out(struct tide_table *table, struct tide_entry *entry, uint32_t hash)
 {
 	assert((entry->flags & (TIDE_ENTRY_DIRTY | TIDE_ENTRY_PINNED | TIDE_ENTRY_DEAD)) == 0);
-	uint64_t mask = table->mask;
+	uint64_t mask = table->mask, hole = hash & mask;
 	uint32_t number = (uint32_t)(((char *)entry - table->slab) / UNIT);
-	uint64_t hole = hash_key(tide_entry_key(table, entry), entry->key_len) & mask;
 	while ((uint32_t)table->slots[hole] != number)
 		hole = (hole + 1) & mask;
 	/* What is only behind it because it was there moves up. */
@@ -491,6 +511,28 @@ void tide_table_remove(struct tide_table *table, struct tide_entry *entry)
 	table->count--;
 	table->dead += entry_units(table, entry->key_len);
 	entry->flags = TIDE_ENTRY_DEAD;
+}
+
+void tide_table_remove(struct tide_table *table, struct tide_entry *entry)
+{
+	take_out(table, entry, entry_hash(table, entry));
+}
+
+void tide_table_remove_all(struct tide_table *table, struct tide_entry *const *entries,
+                           size_t count)
+{
+	uint32_t hashes[AHEAD];
+	for (size_t first = 0; first < count; first += AHEAD) {
+		size_t some = count - first < AHEAD ? count - first : AHEAD;
+		for (size_t i = 0; i < some; i++)
+			__builtin_prefetch(entries[first + i], 1);
+		for (size_t i = 0; i < some; i++) {
+			hashes[i] = entry_hash(table, entries[first + i]);
+			__builtin_prefetch(&table->slots[hashes[i] & table->mask], 1);
+		}
+		for (size_t i = 0; i < some; i++)
+			take_out(table, entries[first + i], hashes[i]);
+	}
 }
 
 size_t tide_table_dead_bytes(const struct tide_table *table)

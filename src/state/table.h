@@ -73,8 +73,14 @@ const char *tide_entry_key(const struct tide_table *table, const struct tide_ent
 /* Walk all live entries in insertion order: start with *at = 0. NULL at the end. */
 struct tide_entry *tide_table_each(struct tide_table *table, uint64_t *at);
 
-/* Take a clean entry out. The others stay where they are. */
+/* Have in the cache what looking for these keys will touch; few at a time. They
+ * have TIDE_KEY_SLACK readable bytes behind them. */
+void tide_table_expect(const struct tide_table *table, const struct tide_slice *keys, size_t count);
+
+/* Take clean entries out. The others stay where they are. */
 void tide_table_remove(struct tide_table *table, struct tide_entry *entry);
+void tide_table_remove_all(struct tide_table *table, struct tide_entry *const *entries,
+                           size_t count);
 size_t tide_table_dead_bytes(const struct tide_table *table); /* of removed ones */
 
 /* Drop clean entries, the long unused first, until at most `bytes_max` are in

@@ -250,9 +250,10 @@ static bool source_sort(struct source *source)
 	}
 	for (size_t i = 0; i < writes->count; i++) {
 		record_read(source->items[i].what, &write);
-		source->items[i].major = 0;
-		source->items[i].minor =
-			tide_order_head(write.key.p + common, write.key.len - common);
+		const char *rest = write.key.p + common;
+		size_t len = write.key.len - common;
+		source->items[i].major = tide_order_head(rest, len);
+		source->items[i].minor = len > 8 ? tide_order_head(rest + 8, len - 8) : 0;
 	}
 	return tide_order_sort(source->items, writes->count, by_key, NULL);
 }

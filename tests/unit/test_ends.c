@@ -100,11 +100,43 @@ static void removed_entries_are_not_walked_and_give_their_room_back(void **state
 	tide_table_free(table);
 }
 
+static void entries_that_leave_together_leave_the_others(void **state)
+{
+	(void)state;
+	struct tide_table *table = tide_table_new(&one_int, 8);
+	struct tide_entry *leaving[KEYS];
+	char bytes[KEYS][64] = { { 0 } };
+	struct tide_slice keys[KEYS];
+	size_t count = 0, found = 0;
+	for (int i = 0; i < KEYS; i++) {
+		struct tide_entry *entry = entry_of(table, i, true);
+		memcpy(bytes[i], tide_entry_key(table, entry), entry->key_len);
+		keys[i] = (struct tide_slice){ bytes[i], entry->key_len };
+		if (random() % 3 != 0)
+			leaving[count++] = entry;
+	}
+	tide_table_remove_all(table, leaving, 0);
+	tide_table_remove_all(table, leaving, count);
+	assert_int_equal(tide_table_count(table), KEYS - count);
+	tide_table_expect(table, keys, KEYS); /* of absent ones, too */
+	for (int i = 0; i < KEYS; i++) {
+		struct tide_entry *entry = tide_table_find(table, keys[i].p, (uint32_t)keys[i].len);
+		bool left = false;
+		for (size_t k = 0; k < count && entry != NULL; k++)
+			left |= leaving[k] == entry;
+		assert_false(left);
+		found += entry != NULL;
+	}
+	assert_int_equal(found, KEYS - count);
+	tide_table_free(table);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(entries_leave_at_their_ends_and_the_others_stay),
 		cmocka_unit_test(removed_entries_are_not_walked_and_give_their_room_back),
+		cmocka_unit_test(entries_that_leave_together_leave_the_others),
 	};
 	return cmocka_run_group_tests(tests, seed_set, NULL);
 }
