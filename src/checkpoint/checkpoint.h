@@ -13,9 +13,9 @@
 #include "state/rocks.h"
 
 /* Format 1 knew no event time, format 2 did not count malformed records by
- * themselves, format 3 not of what late rows are a part; all are read and no
- * longer written. */
-enum { TIDE_CHECKPOINT_FORMAT = 4, TIDE_EPOCHS_KEPT = 100 };
+ * themselves, format 3 not of what late rows are a part, format 4 not how many
+ * states there are; all are read and no longer written. */
+enum { TIDE_CHECKPOINT_FORMAT = 5, TIDE_EPOCHS_KEPT = 100 };
 
 struct tide_checkpoint;
 
@@ -65,6 +65,15 @@ struct tide_late_count {
 	uint32_t keys[TIDE_LATE_REGISTERS]; /* which keys (run/late.h) */
 };
 
+/* How many states one operator has. In windows or sessions that end by closed_us
+ * they are over and not counted, though they may be in the database yet: what
+ * removes them is no part of a decision. */
+struct tide_state_count {
+	char *name;
+	uint64_t rows;
+	int64_t closed_us; /* INT64_MIN: none has closed */
+};
+
 /* The decision record of one epoch. Owns everything it points to. */
 struct tide_meta {
 	uint32_t format;
@@ -81,11 +90,12 @@ struct tide_meta {
 	 * among the failed. */
 	uint64_t rows_in, rows_out, rows_filtered, rows_failed, rows_late, rows_lost,
 		rows_malformed;
-	int position_count, sink_count, mark_count, late_count;
+	int position_count, sink_count, mark_count, late_count, state_count;
 	struct tide_position *positions;
 	struct tide_sink_mark *sinks;
 	struct tide_event_mark *marks;
 	struct tide_late_count *lates;
+	struct tide_state_count *states;
 };
 
 void tide_meta_fini(struct tide_meta *meta);
@@ -105,6 +115,9 @@ struct tide_event_part *tide_meta_mark_part(struct tide_event_mark *mark, const 
                                             int32_t partition);
 void tide_meta_forget_marks(struct tide_meta *meta);
 struct tide_late_count *tide_meta_late(struct tide_meta *meta, const char *name);
+/* NULL: nobody has counted them yet. add makes it, with none. */
+struct tide_state_count *tide_meta_state(const struct tide_meta *meta, const char *name);
+struct tide_state_count *tide_meta_state_add(struct tide_meta *meta, const char *name);
 
 struct tide_checkpoint_options {
 	/* Look, take no lock, change nothing. While a job runs this sees what was

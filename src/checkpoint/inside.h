@@ -12,6 +12,7 @@ struct tide_op {
 	char *name;
 	struct tide_state_op op;
 	bool decided;
+	uint64_t counted; /* when it is verified: states */
 };
 
 struct tide_checkpoint {

@@ -33,7 +33,10 @@ void tide_meta_fini(struct tide_meta *meta)
 		free(meta->sinks[i].name);
 	for (int i = 0; i < meta->late_count; i++)
 		free(meta->lates[i].name);
+	for (int i = 0; i < meta->state_count; i++)
+		free(meta->states[i].name);
 	tide_meta_forget_marks(meta);
+	free(meta->states);
 	free(meta->positions);
 	free(meta->sinks);
 	free(meta->lates);
@@ -79,6 +82,19 @@ static bool copy_marks(struct tide_meta *to, const struct tide_meta *from)
 	return true;
 }
 
+static bool copy_states(struct tide_meta *to, const struct tide_meta *from)
+{
+	for (int i = 0; i < from->state_count; i++) {
+		const struct tide_state_count *old = &from->states[i];
+		struct tide_state_count *state = tide_meta_state_add(to, old->name);
+		if (state == NULL)
+			return false;
+		state->rows = old->rows;
+		state->closed_us = old->closed_us;
+	}
+	return true;
+}
+
 bool tide_meta_copy(struct tide_meta *to, const struct tide_meta *from)
 {
 	*to = *from;
@@ -86,10 +102,12 @@ bool tide_meta_copy(struct tide_meta *to, const struct tide_meta *from)
 	to->plan = text_copy(from->plan);
 	to->cluster = text_copy(from->cluster);
 	to->position_count = to->sink_count = to->mark_count = to->late_count = 0;
+	to->state_count = 0;
 	to->positions = NULL;
 	to->sinks = NULL;
 	to->marks = NULL;
 	to->lates = NULL;
+	to->states = NULL;
 	bool ok = to->job != NULL && to->plan != NULL && to->cluster != NULL;
 	for (int i = 0; ok && i < from->position_count; i++) {
 		const struct tide_position *old = &from->positions[i];
@@ -110,7 +128,7 @@ bool tide_meta_copy(struct tide_meta *to, const struct tide_meta *from)
 			mark->name = name;
 		}
 	}
-	ok = ok && copy_marks(to, from);
+	ok = ok && copy_marks(to, from) && copy_states(to, from);
 	if (!ok)
 		tide_meta_fini(to);
 	return ok;
@@ -238,6 +256,29 @@ struct tide_late_count *tide_meta_late(struct tide_meta *meta, const char *name)
 	return late;
 }
 
+struct tide_state_count *tide_meta_state(const struct tide_meta *meta, const char *name)
+{
+	for (int i = 0; i < meta->state_count; i++)
+		if (strcmp(meta->states[i].name, name) == 0)
+			return &meta->states[i];
+	return NULL;
+}
+
+struct tide_state_count *tide_meta_state_add(struct tide_meta *meta, const char *name)
+{
+	struct tide_state_count *grown =
+		realloc(meta->states, ((size_t)meta->state_count + 1) * sizeof *grown);
+	if (grown == NULL)
+		return NULL;
+	meta->states = grown;
+	struct tide_state_count *state = &grown[meta->state_count];
+	*state = (struct tide_state_count){ .name = strdup(name), .closed_us = INT64_MIN };
+	if (state->name == NULL)
+		return NULL;
+	meta->state_count++;
+	return state;
+}
+
 static void encode_marks(const struct tide_meta *meta, struct tide_buf *out)
 {
 	tide_buf_u32(out, (uint32_t)meta->mark_count);
@@ -274,6 +315,18 @@ static void encode_lates(const struct tide_meta *meta, struct tide_buf *out)
 		tide_buf_u64(out, late->beyond);
 		for (int k = 0; late->late > 0 && k < TIDE_LATE_REGISTERS; k++)
 			tide_buf_u32(out, late->keys[k]);
+	}
+}
+
+/* How many states there are, which format 4 did not have yet. */
+static void encode_states(const struct tide_meta *meta, struct tide_buf *out)
+{
+	tide_buf_u32(out, (uint32_t)meta->state_count);
+	for (int i = 0; i < meta->state_count; i++) {
+		const struct tide_state_count *state = &meta->states[i];
+		tide_buf_str(out, state->name);
+		tide_buf_u64(out, state->rows);
+		tide_buf_u64(out, (uint64_t)state->closed_us);
 	}
 }
 
@@ -320,6 +373,7 @@ void tide_meta_encode(const struct tide_meta *meta, struct tide_buf *out)
 	encode_marks(meta, out);
 	tide_buf_u64(out, meta->rows_malformed);
 	encode_lates(meta, out);
+	encode_states(meta, out);
 	if (!out->failed)
 		tide_buf_u64(out, tide_hash(out->p + start, out->len - start, MAGIC));
 }
@@ -437,6 +491,23 @@ static void read_more_of_lates(struct tide_reader *in, struct tide_meta *meta)
 	}
 }
 
+static bool read_states(struct tide_reader *in, struct tide_meta *meta)
+{
+	uint32_t count = tide_read_u32(in);
+	for (uint32_t i = 0; !in->failed && i < count; i++) {
+		char *name;
+		if (!read_text(in, &name))
+			return false;
+		struct tide_state_count *state = tide_meta_state_add(meta, name);
+		free(name);
+		if (state == NULL)
+			return false;
+		state->rows = tide_read_u64(in);
+		state->closed_us = (int64_t)tide_read_u64(in);
+	}
+	return true;
+}
+
 /* False when out of memory; damage is in->failed. */
 static bool read_meta(struct tide_reader *in, struct tide_meta *meta)
 {
@@ -463,6 +534,8 @@ static bool read_meta(struct tide_reader *in, struct tide_meta *meta)
 		meta->rows_malformed = tide_read_u64(in);
 	if (ok && meta->format > 3)
 		read_more_of_lates(in, meta);
+	if (ok && meta->format > 4)
+		ok = read_states(in, meta);
 	return ok || in->failed;
 }
 

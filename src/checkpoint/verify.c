@@ -28,10 +28,16 @@ static int fail_key(const struct tide_checkpoint *cp, const char *what, struct t
 	                 hex, key.len > 32 ? "…" : "");
 }
 
-static int check_state(const struct tide_checkpoint *cp, struct tide_slice key,
-                       struct tide_error *err)
+/* States that are over are not counted, and may be there yet. */
+static bool is_over(const struct tide_checkpoint *cp, const struct tide_op *op, const char *key)
 {
-	const struct tide_op *op = NULL;
+	const struct tide_state_count *count = tide_meta_state(&cp->meta, op->name);
+	return op->op.windowed && count != NULL && tide_key_time(key) <= count->closed_us;
+}
+
+static int check_state(struct tide_checkpoint *cp, struct tide_slice key, struct tide_error *err)
+{
+	struct tide_op *op = NULL;
 	struct tide_buf bytes = { 0 };
 	uint32_t shard;
 	int rc = TIDE_OK;
@@ -49,6 +55,8 @@ static int check_state(const struct tide_checkpoint *cp, struct tide_slice key,
 		rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory to verify");
 	else if (shard != tide_state_shard(op->op, bytes.p, bytes.len))
 		rc = fail_key(cp, "a state is in a shard that is not its key's", key, err);
+	else if (!is_over(cp, op, bytes.p))
+		op->counted++;
 	tide_buf_fini(&bytes);
 	return rc;
 }
@@ -78,9 +86,9 @@ static int check_epoch(const struct tide_checkpoint *cp, struct tide_slice key,
 	return rc;
 }
 
-static int check_record(const struct tide_checkpoint *cp, struct tide_slice key,
-                        struct tide_slice value, struct tide_buf *rows,
-                        struct tide_verify_report *report, struct tide_error *err)
+static int check_record(struct tide_checkpoint *cp, struct tide_slice key, struct tide_slice value,
+                        struct tide_buf *rows, struct tide_verify_report *report,
+                        struct tide_error *err)
 {
 	report->bytes += key.len + value.len;
 	switch (key.p[0]) {
@@ -103,6 +111,23 @@ static int check_record(const struct tide_checkpoint *cp, struct tide_slice key,
 	}
 }
 
+/* The record says of each operator how many states it has. */
+static int check_counts(const struct tide_checkpoint *cp, struct tide_error *err)
+{
+	for (int i = 0; i < cp->op_count; i++) {
+		const struct tide_op *op = &cp->ops[i];
+		const struct tide_state_count *count = tide_meta_state(&cp->meta, op->name);
+		if (count != NULL && count->rows != op->counted)
+			return tide_fail(err, TIDE_ERR_CHECKPOINT,
+			                 "checkpoint %s/db: %s has %llu states, and the record of "
+			                 "epoch %lld says %llu",
+			                 cp->dir, op->name, (unsigned long long)op->counted,
+			                 (long long)cp->meta.epoch,
+			                 (unsigned long long)count->rows);
+	}
+	return TIDE_OK;
+}
+
 static int verify_once(const char *dir, struct tide_verify_report *report, struct tide_error *err)
 {
 	struct tide_checkpoint_options options = { .read_only = true };
@@ -118,9 +143,13 @@ static int verify_once(const char *dir, struct tide_verify_report *report, struc
 	while (rc == TIDE_OK && it != NULL && tide_rocks_iter_next(it, &key, &value))
 		rc = check_record(cp, key, value, &rows, report, err);
 	int end = tide_rocks_iter_end(it, rc == TIDE_OK ? err : NULL);
+	if (rc == TIDE_OK)
+		rc = end;
+	if (rc == TIDE_OK)
+		rc = check_counts(cp, err);
 	tide_buf_fini(&rows);
 	tide_checkpoint_close(cp);
-	return rc != TIDE_OK ? rc : end;
+	return rc;
 }
 
 /* Does a job hold the lock now? */

@@ -111,6 +111,7 @@ static int answer(struct tide_shards *shards, int keyed, struct tide_claim *clai
 			                 "state of %s is damaged; run `tidemark checkpoint verify`",
 			                 plan->name);
 	}
+	slice->made += fresh;
 	claim->passes = passes(plan, entry, fresh, claim);
 	if (claim->passes && !tide_shards_dirty(slice, entry))
 		return fail_memory(err);
@@ -241,14 +242,16 @@ static int forget_held(struct tide_shards *shards, int keyed, int64_t to_us,
 			rc = forget_key(shards, keyed, at->shard, tide_entry_key(slice->table, at),
 			                at->key_len, writes, err);
 			tide_table_remove(slice->table, at);
+			slice->gone++;
 		}
 	}
 	return rc;
 }
 
-/* A key of the index that memory does not hold: over, unless it was renewed. */
+/* A key of the index that memory does not hold: over, unless it was renewed. Then
+ * it is in the index once more, and only that place counts. */
 static int forget_stored(struct tide_shards *shards, int keyed, uint32_t shard, const char *key,
-                         size_t len, int64_t to_us, struct tide_writes *writes,
+                         size_t len, int64_t end_us, struct tide_writes *writes,
                          struct tide_error *err)
 {
 	const struct tide_plan_keyed *plan = &shards->options.plan->keyed[keyed];
@@ -271,16 +274,17 @@ static int forget_stored(struct tide_shards *shards, int keyed, uint32_t shard, 
 	                      shards->slices[keyed].value_size)) {
 		int64_t until = plan->latest ? state.latest.time_us + plan->within_us
 		                             : state.first.until_us;
-		if (end_of(plan, until) <= to_us)
+		if (end_of(plan, until) == end_us) {
 			rc = forget_key(shards, keyed, shard, key, len, writes, err);
+			shards->slices[keyed].gone++;
+		}
 	}
 	tide_buf_fini(&value);
 	return rc;
 }
 
 static int scan_index(struct tide_shards *shards, int keyed, struct tide_slice from,
-                      struct tide_slice to, int64_t to_us, struct tide_writes *writes,
-                      struct tide_error *err)
+                      struct tide_slice to, struct tide_writes *writes, struct tide_error *err)
 {
 	const struct tide_shards_options *options = &shards->options;
 	struct tide_buf bytes = { 0 };
@@ -300,7 +304,8 @@ static int scan_index(struct tide_shards *shards, int keyed, struct tide_slice f
 		if (bytes.failed)
 			rc = fail_memory(err);
 		else if (tide_table_find(shards->slices[keyed].table, own, (uint32_t)len) == NULL)
-			rc = forget_stored(shards, keyed, shard, own, len, to_us, writes, err);
+			rc = forget_stored(shards, keyed, shard, own, len, tide_key_time(bytes.p),
+			                   writes, err);
 	}
 	int end = tide_rocks_iter_end(it, rc == TIDE_OK ? err : NULL);
 	tide_buf_fini(&bytes);
@@ -320,7 +325,7 @@ int tide_claiming_forget(struct tide_shards *shards, int keyed, int64_t to_us,
 	struct tide_slice first = { from.p, from.len }, last = { to.p, to.len };
 	int rc = from.failed || to.failed ? fail_memory(err) : TIDE_OK;
 	if (rc == TIDE_OK && !slice->complete)
-		rc = scan_index(shards, keyed, first, last, to_us, writes, err);
+		rc = scan_index(shards, keyed, first, last, writes, err);
 	if (rc == TIDE_OK)
 		rc = forget_held(shards, keyed, to_us, writes, err);
 	/* All owners have read it by now: it is the decided one. */

@@ -71,11 +71,16 @@ static int confirm(const struct tide_cli *cli, const struct tide_meta *before,
 }
 
 static int clear_state(struct tide_checkpoint *cp, const struct tide_plan *plan,
-                       struct tide_writes *writes, struct tide_error *err)
+                       struct tide_meta *meta, struct tide_writes *writes, struct tide_error *err)
 {
 	int rc = TIDE_OK;
 	for (int k = 0; rc == TIDE_OK && k < plan->keyed_count; k++) {
 		struct tide_state_op op = { 0 };
+		struct tide_state_count *count = tide_meta_state(meta, plan->keyed[k].name);
+		if (count != NULL) {
+			count->rows = 0;
+			count->closed_us = INT64_MIN;
+		}
 		struct tide_buf from = { 0 }, to = { 0 };
 		rc = tide_checkpoint_op(cp, plan->keyed[k].name, tide_plan_order(&plan->keyed[k]),
 		                        &op, err);
@@ -98,7 +103,7 @@ static int decide(struct tide_checkpoint *cp, struct tide_setup *setup, struct t
 	struct tide_writes *writes = tide_writes_new();
 	if (writes == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to reset");
-	int rc = clear ? clear_state(cp, setup->plan, writes, err) : TIDE_OK;
+	int rc = clear ? clear_state(cp, setup->plan, meta, writes, err) : TIDE_OK;
 	if (clear) /* What will be read again is not late. */
 		tide_meta_forget_marks(meta);
 	meta->epoch++;

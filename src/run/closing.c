@@ -84,9 +84,10 @@ static int emit_all(struct tide_shards *shards, int keyed, const bool *append_ou
 	return rc;
 }
 
-/* The first open window goes, and its rows leave before it. */
+/* The first open window goes, and its rows leave before it; both unless that has
+ * been done from what is stored. */
 static int close_first(struct tide_shards *shards, int keyed, const bool *append_outputs, bool emit,
-                       struct tide_error *err)
+                       bool counted, struct tide_error *err)
 {
 	struct tide_slice_of *slice = &shards->slices[keyed];
 	struct tide_entry *head = tide_ends_pop(slice->ends), *at;
@@ -105,6 +106,7 @@ static int close_first(struct tide_shards *shards, int keyed, const bool *append
 		rc = emit_all(shards, keyed, append_outputs, entries, count, err);
 	if (rc == TIDE_OK)
 		tide_table_remove_all(slice->table, entries, count);
+	slice->gone += counted ? count : 0;
 	free(entries);
 	return rc;
 }
@@ -116,6 +118,7 @@ struct reading {
 	struct tide_shards *shards;
 	int keyed;
 	const bool *append_outputs;
+	bool emit; /* else they are only counted */
 	struct tide_buf keys;
 	size_t key_at[CHUNK + 1];
 	char *states;
@@ -132,7 +135,7 @@ static int reading_emit(struct reading *reading, struct tide_error *err)
 	int rc = TIDE_OK;
 	if (reading->keys.failed)
 		return fail_memory(err);
-	for (size_t i = 0; i < reading->count; i++) {
+	for (size_t i = 0; reading->emit && i < reading->count; i++) {
 		const char *key = reading->keys.p + reading->key_at[i];
 		if (!tide_key_decode(spec, key, reading->key_at[i + 1] - reading->key_at[i],
 		                     shards->cells + i * (size_t)spec->count))
@@ -142,13 +145,15 @@ static int reading_emit(struct reading *reading, struct tide_error *err)
 		shards->states[i] = (uint64_t)(uintptr_t)(reading->states + i * size);
 	}
 	for (int o = 0; rc == TIDE_OK && reading->count > 0 && o < plan->output_count; o++) {
-		if (plan->outputs[o].keyed != reading->keyed || !reading->append_outputs[o])
+		if (!reading->emit || plan->outputs[o].keyed != reading->keyed ||
+		    !reading->append_outputs[o])
 			continue;
 		rc = tide_vm_finish(shards->options.vm, reading->keyed, o, shards->cells,
 		                    spec->count, shards->states, reading->count, err);
 		if (rc == TIDE_OK)
 			rc = tide_shards_segment(shards, o, reading->end_us, err);
 	}
+	shards->slices[reading->keyed].gone += reading->count;
 	reading->count = 0;
 	tide_buf_clear(&reading->keys);
 	return rc;
@@ -188,8 +193,9 @@ static int reading_take(struct reading *reading, struct tide_slice key, struct t
 	return TIDE_OK;
 }
 
-/* Rows of all windows of this owner that end in (after, up to]. */
-static int emit_stored(struct tide_shards *shards, int keyed, const bool *append_outputs,
+/* All windows of this owner that end in (after, up to]: how many they are, and
+ * their rows. */
+static int read_stored(struct tide_shards *shards, int keyed, const bool *append_outputs, bool emit,
                        int64_t after_us, int64_t to_us, struct tide_error *err)
 {
 	enum { STATES_BYTES = 4 << 20 };
@@ -204,6 +210,7 @@ static int emit_stored(struct tide_shards *shards, int keyed, const bool *append
 	reading->shards = shards;
 	reading->keyed = keyed;
 	reading->append_outputs = append_outputs;
+	reading->emit = emit;
 	reading->capacity = STATES_BYTES / (slice->value_size + 1) + 1;
 	if (reading->capacity > CHUNK)
 		reading->capacity = CHUNK;
@@ -249,10 +256,10 @@ static int close_slice(struct tide_shards *shards, int keyed, const bool *append
 	if (to_us <= slice->closed_us)
 		return TIDE_OK;
 	slice->closed_some = stored || tide_ends_first(slice->ends) <= to_us;
-	if (emit && stored)
-		rc = emit_stored(shards, keyed, append_outputs, slice->closed_us, to_us, err);
+	if (stored)
+		rc = read_stored(shards, keyed, append_outputs, emit, slice->closed_us, to_us, err);
 	while (rc == TIDE_OK && tide_ends_first(slice->ends) <= to_us)
-		rc = close_first(shards, keyed, append_outputs, emit && !stored, err);
+		rc = close_first(shards, keyed, append_outputs, emit && !stored, !stored, err);
 	slice->closed_us = to_us;
 	if (rc == TIDE_OK && stored)
 		rc = tide_closing_stored(shards, keyed, to_us + 1, &slice->stored_us, err);
@@ -267,6 +274,8 @@ int tide_shards_close(struct tide_shards *shards, const int64_t *watermarks_us,
 	shards->watermarks_us = watermarks_us;
 	for (int o = 0; o < plan->output_count; o++)
 		shards->segments[o].count = 0;
+	for (int k = 0; k < plan->keyed_count; k++)
+		shards->slices[k].made = shards->slices[k].gone = 0;
 	for (int k = 0; rc == TIDE_OK && k < plan->keyed_count; k++)
 		if (tide_plan_closes(&plan->keyed[k]) && !plan->keyed[k].session)
 			rc = close_slice(shards, k, append_outputs,

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "run/counting.h"
 
 enum { TRIM_BYTES = 8 << 20 };
 
@@ -143,7 +144,7 @@ static int note_epoch(struct tide_finished *finished, const struct tide_gather *
 	int count = partitions->count;
 	finished->parts = calloc((size_t)count + 1, sizeof *finished->parts);
 	if (finished->parts == NULL ||
-	    !tide_progress_take(&finished->progress, from->work, from->crew) ||
+	    !tide_progress_take(&finished->progress, from->work, from->crew, meta) ||
 	    !tide_progress_lates(&finished->progress, from->plan, meta))
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for progress");
 	for (int i = 0; i < count; i++) {
@@ -208,6 +209,7 @@ int tide_finished_gather(struct tide_finished *finished, const struct tide_gathe
 	if (rc == TIDE_OK)
 		rc = tide_events_closed(from->events, from->crew, finished->write_count,
 		                        from->work->ops, finished->writes[0], err);
+	tide_counting_note(from->work, from->crew, meta);
 	if (rc == TIDE_OK)
 		rc = collect_rows(finished, from, err);
 	if (rc != TIDE_OK)

@@ -324,6 +324,8 @@ static int replace(struct joining *joining, const struct join *join, struct tide
 	}
 	const struct arrival *first = &joining->arrivals->items[join->arrival];
 	struct tide_slice key = key_of(joining->arrivals->delta, first);
+	slice->made++;
+	slice->gone += join->joined.sessions;
 	return tide_sessions_put(slice->sessions, first->entry->shard, key.p, key.len,
 	                         &join->joined) != NULL
 	               ? TIDE_OK
@@ -580,6 +582,7 @@ static int close_ended(struct tide_shards *shards, int keyed, const bool *append
 		rc = leave(closing, closing->list + at, some, rows, err);
 	}
 	slice->closed_some = closing->count > 0;
+	slice->gone += closing->count;
 	for (size_t i = 0; i < closing->count; i++)
 		free(closing->list[i]);
 	free(closing->list);

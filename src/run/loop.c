@@ -19,6 +19,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "run/adopt.h"
+#include "run/counting.h"
 #include "run/finished.h"
 #include "run/loop_inside.h"
 #include "run/reload.h"
@@ -416,8 +417,28 @@ const struct tide_meta *tide_loop_meta(const struct tide_loop *steps)
 
 uint64_t tide_loop_state_rows(const struct tide_loop *steps)
 {
+	return tide_counting_all(&steps->loop.meta, steps->loop.plan);
+}
+
+int64_t tide_loop_state_stored(const struct tide_loop *steps)
+{
+	const struct loop *loop = &steps->loop;
+	uint64_t all = 0, rows;
+	for (int k = 0; k < loop->plan->keyed_count; k++) {
+		const struct tide_state_count *count =
+			tide_meta_state(&loop->meta, loop->plan->keyed[k].name);
+		if (count == NULL || tide_counting_scan(loop->checkpoint, loop->ops[k], count,
+		                                        &rows, NULL) != TIDE_OK)
+			return -1;
+		all += rows;
+	}
+	return (int64_t)all;
+}
+
+uint64_t tide_loop_state_held(const struct tide_loop *steps)
+{
 	uint64_t rows = 0;
 	for (int w = 0; w < steps->loop.settings->workers; w++)
-		rows += tide_shards_rows(tide_crew_worker(steps->loop.crew, w)->shards);
+		rows += tide_shards_held(tide_crew_worker(steps->loop.crew, w)->shards);
 	return rows;
 }

@@ -38,6 +38,8 @@ int tide_loop_close(struct tide_loop *loop, bool clean, struct tide_error *err);
 void tide_loop_flush(struct tide_loop *loop);
 /* Of the newest epoch. */
 const struct tide_meta *tide_loop_meta(const struct tide_loop *loop);
-uint64_t tide_loop_state_rows(const struct tide_loop *loop); /* in memory */
+uint64_t tide_loop_state_rows(const struct tide_loop *loop);
+int64_t tide_loop_state_stored(const struct tide_loop *loop); /* counted; -1: it fails */
+uint64_t tide_loop_state_held(const struct tide_loop *loop);  /* of them, in memory */
 
 #endif

@@ -11,6 +11,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "run/adopt.h"
+#include "run/counting.h"
 #include "run/loop_inside.h"
 #include "run/plan.h"
 
@@ -47,6 +48,9 @@ static int adopt_checkpoint(struct loop *loop, struct tide_error *err)
 	if (rc == TIDE_OK)
 		rc = tide_events_init(&loop->events, plan, loop->settings->until_end, &loop->meta,
 		                      err);
+	if (rc == TIDE_OK)
+		rc = tide_counting_open(loop->checkpoint, plan, loop->ops, loop->events.used_us,
+		                        &loop->meta, err);
 	return rc;
 }
 

@@ -42,6 +42,7 @@ struct moving {
 	size_t *ends;
 	struct tide_buf keys, bytes;
 	unsigned long long states, gone;
+	struct tide_state_count *count_of; /* on record; NULL: nobody knows */
 };
 
 static int fail_memory(const struct moving *moving, struct tide_error *err)
@@ -133,11 +134,26 @@ static void move_one(const struct moving *moving, const char *old, char *new)
 		       moving->moves[i].size);
 }
 
+/* Nobody counts it any more. */
+static bool is_over(const struct moving *moving, struct tide_slice stored)
+{
+	struct tide_buf end = { 0 };
+	if (!moving->op.windowed)
+		return false;
+	tide_state_end(&end, moving->op, moving->count_of->closed_us + 1);
+	bool over = !end.failed && moving->count_of->closed_us != INT64_MIN &&
+	            memcmp(stored.p, end.p, stored.len < end.len ? stored.len : end.len) < 0;
+	tide_buf_fini(&end);
+	return over;
+}
+
 static bool put_one(struct moving *moving, size_t i)
 {
 	struct tide_slice key = key_at(moving, i);
 	if (moving->pairs[i].into == 0) {
 		moving->gone++;
+		if (moving->count_of != NULL && !is_over(moving, key))
+			moving->count_of->rows--;
 		return tide_writes_delete(moving->writes, key);
 	}
 	tide_buf_clear(&moving->bytes);
@@ -273,7 +289,7 @@ static int move_operator(struct moving *moving, struct tide_checkpoint *cp, cons
 }
 
 int tide_migrate(struct tide_checkpoint *cp, const struct tide_plan *plan, struct tide_vm *vm,
-                 const char *stored, const struct tide_meta *meta, struct tide_error *err)
+                 const char *stored, struct tide_meta *meta, struct tide_error *err)
 {
 	struct tide_writes *writes = NULL;
 	int rc = TIDE_OK;
@@ -286,6 +302,7 @@ int tide_migrate(struct tide_checkpoint *cp, const struct tide_plan *plan, struc
 		if (writes == NULL)
 			writes = tide_writes_new();
 		moving.writes = writes;
+		moving.count_of = tide_meta_state(meta, plan->keyed[k].name);
 		rc = writes == NULL ? fail_memory(&moving, err)
 		                    : move_operator(&moving, cp, stored, err);
 	}

@@ -12,6 +12,6 @@
  * higher version than the stored ones the job's own function, in `vm`, says with
  * what. TIDE_ERR_SCRIPT: it failed, and nothing was decided. */
 int tide_migrate(struct tide_checkpoint *cp, const struct tide_plan *plan, struct tide_vm *vm,
-                 const char *stored, const struct tide_meta *meta, struct tide_error *err);
+                 const char *stored, struct tide_meta *meta, struct tide_error *err);
 
 #endif

@@ -79,6 +79,8 @@ static void keyed_facts(const struct tide_plan *plan, const struct tide_plan_key
 	if (tide_plan_dedups(keyed)) {
 		fact(out, "state", keyed->name, "choice");
 		tide_buf_printf(out, "%s\n", keyed->layout);
+		fact(out, "state", keyed->name, "within");
+		tide_buf_printf(out, "%lld ms\n", (long long)keyed->within_us / 1000);
 	}
 	if (keyed->version > 1) { /* Older checkpoints know of none. */
 		fact(out, "state", keyed->name, "version");
@@ -327,7 +329,8 @@ static int compare_new(const char *stored, const struct line *now, const char *d
 {
 	struct line found;
 	if (!is(now->kind, "state") || !find(stored, now, false, &found) ||
-	    find(stored, now, true, &found) || of_aggregate(now) || is(now->which, "version"))
+	    find(stored, now, true, &found) || of_aggregate(now) || is(now->which, "version") ||
+	    is(now->which, "within")) /* Older checkpoints know of neither. */
 		return TIDE_OK;
 	struct line was = *now;
 	was.what = (struct tide_slice){ "(there was none)", 16 };

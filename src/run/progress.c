@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "run/counting.h"
 #include "run/timed.h"
 
 void tide_progress_fini(struct tide_progress *progress)
@@ -23,7 +24,6 @@ static void take_op(struct tide_progress_op *op, int keyed, struct tide_crew *cr
 	for (int w = 0; w < workers; w++) {
 		const struct tide_worker *worker = tide_crew_worker(crew, w);
 		struct tide_shards_figures figures = tide_shards_figures(worker->shards, keyed);
-		op->rows += figures.rows;
 		op->updated += figures.updated;
 		op->bytes += figures.bytes;
 		if (worker->timed[keyed] != NULL) {
@@ -51,7 +51,7 @@ static void take_mark(struct tide_progress_mark *mark, int m, struct tide_crew *
 }
 
 bool tide_progress_take(struct tide_progress *progress, const struct tide_work *work,
-                        struct tide_crew *crew)
+                        struct tide_crew *crew, const struct tide_meta *meta)
 {
 	const struct tide_plan *plan = work->plan;
 	int workers = work->settings->workers;
@@ -65,6 +65,7 @@ bool tide_progress_take(struct tide_progress *progress, const struct tide_work *
 	progress->sink_count = plan->output_count;
 	for (int k = 0; k < plan->keyed_count; k++) {
 		progress->ops[k].name = plan->keyed[k].name;
+		progress->ops[k].rows = tide_counting_rows(meta, &plan->keyed[k]);
 		take_op(&progress->ops[k], k, crew, workers);
 	}
 	for (int m = 0; m < plan->mark_count; m++) {

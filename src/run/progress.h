@@ -12,7 +12,7 @@
 /* A keyed operator. */
 struct tide_progress_op {
 	const char *name;
-	uint64_t rows, updated, bytes; /* rows: in memory */
+	uint64_t rows, updated, bytes; /* bytes: in memory */
 	uint64_t late, untimed;        /* dropped by event time, in this epoch */
 };
 
@@ -47,10 +47,10 @@ struct tide_progress {
 	struct tide_progress_late *lates;
 };
 
-/* Of the epoch that the crew has folded; its event times begin anew. Sinks have
- * no rows yet. False without memory. */
+/* Of the epoch that the crew has folded and `meta` has on record; its event times
+ * begin anew. Sinks have no rows yet. False without memory. */
 bool tide_progress_take(struct tide_progress *progress, const struct tide_work *work,
-                        struct tide_crew *crew);
+                        struct tide_crew *crew, const struct tide_meta *meta);
 /* What the epoch's record says of late rows. False without memory. */
 bool tide_progress_lates(struct tide_progress *progress, const struct tide_plan *plan,
                          struct tide_meta *meta);

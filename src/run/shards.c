@@ -179,6 +179,7 @@ static int place_missing(struct tide_shards *shards, int keyed, struct tide_tabl
 			               slice->value_size);
 		if (rc == TIDE_OK) {
 			entry->shard = entries[at]->shard;
+			slice->made += value.p == NULL;
 			shards->pairs[at].into = (uint64_t)(uintptr_t)tide_entry_state(entry);
 			if (shards->options.adopt && value.p == NULL)
 				adopt(&shards->pairs[at], slice->value_size);
@@ -447,12 +448,14 @@ struct tide_shards_figures tide_shards_figures(const struct tide_shards *shards,
 {
 	const struct tide_slice_of *slice = &shards->slices[keyed];
 	size_t index = slice->sessions != NULL ? tide_sessions_bytes(slice->sessions) : 0;
-	return (struct tide_shards_figures){ tide_table_count(slice->table),
-		                             tide_table_bytes(slice->table) + index,
-		                             slice->updated };
+	return (struct tide_shards_figures){ .held = tide_table_count(slice->table),
+		                             .bytes = tide_table_bytes(slice->table) + index,
+		                             .updated = slice->updated,
+		                             .made = slice->made,
+		                             .gone = slice->gone };
 }
 
-uint64_t tide_shards_rows(const struct tide_shards *shards)
+uint64_t tide_shards_held(const struct tide_shards *shards)
 {
 	uint64_t rows = 0;
 	for (int k = 0; k < shards->options.plan->keyed_count; k++)

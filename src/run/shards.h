@@ -92,10 +92,11 @@ int tide_shards_evict(struct tide_shards *shards, struct tide_table *const *comi
 
 /* Of one operator, after the epoch. */
 struct tide_shards_figures {
-	uint64_t rows, bytes; /* in memory */
-	uint64_t updated;     /* rows that the epoch changed */
+	uint64_t held, bytes; /* states in memory */
+	uint64_t updated;     /* that the epoch changed */
+	uint64_t made, gone;  /* by it, whether or not memory held them */
 };
 struct tide_shards_figures tide_shards_figures(const struct tide_shards *shards, int keyed);
-uint64_t tide_shards_rows(const struct tide_shards *shards); /* in memory, of all */
+uint64_t tide_shards_held(const struct tide_shards *shards); /* in memory, of all operators */
 
 #endif

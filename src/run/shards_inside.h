@@ -15,8 +15,9 @@ struct tide_slice_of {
 	size_t value_size;
 	struct tide_entry **dirty;
 	size_t dirty_count, dirty_capacity;
-	size_t updated; /* by the newest epoch */
-	bool complete;  /* memory holds every key: a miss needs no look at RocksDB */
+	size_t updated;      /* by the newest epoch */
+	uint64_t made, gone; /* likewise: states */
+	bool complete;       /* memory holds every key: a miss needs no look at RocksDB */
 	/* Where windows close: which entries end when, what has closed, and the first
 	 * end that may be in RocksDB and not in memory (INT64_MAX: none). */
 	struct tide_ends *ends;

@@ -282,6 +282,10 @@ int64_t tide_testing_number(const struct tide_testing *testing, const char *name
 		{ "rows_late", (int64_t)meta->rows_late },
 		{ "watermark_us", meta->watermark_us },
 		{ "state_rows", (int64_t)tide_loop_state_rows(testing->loop) },
+		{ "state_rows_stored", strcmp(name, "state_rows_stored") == 0
+		                               ? tide_loop_state_stored(testing->loop)
+		                               : 0 },
+		{ "state_rows_held", (int64_t)tide_loop_state_held(testing->loop) },
 	};
 	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
 		if (strcmp(numbers[i].name, name) == 0)

@@ -65,8 +65,8 @@ void tide_testing_clear(struct tide_testing *testing);
 const char *tide_testing_progress(struct tide_testing *testing);
 
 /* A number of the newest epoch's record by name: epoch, rows_in, rows_out,
- * rows_filtered, rows_failed, rows_malformed, rows_late, watermark_us, state_rows.
- * INT64_MIN: unset. */
+ * rows_filtered, rows_failed, rows_malformed, rows_late, watermark_us, state_rows,
+ * state_rows_stored (counted now), state_rows_held (those in memory). INT64_MIN: unset. */
 int64_t tide_testing_number(const struct tide_testing *testing, const char *name);
 
 #endif

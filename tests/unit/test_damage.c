@@ -302,6 +302,36 @@ static void verify_names_the_damaged_file(void **state)
 	}
 }
 
+/* The newest epoch again, with what it says of the operator's states. */
+static void decide_count(struct tide_checkpoint *cp, uint64_t rows)
+{
+	struct tide_meta meta;
+	assert_true(tide_meta_copy(&meta, tide_checkpoint_meta(cp)));
+	struct tide_state_count *count = tide_meta_state(&meta, "count");
+	if (count == NULL)
+		count = tide_meta_state_add(&meta, "count");
+	assert_non_null(count);
+	count->rows = rows;
+	assert_int_equal(tide_checkpoint_decide(cp, &meta, NULL, 0, NULL, 0, &err), TIDE_OK);
+	tide_meta_fini(&meta);
+}
+
+static void verify_counts_the_states_again(void **state)
+{
+	(void)state;
+	struct tide_verify_report report;
+	char dir[160];
+	snprintf(dir, sizeof dir, "%s", path_of("counts"));
+	struct tide_checkpoint *cp = open_ok(dir, false);
+	assert_int_equal(decide_next(cp), TIDE_OK);
+	decide_count(cp, FIX_KEYS);
+	assert_int_equal(tide_checkpoint_verify(dir, &report, &err), TIDE_OK);
+	decide_count(cp, FIX_KEYS + 1);
+	tide_checkpoint_close(cp);
+	assert_int_equal(tide_checkpoint_verify(dir, &report, &err), TIDE_ERR_CHECKPOINT);
+	assert_says(err.text, "count has 40 states, and the record of epoch 0 says 41");
+}
+
 static int begin_all(void **state)
 {
 	seed = getenv("SEED") != NULL ? (unsigned)atoi(getenv("SEED")) : (unsigned)time(NULL);
@@ -321,6 +351,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(anchor_keeps_its_certain_slot_until_a_sync),
 		cmocka_unit_test(pieces_of_two_checkpoints_are_refused),
 		cmocka_unit_test(verify_names_the_damaged_file),
+		cmocka_unit_test(verify_counts_the_states_again),
 	};
 	return cmocka_run_group_tests(tests, begin_all, root_remove);
 }

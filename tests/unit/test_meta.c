@@ -69,6 +69,11 @@ static void fill(struct tide_meta *meta)
 	late->keys[0] = 4;
 	late->keys[TIDE_LATE_REGISTERS - 1] = UINT32_MAX;
 	assert_non_null(tide_meta_late(meta, "none yet"));
+	struct tide_state_count *state = tide_meta_state_add(meta, "count(id,window)");
+	assert_non_null(state);
+	assert_int_equal(state->closed_us, INT64_MIN); /* none */
+	state->rows = 8;
+	state->closed_us = -7;
 }
 
 static void assert_same_bytes(const struct tide_meta *a, const struct tide_meta *b)
@@ -105,6 +110,9 @@ static void record_comes_back_as_it_was(void **state)
 	assert_true(tide_meta_mark_part(&back.marks[0], "a", 1)->idle);
 	assert_int_equal(tide_meta_late(&back, "count(id,window)")->late, 7);
 	assert_int_equal(tide_meta_late(&back, "count(id,window)")->beyond, 3);
+	assert_int_equal(tide_meta_state(&back, "count(id,window)")->rows, 8);
+	assert_int_equal(tide_meta_state(&back, "count(id,window)")->closed_us, -7);
+	assert_null(tide_meta_state(&back, "other"));
 	assert_true(tide_meta_copy(&copy, &back));
 	assert_same_bytes(&copy, &back);
 	tide_meta_fini(&back); /* the copy owns its texts */
@@ -121,8 +129,34 @@ static void forget_lates(struct tide_meta *meta)
 	meta->late_count = 0;
 }
 
-/* What of it format 4 has added. */
-enum { NEW_IN_4 = 2 * 2 * sizeof(uint64_t) + 4 * TIDE_LATE_REGISTERS };
+/* What of it formats 4 and 5 have added. */
+enum {
+	NEW_IN_4 = 2 * 2 * sizeof(uint64_t) + 4 * TIDE_LATE_REGISTERS,
+	NEW_IN_5 = 2 * sizeof(uint32_t) + sizeof("count(id,window)") - 1 + 2 * sizeof(uint64_t)
+};
+
+/* Format 4 does not know how many states there are, so somebody will count them. */
+static void a_record_of_format_4_has_counted_no_states(void **state)
+{
+	(void)state;
+	enum { HASH_SEED = 0x4154454d };
+	struct tide_meta meta, back;
+	struct tide_buf bytes = { 0 }, old = { 0 };
+	fill(&meta);
+	tide_meta_encode(&meta, &bytes);
+	size_t body = bytes.len - sizeof(uint64_t) - NEW_IN_5;
+	tide_buf_put(&old, bytes.p, body);
+	old.p[4] = 4;
+	tide_buf_u64(&old, tide_hash(old.p, body, HASH_SEED));
+	assert_int_equal(tide_meta_decode((struct tide_slice){ old.p, old.len }, &back, &err),
+	                 TIDE_OK);
+	assert_int_equal(back.lates[0].seen, 12);
+	assert_null(tide_meta_state(&back, "count(id,window)"));
+	tide_meta_fini(&back);
+	tide_meta_fini(&meta);
+	tide_buf_fini(&old);
+	tide_buf_fini(&bytes);
+}
 
 /* Format 3 knows of late rows how many there were, and how late. */
 static void a_record_of_format_3_knows_how_many_rows_were_late(void **state)
@@ -133,7 +167,7 @@ static void a_record_of_format_3_knows_how_many_rows_were_late(void **state)
 	struct tide_buf bytes = { 0 }, old = { 0 };
 	fill(&meta);
 	tide_meta_encode(&meta, &bytes);
-	size_t body = bytes.len - sizeof(uint64_t) - NEW_IN_4;
+	size_t body = bytes.len - sizeof(uint64_t) - NEW_IN_4 - NEW_IN_5;
 	tide_buf_put(&old, bytes.p, body);
 	old.p[4] = 3;
 	tide_buf_u64(&old, tide_hash(old.p, body, HASH_SEED));
@@ -161,7 +195,7 @@ static void a_record_of_format_1_is_one_without_event_time(void **state)
 	tide_meta_forget_marks(&meta);
 	forget_lates(&meta);
 	tide_meta_encode(&meta, &bytes);
-	size_t body = bytes.len - sizeof(uint64_t) - NEW;
+	size_t body = bytes.len - sizeof(uint64_t) - NEW - NEW_IN_5;
 	tide_buf_put(&old, bytes.p, body);
 	old.p[4] = 1;
 	tide_buf_u64(&old, tide_hash(old.p, body, HASH_SEED));
@@ -185,7 +219,7 @@ static void a_record_of_format_2_has_counted_none_as_malformed(void **state)
 	struct tide_buf bytes = { 0 }, old = { 0 };
 	fill(&meta);
 	tide_meta_encode(&meta, &bytes);
-	size_t body = bytes.len - 2 * sizeof(uint64_t) - NEW_IN_4;
+	size_t body = bytes.len - 2 * sizeof(uint64_t) - NEW_IN_4 - NEW_IN_5;
 	tide_buf_put(&old, bytes.p, body);
 	old.p[4] = 2;
 	tide_buf_u64(&old, tide_hash(old.p, body, HASH_SEED));
@@ -244,6 +278,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(record_comes_back_as_it_was),
+		cmocka_unit_test(a_record_of_format_4_has_counted_no_states),
 		cmocka_unit_test(a_record_of_format_3_knows_how_many_rows_were_late),
 		cmocka_unit_test(a_record_of_format_1_is_one_without_event_time),
 		cmocka_unit_test(a_record_of_format_2_has_counted_none_as_malformed),
