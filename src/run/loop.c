@@ -341,6 +341,9 @@ int tide_loop_run(const struct tide_loop_options *options, struct tide_error *er
 	if (rc == TIDE_OK && options->reloads)
 		rc = start_reload(loop, err);
 	bool opened = rc == TIDE_OK;
+	/* Whoever stops it knows, or does not care, that nobody answers. */
+	if (rc == TIDE_ERR_UNAVAILABLE && atomic_load(options->stop) != 0)
+		rc = tide_fail(err, TIDE_ERR_STOPPED, "stopped before it ran: %s", err->text);
 	while (rc == TIDE_OK && !stopping(loop) && !reached_end(loop))
 		rc = turn(loop, err);
 	if (rc == TIDE_OK || (rc == TIDE_ERR_STOPPED && opened))
