@@ -265,6 +265,9 @@ int tide_checkpoint_open(const char *dir, const struct tide_checkpoint_options *
 		tide_checkpoint_close(cp);
 		return rc;
 	}
+	cp->past = options->past;
+	if (cp->past != NULL)
+		tide_past_open(cp->past, cp->rocks, cp->meta.epoch);
 	*out = cp;
 	return TIDE_OK;
 }
@@ -274,6 +277,8 @@ void tide_checkpoint_close(struct tide_checkpoint *cp)
 	if (cp == NULL)
 		return;
 	(void)tide_failpoint("close");
+	if (cp->past != NULL)
+		tide_past_close(cp->past);
 	tide_rocks_close(cp->rocks);
 	tide_anchor_close(cp->anchor);
 	tide_outbox_fini(&cp->outbox);
@@ -441,6 +446,8 @@ int tide_checkpoint_decide(struct tide_checkpoint *cp, const struct tide_meta *m
 		rc = apply(cp, state, state_count, own, err);
 	if (rc == TIDE_OK)
 		rc = settle(cp, &next, &record, err);
+	if (rc == TIDE_OK && cp->past != NULL)
+		tide_past_note(cp->past, cp->meta.epoch);
 out:
 	cp->broken = rc != TIDE_OK;
 	tide_writes_free(own);

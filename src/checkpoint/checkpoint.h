@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "checkpoint/past.h"
 #include "state/rocks.h"
 
 /* Format 1 knew no event time, format 2 did not count malformed records by
@@ -124,7 +125,8 @@ struct tide_checkpoint_options {
 	 * decided when it opened, and reads may fail once the job's compactions
 	 * have removed the files of that moment: then open again. */
 	bool read_only;
-	size_t memory_max; /* for RocksDB */
+	size_t memory_max;      /* for RocksDB */
+	struct tide_past *past; /* notes every decision in it; or NULL */
 };
 
 /* Opens or makes the directory: takes the lock, reads the anchor and the meta,

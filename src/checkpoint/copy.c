@@ -7,46 +7,67 @@
 
 #include "checkpoint/inside.h"
 
+enum { LOOK_ROWS = 4096 }; /* between looks whether the checkpoint closes */
+
 static int fail_memory(const char *dir, struct tide_error *err)
 {
 	return tide_fail(err, TIDE_ERR_NOMEM, "no memory to copy the checkpoint %s", dir);
 }
 
-static int copy_range(struct tide_checkpoint *cp, const char *from, const char *to,
-                      size_t bytes_max, struct tide_buf *out, struct tide_error *err)
+static int copy_range(const struct tide_copy *copy, const char *from, const char *to,
+                      struct tide_buf *out, struct tide_error *err)
 {
 	struct tide_slice key, value;
-	int rc = TIDE_OK;
-	struct tide_rocks_iter *it = tide_rocks_iter_new(cp->rocks, (struct tide_slice){ from, 1 },
-	                                                 (struct tide_slice){ to, 1 });
+	int rc = TIDE_OK, count = 0;
+	struct tide_rocks_iter *it =
+		tide_rocks_iter_at(copy->rocks, copy->moment, (struct tide_slice){ from, 1 },
+	                           (struct tide_slice){ to, 1 });
 	if (it == NULL)
-		return fail_memory(cp->dir, err);
+		return fail_memory(copy->dir, err);
 	while (rc == TIDE_OK && tide_rocks_iter_next(it, &key, &value)) {
 		tide_buf_bytes(out, key.p, key.len);
 		tide_buf_bytes(out, value.p, value.len);
 		if (out->failed)
-			rc = fail_memory(cp->dir, err);
-		else if (out->len > bytes_max)
+			rc = fail_memory(copy->dir, err);
+		else if (out->len > copy->bytes_max)
 			rc = tide_fail(err, TIDE_ERR_USAGE,
 			               "the state in %s is larger than the %zu MiB that fit: "
 			               "begin without it, or with a smaller checkpoint",
-			               cp->dir, bytes_max >> 20);
+			               copy->dir, copy->bytes_max >> 20);
+		else if (++count % LOOK_ROWS == 0 && copy->stopped != NULL &&
+		         copy->stopped(copy->arg))
+			rc = tide_fail(err, TIDE_ERR_UNAVAILABLE, "the checkpoint %s closes",
+			               copy->dir);
 	}
 	int end = tide_rocks_iter_end(it, rc == TIDE_OK ? err : NULL);
 	return rc != TIDE_OK ? rc : end;
 }
 
+int tide_copy_states(const struct tide_copy *copy, struct tide_buf *state, struct tide_error *err)
+{
+	int rc = copy_range(copy, "n", "o", state, err);
+	return rc == TIDE_OK ? copy_range(copy, "s", "t", state, err) : rc;
+}
+
+int tide_copy_meta(const struct tide_copy *copy, struct tide_buf *meta, struct tide_error *err)
+{
+	struct tide_slice key, value;
+	struct tide_rocks_iter *it =
+		tide_rocks_iter_at(copy->rocks, copy->moment, (struct tide_slice){ "meta", 4 },
+	                           (struct tide_slice){ "n", 1 });
+	if (it != NULL && tide_rocks_iter_next(it, &key, &value))
+		tide_buf_put(meta, value.p, value.len);
+	int rc = it != NULL ? tide_rocks_iter_end(it, err) : fail_memory(copy->dir, err);
+	return rc == TIDE_OK && (meta->failed || meta->len == 0) ? fail_memory(copy->dir, err) : rc;
+}
+
 int tide_checkpoint_copy(struct tide_checkpoint *cp, size_t bytes_max, struct tide_buf *meta,
                          struct tide_buf *state, struct tide_error *err)
 {
+	struct tide_copy copy = { .rocks = cp->rocks, .dir = cp->dir, .bytes_max = bytes_max };
 	assert(meta->len == 0 && state->len == 0);
 	tide_meta_encode(&cp->meta, meta);
-	if (meta->failed)
-		return fail_memory(cp->dir, err);
-	int rc = copy_range(cp, "n", "o", bytes_max, state, err);
-	if (rc == TIDE_OK)
-		rc = copy_range(cp, "s", "t", bytes_max, state, err);
-	return rc;
+	return meta->failed ? fail_memory(cp->dir, err) : tide_copy_states(&copy, state, err);
 }
 
 static int stage_pairs(struct tide_slice state, const char *dir, struct tide_writes *writes,

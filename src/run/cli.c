@@ -10,6 +10,11 @@ static const struct tide_own_flag run_flags[] = {
 	{ "w/watch", NULL,
 	  "take over a new version of the job, or of a module of it, when it is saved; "
 	  "`tidemark reload` and SIGHUP do that once" },
+	{ "shadow", "N",
+	  "before a saved version takes over, run it beside the old one as `tidemark reload "
+	  "--shadow N` does, and show what differs" },
+	{ "max-diff", "SHARE",
+	  "with --shadow: it takes over only where at most this share of the rows differs" },
 	{ "progress", "FILE", "append one JSON object per epoch to FILE" },
 	{ "jit-off", NULL, "run the job's Lua interpreted, to compare" },
 	{ "profile-lua", NULL,
@@ -19,10 +24,10 @@ static const struct tide_own_flag run_flags[] = {
 };
 static const struct tide_own_flag reload_flags[] = {
 	{ "shadow", "N",
-	  "first run the new version beside the old one on the records of the next N epochs "
-	  "(of fewer where no more come for a while), from the same state and with sinks "
-	  "muted, and show what differs; without --max-diff that is all, and exit 4 says that "
-	  "something does" },
+	  "first run the new version beside the old one on the records of the last N epochs, "
+	  "from the state before them and with sinks muted, and show what differs; what is not "
+	  "kept of them is made up for by the next epochs; without --max-diff that is all, and "
+	  "exit 4 says that something does" },
 	{ "max-diff", "SHARE",
 	  "with --shadow: take over where at most this share of the rows differs (0.1%, or 0% "
 	  "for none); else exit 4, and the old version goes on" },

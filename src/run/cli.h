@@ -58,6 +58,10 @@ int tide_cli_share(const struct tide_cli *cli, const char *name, double *out,
 /* --failpoints: prints where a test build can be made to fail; others refuse. */
 int tide_cli_failpoints(struct tide_error *err);
 
+/* --shadow and --max-diff: *epochs 0 without, `most` "" without a bound. */
+int tide_cli_shadow(const struct tide_cli *cli, int *epochs, char *most, size_t size,
+                    struct tide_error *err);
+
 /* Commands, by file. */
 int tide_cli_run(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_wordcount(struct tide_cli *cli, struct tide_error *err);

@@ -101,12 +101,16 @@ static int run_job(struct tide_cli *cli, struct tide_setup *setup, bool demo,
                    struct tide_error *err)
 {
 	struct tide_serve *serve = NULL;
+	char max_diff[32];
+	int epochs = 0;
 	struct tide_board *board =
 		tide_board_new(setup->plan->job, counted(setup->plan), setup->settings.workers,
 	                       setup->settings.progress_path);
 	if (board == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to run");
 	int rc = refuse_delta(setup, err);
+	if (rc == TIDE_OK)
+		rc = tide_cli_shadow(cli, &epochs, max_diff, sizeof max_diff, err);
 	if (rc == TIDE_OK)
 		warn_of_job(setup);
 	if (rc == TIDE_OK)
@@ -125,6 +129,8 @@ static int run_job(struct tide_cli *cli, struct tide_setup *setup, bool demo,
 			.result_fd = STDOUT_FILENO,
 			.reloads = true,
 			.watch = tide_cli_own(cli, "watch") != NULL,
+			.shadow_epochs = epochs,
+			.max_diff = max_diff[0] != '\0' ? max_diff : NULL,
 			.hangups = &cli->hangups->count,
 		};
 		rc = tide_loop_run(&loop, err);

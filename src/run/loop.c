@@ -23,12 +23,15 @@
 #include "run/finished.h"
 #include "run/loop_inside.h"
 #include "run/reload.h"
+#include "run/shadow.h"
 
 enum {
 	IDLE_MS = 20,          /* between looks for new records, if none shows up */
 	DISCOVER_US = 5000000, /* between looks for new partitions */
 	SETTLE_US = 1000000,   /* of rest before published marks are written down */
-	EXPLAIN_US = 200000    /* between looks at why nothing comes out */
+	EXPLAIN_US = 200000,   /* between looks at why nothing comes out */
+	/* What epochs have overwritten and a comparison of versions looks back on. */
+	PAST_BYTES_MAX = 64 << 20
 };
 
 static bool stopping(const struct loop *loop)
@@ -136,12 +139,14 @@ static int reopen(struct loop *loop, const struct tide_plan *plan, struct tide_v
 	if (rc != TIDE_OK)
 		return rc;
 	struct tide_vm *own = vms[loop->settings->workers], *lent = loop->lent;
+	struct tide_past *past = loop->past;
 	options.plan = plan;
 	options.vm = own;
 	tide_loop_close_all(loop);
 	memset(loop, 0, sizeof *loop);
 	tide_loop_init(loop, &options);
 	loop->lent = lent;
+	loop->past = past;
 	loop->work.vms = vms;
 	rc = tide_loop_open_all(loop, err);
 	loop->work.vms = NULL;
@@ -325,7 +330,10 @@ static int start_reload(struct loop *loop, struct tide_error *err)
 		.settings = loop->settings,
 		.plan = loop->plan,
 		.board = loop->options.board,
+		.past = loop->past,
 		.watch = loop->options.watch,
+		.shadow_epochs = loop->options.shadow_epochs,
+		.max_diff = loop->options.max_diff,
 		.hangups = loop->options.hangups,
 	};
 	return tide_reload_start(&options, &loop->version.reload, err);
@@ -337,7 +345,12 @@ int tide_loop_run(const struct tide_loop_options *options, struct tide_error *er
 	if (loop == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to run");
 	tide_loop_init(loop, options);
-	int rc = tide_loop_open_all(loop, err);
+	if (options->reloads)
+		loop->past = tide_past_new(TIDE_SHADOW_EPOCHS_MAX, PAST_BYTES_MAX);
+	struct tide_past *past = loop->past;
+	int rc = options->reloads && past == NULL
+	                 ? tide_fail(err, TIDE_ERR_NOMEM, "no memory to run")
+	                 : tide_loop_open_all(loop, err);
 	if (rc == TIDE_OK && options->reloads)
 		rc = start_reload(loop, err);
 	bool opened = rc == TIDE_OK;
@@ -355,6 +368,7 @@ int tide_loop_run(const struct tide_loop_options *options, struct tide_error *er
 	tide_loop_close_all(loop);
 	free(loop);
 	tide_reload_stop(reload);
+	tide_past_free(past);
 	return rc;
 }
 

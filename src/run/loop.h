@@ -20,7 +20,9 @@ struct tide_loop_options {
 	const atomic_int *stop; /* set by a signal handler */
 	int result_fd;
 	bool reloads;              /* new versions of the job may take over … */
-	bool watch;                /* … as soon as they are saved */
+	bool watch;                /* … as soon as they are saved, … */
+	int shadow_epochs;         /* … after a look at what they change on so many; 0: none */
+	const char *max_diff;      /* what they may change, as a share; NULL: anything */
 	const atomic_int *hangups; /* counts SIGHUP, or NULL */
 };
 

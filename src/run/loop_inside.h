@@ -20,6 +20,7 @@ struct loop {
 	struct tide_state_op *ops, *until_ops;
 	bool *update_outputs, *append_outputs;
 	struct tide_checkpoint *checkpoint;
+	struct tide_past *past; /* what the newest epochs have left behind; or NULL */
 	struct tide_commit *commit;
 	struct tide_partitions partitions;
 	struct tide_events events;

@@ -90,6 +90,7 @@ static int open_checkpoint(struct loop *loop, struct tide_error *err)
 	}
 	struct tide_checkpoint_options options = {
 		.memory_max = (size_t)loop->settings->memory_bytes / 4,
+		.past = loop->past,
 	};
 	make_parents(loop->settings->checkpoint_dir);
 	int rc = tide_checkpoint_open(loop->settings->checkpoint_dir, &options, &loop->checkpoint,

@@ -29,7 +29,10 @@ struct tide_reload_options {
 	const struct tide_settings *settings;
 	const struct tide_plan *plan; /* of the version that runs */
 	struct tide_board *board;
+	struct tide_past *past;    /* of the run */
 	bool watch;                /* look for saves by itself */
+	int shadow_epochs;         /* compare what nobody asked for on so many; 0: do not */
+	const char *max_diff;      /* as --max-diff; NULL: it takes over whatever differs */
 	const atomic_int *hangups; /* counts SIGHUP; NULL: nobody does */
 };
 

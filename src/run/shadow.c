@@ -32,7 +32,7 @@ static const size_t state_bytes_max = (size_t)256 << 20, records_bytes_max = (si
 /* The epochs that the running version has decided since. */
 struct decided {
 	struct tide_meta metas[TIDE_SHADOW_EPOCHS_MAX];
-	int64_t after; /* this epoch */
+	int64_t after, kept; /* this epoch; the newest of the past */
 	int count, most;
 	bool failed; /* no memory */
 };
@@ -41,6 +41,7 @@ struct work {
 	struct tide_shadow *shadow;
 	struct tide_recording recording;
 	struct decided decided;
+	bool gone; /* what it needs of the past is not there any more */
 	struct tide_harness harness;
 	struct tide_settings settings;
 	struct tide_partitions partitions;
@@ -65,17 +66,38 @@ static int fail_stopped(struct tide_error *err)
 
 /* ---- what the run has decided ---- */
 
-static int copy_state(struct work *work, struct tide_error *err)
+/* What is there now. */
+static int copy_newest(struct work *work, struct tide_error *err)
 {
 	struct tide_checkpoint_options options = { .read_only = true };
 	struct tide_checkpoint *cp = NULL;
 	struct tide_recording *to = &work->recording;
 	int rc = tide_checkpoint_open(work->shadow->settings->checkpoint_dir, &options, &cp, err);
 	if (rc == TIDE_OK) {
-		work->decided.after = tide_checkpoint_meta(cp)->epoch;
+		work->decided.after = work->decided.kept = tide_checkpoint_meta(cp)->epoch;
 		rc = tide_checkpoint_copy(cp, state_bytes_max, &to->meta, &to->state, err);
 	}
 	tide_checkpoint_close(cp);
+	return rc;
+}
+
+/* What was there before the last epochs, or as many of them as are kept. */
+static int copy_past(struct work *work, struct tide_error *err)
+{
+	struct tide_shadow *shadow = work->shadow;
+	struct decided *decided = &work->decided;
+	struct tide_recording *to = &work->recording;
+	char text[120];
+	int rc = tide_past_copy(shadow->past, shadow->epochs, state_bytes_max, &decided->after,
+	                        &decided->kept, &to->meta, &to->state, err);
+	work->gone = rc == TIDE_ERR_UNAVAILABLE;
+	int64_t epochs = decided->kept - decided->after;
+	if (rc == TIDE_OK && epochs < shadow->epochs) {
+		snprintf(text, sizeof text,
+		         "of the last %d epochs %lld are kept, and the next %lld are waited for",
+		         shadow->epochs, (long long)epochs, (long long)(shadow->epochs - epochs));
+		shadow->line(shadow->arg, false, text);
+	}
 	return rc;
 }
 
@@ -83,7 +105,7 @@ static int copy_state(struct work *work, struct tide_error *err)
 static int await_epochs(struct work *work, struct tide_error *err)
 {
 	struct tide_shadow *shadow = work->shadow;
-	int64_t seen = work->decided.after, want = seen + shadow->epochs;
+	int64_t seen = work->decided.kept, want = work->decided.after + shadow->epochs;
 	int64_t came_us = tide_clock_mono_us(), told_us = 0;
 	while (seen < want && tide_clock_mono_us() - came_us < IDLE_US) {
 		int64_t epoch = tide_board_epoch(shadow->board), now_us = tide_clock_mono_us();
@@ -97,8 +119,9 @@ static int await_epochs(struct work *work, struct tide_error *err)
 			nanosleep(&(struct timespec){ .tv_nsec = LOOK_MS * 1000000L }, NULL);
 		}
 		if (now_us - told_us > TELL_US && seen < want) {
-			snprintf(text, sizeof text, "%lld of the next %d epochs have come",
-			         (long long)(seen - work->decided.after), shadow->epochs);
+			snprintf(text, sizeof text, "%lld of the next %lld epochs have come",
+			         (long long)(seen - work->decided.kept),
+			         (long long)(want - work->decided.kept));
 			shadow->line(shadow->arg, false, text);
 			told_us = now_us;
 		}
@@ -154,6 +177,14 @@ static const struct tide_position *position_of(const struct tide_meta *meta,
 	                          share->part->partition);
 }
 
+static int fail_gone(struct work *work, const struct tide_share *share, struct tide_error *err)
+{
+	work->gone = true;
+	return tide_fail(err, TIDE_ERR_UNAVAILABLE,
+	                 "%s-%d does not hold the records of the last epochs any more",
+	                 share->part->topic, share->part->partition);
+}
+
 /* Each partition at its first offset that the epochs have read. */
 static int place(struct work *work, struct tide_error *err)
 {
@@ -170,6 +201,8 @@ static int place(struct work *work, struct tide_error *err)
 		if (tide_recording_part(&work->recording, share->input, share->part->topic,
 		                        share->part->partition) == NULL)
 			rc = fail_memory(err);
+		else if (at != NULL && at->from < share->part->start)
+			rc = fail_gone(work, share, err);
 		else if (at != NULL)
 			rc = share->source->ops->seek(share->source, &share->part, 1, err);
 	}
@@ -188,6 +221,8 @@ static int open_source(struct work *work, struct tide_error *err)
 	int rc = tide_partitions_open(&work->partitions, work->shadow->plan, &work->settings, err);
 	if (rc == TIDE_OK)
 		rc = tide_partitions_discover(&work->partitions, &found, err);
+	if (rc == TIDE_OK)
+		rc = tide_partitions_ends(&work->partitions, err);
 	return rc == TIDE_OK ? place(work, err) : rc;
 }
 
@@ -206,6 +241,8 @@ static int fetch(struct work *work, struct tide_share *share, int64_t to, uint64
 			return fail_memory(err);
 		rc = source->ops->fetch(source, part, to, FETCH_MS, batch, err);
 		*count += batch->count;
+		if (rc == TIDE_ERR_DATA_LOSS)
+			rc = fail_gone(work, share, err);
 		if (part->next > before)
 			came_us = tide_clock_mono_us();
 		else if (rc == TIDE_OK && tide_clock_mono_us() - came_us > SILENT_US)
@@ -306,35 +343,62 @@ static int replay(struct work *work, struct tide_error *err)
 	return rc;
 }
 
-int tide_shadow_compare(struct tide_shadow *shadow, struct tide_error *err)
+static void forget(struct work *work)
 {
-	struct work *work = calloc(1, sizeof *work);
-	char text[160];
-	if (work == NULL)
-		return fail_memory(err);
-	work->shadow = shadow;
+	for (int e = 0; e < work->decided.count; e++)
+		tide_meta_fini(&work->decided.metas[e]);
+	work->decided = (struct decided){ 0 };
+	tide_recording_fini(&work->recording);
+	work->shadow->ran = 0;
+	work->shadow->records = 0;
+}
+
+static int gather(struct work *work, bool past, struct tide_error *err)
+{
 	int rc = note_job(work, err);
 	if (rc == TIDE_OK)
-		rc = copy_state(work, err);
+		rc = past ? copy_past(work, err) : copy_newest(work, err);
 	if (rc == TIDE_OK)
 		rc = await_epochs(work, err);
 	if (rc == TIDE_OK)
 		rc = read_decided(work, err);
-	if (rc == TIDE_OK)
-		rc = take_epochs(work, err);
+	return rc == TIDE_OK ? take_epochs(work, err) : rc;
+}
+
+static void tell(const struct work *work)
+{
+	struct tide_shadow *shadow = work->shadow;
+	int64_t first = work->decided.after + 1;
+	char text[160];
+	snprintf(text, sizeof text, "both versions on %llu records of epochs %lld to %lld%s",
+	         (unsigned long long)shadow->records, (long long)first,
+	         (long long)(first + shadow->ran - 1),
+	         shadow->ran >= shadow->epochs       ? ""
+	         : shadow->ran < work->decided.count ? ", as no more fit into memory"
+	                                             : ", which is all there was");
+	shadow->line(shadow->arg, true, text);
+}
+
+int tide_shadow_compare(struct tide_shadow *shadow, struct tide_error *err)
+{
+	struct work *work = calloc(1, sizeof *work);
+	char text[sizeof err->text + 64];
+	if (work == NULL)
+		return fail_memory(err);
+	work->shadow = shadow;
+	int rc = gather(work, true, err);
+	if (rc != TIDE_OK && work->gone) {
+		snprintf(text, sizeof text, "%s: the next %d epochs are waited for", err->text,
+		         shadow->epochs);
+		shadow->line(shadow->arg, false, text);
+		forget(work);
+		rc = gather(work, false, err);
+	}
 	if (rc == TIDE_OK) {
-		int64_t first = work->decided.after + 1;
-		snprintf(text, sizeof text,
-		         "both versions on %llu records of epochs %lld to %lld%s",
-		         (unsigned long long)shadow->records, (long long)first,
-		         (long long)(first + shadow->ran - 1),
-		         shadow->ran < shadow->epochs ? ", which is all there was" : "");
-		shadow->line(shadow->arg, true, text);
+		tell(work);
 		rc = replay(work, err);
 	}
-	for (int e = 0; e < work->decided.count; e++)
-		tide_meta_fini(&work->decided.metas[e]);
-	tide_recording_fini(&work->recording);
+	forget(work);
 	free(work);
 	return rc;
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Two versions of a running job beside each other: the records of the next epochs,
- * read once more, through both of them from the same state, in a process of their
- * own. The run does not notice: nothing of it is locked, stopped or written. */
+/* Two versions of a running job beside each other: the records of its last epochs, read
+ * once more, through both of them from the state before those epochs, in a process of
+ * their own. What is not kept of the last ones is made up for by the next. The run does
+ * not notice: nothing of it is stopped or written. */
 #ifndef TIDE_RUN_SHADOW_H
 #define TIDE_RUN_SHADOW_H
 
 #include <stdbool.h>
 
+#include "checkpoint/past.h"
 #include "record/plan.h"
 #include "run/board.h"
 #include "run/settings.h"
@@ -19,6 +21,7 @@ struct tide_shadow {
 	const struct tide_plan *plan;                       /* of the version that runs */
 	const struct tide_recording *old_files, *new_files; /* the jobs: only files are in them */
 	struct tide_board *board;
+	struct tide_past *past; /* of the run */
 	int epochs;
 	const char *max_diff; /* as --max-diff of replay; NULL: nothing may differ */
 	/* Each line of what differs, and how far it is. */

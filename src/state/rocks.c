@@ -335,8 +335,29 @@ out:
 	return rc;
 }
 
+uint64_t tide_rocks_written(const struct tide_rocks *db)
+{
+	return atomic_load(&db->written);
+}
+
+const struct tide_moment *tide_rocks_moment(struct tide_rocks *db)
+{
+	return (const struct tide_moment *)rocksdb_create_snapshot(db->db);
+}
+
+void tide_rocks_forget(struct tide_rocks *db, const struct tide_moment *moment)
+{
+	rocksdb_release_snapshot(db->db, (const rocksdb_snapshot_t *)moment);
+}
+
 struct tide_rocks_iter *tide_rocks_iter_new(struct tide_rocks *db, struct tide_slice from,
                                             struct tide_slice to)
+{
+	return tide_rocks_iter_at(db, NULL, from, to);
+}
+
+struct tide_rocks_iter *tide_rocks_iter_at(struct tide_rocks *db, const struct tide_moment *moment,
+                                           struct tide_slice from, struct tide_slice to)
 {
 	struct tide_rocks_iter *it = calloc(1, sizeof *it);
 	if (it == NULL || (it->to = malloc(to.len + 1)) == NULL) {
@@ -350,6 +371,8 @@ struct tide_rocks_iter *tide_rocks_iter_new(struct tide_rocks *db, struct tide_s
 	rocksdb_readoptions_set_verify_checksums(it->read, 1);
 	/* One long scan must not push the points' blocks out of the cache. */
 	rocksdb_readoptions_set_fill_cache(it->read, 0);
+	if (moment != NULL)
+		rocksdb_readoptions_set_snapshot(it->read, (const rocksdb_snapshot_t *)moment);
 	it->it = rocksdb_create_iterator_cf(db->db, it->read, db->cf);
 	rocksdb_iter_seek(it->it, from.p, from.len);
 	return it;
@@ -438,6 +461,7 @@ int tide_rocks_apply(struct tide_rocks *db, struct tide_writes *const *sets, int
 	if (changes == 0 && !staged)
 		return TIDE_OK;
 	int rc;
+	atomic_fetch_add(&db->written, bytes);
 	assert(!ranges || !staged);
 	if (ranges || (!staged && bytes < BATCH_BYTES_MAX && changes < BATCH_COUNT_MAX)) {
 		rc = tide_pass("batch", err);

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 #include "base/error.h"
@@ -53,10 +54,23 @@ size_t tide_writes_count(const struct tide_writes *writes);
 int tide_rocks_apply(struct tide_rocks *db, struct tide_writes *const *sets, int count,
                      struct tide_error *err);
 
+/* Bytes of all changes since the database was opened, in files ahead of their
+ * decision too. */
+uint64_t tide_rocks_written(const struct tide_rocks *db);
+
+/* What there is now, to be read later: until it is forgotten, and that is before the
+ * database is closed, what overwrites it is kept beside it. Any thread. */
+struct tide_moment;
+const struct tide_moment *tide_rocks_moment(struct tide_rocks *db);
+void tide_rocks_forget(struct tide_rocks *db, const struct tide_moment *moment);
+
 /* In key order over [from, to). The slices are good until the next call. */
 struct tide_rocks_iter;
 struct tide_rocks_iter *tide_rocks_iter_new(struct tide_rocks *db, struct tide_slice from,
                                             struct tide_slice to);
+/* Of that moment; NULL: now. */
+struct tide_rocks_iter *tide_rocks_iter_at(struct tide_rocks *db, const struct tide_moment *moment,
+                                           struct tide_slice from, struct tide_slice to);
 bool tide_rocks_iter_next(struct tide_rocks_iter *it, struct tide_slice *key,
                           struct tide_slice *value);
 int tide_rocks_iter_end(struct tide_rocks_iter *it, struct tide_error *err); /* and frees it */

@@ -210,6 +210,7 @@ int tide_writes_spill(struct tide_writes *writes, struct tide_rocks *db, struct 
 	while (rc == TIDE_OK && tide_writes_merge_next(merge, &w))
 		rc = staged_add(*staged, &w, err);
 	tide_writes_merge_free(merge);
+	atomic_fetch_add(&db->written, tide_writes_bytes(writes));
 	if (rc == TIDE_OK)
 		tide_writes_empty(writes);
 	return rc;

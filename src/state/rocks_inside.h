@@ -5,6 +5,7 @@
 #define TIDE_STATE_ROCKS_INSIDE_H
 
 #include <rocksdb/c.h>
+#include <stdatomic.h>
 
 #include "state/rocks.h"
 
@@ -25,6 +26,7 @@ struct tide_rocks {
 	bool read_only;
 	bool broken; /* a write failed */
 	uint64_t sst_number;
+	atomic_ullong written; /* bytes of changes so far */
 };
 
 /* What RocksDB says, as ours. Frees `text`. */

@@ -9,6 +9,8 @@ describe("a comparison of two versions", function()
       { { "reload", "job.lua", "--shadow", "0" }, "--shadow wants a number of epochs, 1 to 50" },
       { { "reload", "job.lua", "--shadow", "51" }, "1 to 50, not \"51\"" },
       { { "reload", "job.lua", "--shadow", "ten" }, "not \"ten\"" },
+      { { "wordcount", "-w", "--shadow", "ten" }, "not \"ten\"" },
+      { { "wordcount", "-w", "--max-diff", "1%" }, "wants to know on how many epochs" },
       { { "reload", "job.lua", "--max-diff", "1%" }, "wants to know on how many epochs" },
       { { "reload", "job.lua", "--shadow", "1", "--max-diff", "0.1" }, "a share such as 0.1%" },
       { { "reload", "job.lua", "--shadow", "1", "--max-diff", "101%" }, "not \"101%\"" },
