@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Names of folders that outlive a loss of power. */
+/* Whole writes, and names of folders that outlive a loss of power. */
 #include "base/durable.h"
 
 #include <errno.h>
@@ -39,4 +39,20 @@ int tide_durable_names(const char *dir, struct tide_error *err)
 	if (fd >= 0)
 		close(fd);
 	return rc;
+}
+
+bool tide_write_all(int fd, const char *bytes, size_t len)
+{
+	while (len > 0) {
+		ssize_t n = write(fd, bytes, len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n == 0)
+			errno = ENOSPC;
+		if (n <= 0)
+			return false;
+		bytes += n;
+		len -= (size_t)n;
+	}
+	return true;
 }

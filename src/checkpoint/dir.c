@@ -71,9 +71,8 @@ int tide_dir_replace(const char *dir, const char *name, const char *bytes, struc
 		return fail_memory(dir, err);
 	}
 	int rc = TIDE_OK;
-	size_t len = strlen(bytes);
 	int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	if (fd < 0 || write(fd, bytes, len) != (ssize_t)len || fsync(fd) != 0 ||
+	if (fd < 0 || !tide_write_all(fd, bytes, strlen(bytes)) || fsync(fd) != 0 ||
 	    rename(temporary, path) != 0)
 		rc = fail_errno(path, "write it", errno, err);
 	if (fd >= 0)

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/failpoint.h"
+#include "base/durable.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "checkpoint/dir.h"
@@ -107,20 +108,6 @@ static int fail_file(const char *path, struct tide_error *err)
 	return tide_fail(err, TIDE_ERR_IO, "%s: %s", path, strerror(errno));
 }
 
-static bool write_all(int fd, const char *p, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, p, len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		p += n;
-		len -= (size_t)n;
-	}
-	return true;
-}
-
 static int segment_write(const struct tide_outbox *outbox, const char *name, struct tide_slice rows,
                          struct tide_error *err)
 {
@@ -133,8 +120,8 @@ static int segment_write(const struct tide_outbox *outbox, const char *name, str
 	int fd = tide_failpoint("segment") != 0
 	                 ? -1
 	                 : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	if (fd < 0 || !write_all(fd, rows.p, rows.len) || tide_failpoint("segment_sync") != 0 ||
-	    fsync(fd) != 0)
+	if (fd < 0 || !tide_write_all(fd, rows.p, rows.len) ||
+	    tide_failpoint("segment_sync") != 0 || fsync(fd) != 0)
 		rc = fail_file(path, err);
 	if (fd >= 0)
 		close(fd);

@@ -69,7 +69,7 @@ static int manifest_put(struct tide_files_folder *folder, const struct tide_file
 	                 : openat(folder->own_fd, temporary,
 	                          O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	int rc = TIDE_OK;
-	if (fd < 0 || write(fd, text, (size_t)len) != len ||
+	if (fd < 0 || !tide_write_all(fd, text, (size_t)len) ||
 	    tide_failpoint("files_manifest_sync") != 0 || fsync(fd) != 0)
 		rc = fail_file(folder, temporary, err);
 	if (fd >= 0)
