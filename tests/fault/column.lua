@@ -27,6 +27,8 @@ M.rows = {
      ci = 100, soak = 2000, stretches = 10 },
    { name = "transactions", number = 8, what = "late, lost and slow ends of transactions",
      ci = 20, soak = 200, stretches = 4 },
+   { name = "io", number = 12, what = "full disks, I/O errors, failed syncs",
+     ci = 20, soak = 200, stretches = 2 },
 }
 
 local Row = {}

@@ -17,7 +17,7 @@ local M = { shim = h.root .. "/build/" .. h.flavour .. "/fault/io_shim.so",
 M.sizes = {
    { pad = 40, keys = 7, batch = 25 },
    { pad = 2500, keys = 40, batch = 30 },      -- some 200 KB an epoch
-   { pad = 4000, keys = 600, batch = 300 },    -- 1.2 MB of rows, 5 MB of states
+   { pad = 4000, keys = 1200, batch = 300 },   -- 1.2 MB of rows, 5 MB of states
 }
 
 local job_text = [[
@@ -30,7 +30,8 @@ return tide.job { outputs = {
    rows:map(function(rec) return rec.partition .. "/" .. rec.offset, pad(rec) end,
             { "id:string", "pad:string" })
       :to(tide.files { path = root .. "/rows", every = "0s" }),
-   rows:map(function(rec) return tonumber(rec.key) %% %d, pad(rec) end, { "k:int", "pad:string" })
+   rows:map(function(rec) return (2 * tonumber(rec.key) + rec.partition) %% %d, pad(rec) end,
+            { "k:int", "pad:string" })
       :group_by("k")
       :aggregate { tide.count() :as "count", tide.max("pad", { max_bytes = 4000 }) :as "a",
                    tide.min("pad", { max_bytes = 4000 }) :as "b",
@@ -142,9 +143,9 @@ function M.assert_exact(seen)
    end
    assert.are.equal(total(M.counts), count)
    local expected = {}
-   for _, records in ipairs(M.counts) do
+   for p, records in ipairs(M.counts) do
       for n = 1, records do
-         local k = n % M.size.keys
+         local k = (2 * n + p - 1) % M.size.keys
          expected[k] = (expected[k] or 0) + 1
       end
    end
