@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What src/job/vm.c calls: nine functions that read their arguments from
+-- What src/job/vm.c calls: twelve functions that read their arguments from
 -- ctx.call and return nil or a message.
 local ffi = require "ffi"
 local driver = require "tidemark.driver"
@@ -98,6 +98,21 @@ end
 
 function M.run()
    return driver.run(runner, ctx.call.number, ctx.call.result)
+end
+
+--- After a run that did not return, in a new state: where it hangs, which only
+--- ctx.place will say, and then that the batch goes on without the row.
+M.search = safely(function()
+   driver.search(runner, ctx.call.number)
+end)
+
+function M.condemn()
+   return driver.condemn(runner, ctx.call.number, ctx.call.result)
+end
+
+--- The same for whatever else was called: do it again, in a new state.
+function M.trace()
+   errors.trace()
 end
 
 function M.merge()

@@ -26,15 +26,36 @@ local M = {}
 local stage_p = ffi.typeof "struct tide_stage *"
 local bytes_p = ffi.typeof "char *"
 local waiting = ffi.new "uint32_t[1]"
--- Of the batch: malformed rows that failed; the last row that was set aside, and
--- for how many branches.
-local malformed_failed, aside_row, aside_count = 0, -1, 0
 local MALFORMED, NO_MEMORY = 1, 5 -- TIDE_SCAN_MALFORMED, TIDE_JSON_NOMEM
 
 -- An error that no on_error policy may swallow, even when a job's pcall did.
 local fatal
 
+local ROWS_MANY = 10000
+local running -- the loop
+
+-- One row that puts out so many that there is no room for more fails alone.
+local function check_flood()
+   for _, number in ipairs(running.outputs) do
+      local count = ctx.counts[number] - ctx.starts[number]
+      if count > ROWS_MANY then
+         error(("this record puts out too much: more than %d rows, and they have no room in the " ..
+                "%d MiB of --script-memory"):format(count, ctx.memory_mib), 0)
+      end
+   end
+   for _, number in ipairs(running.keyed) do
+      local count = ctx.queues[number].count - ctx.marks[number]
+      if count > ROWS_MANY then
+         error(("this record puts out too much: more than %d rows for a keyed step, and they " ..
+                "have no room in the %d MiB of --script-memory"):format(count, ctx.memory_mib), 0)
+      end
+   end
+end
+
 local function no_memory(message)
+   if not message and running and ctx.adding == 0 then
+      check_flood()
+   end
    fatal = message or "out of memory for the rows and states of this epoch"
    error(fatal, 0)
 end
@@ -60,7 +81,8 @@ local function set_aside(step, reason)
       no_memory()
    end
    ctx.counts[number] = C.tide_ffi_rows_count(ctx.rows[number])
-   aside_row, aside_count = ctx.row, aside_row == ctx.row and aside_count + 1 or 1
+   ctx.aside_count = ctx.aside_row == ctx.row and ctx.aside_count + 1 or 1
+   ctx.aside_row = ctx.row
 end
 
 local function json_constants(K, step)
@@ -97,7 +119,7 @@ local function json_constants(K, step)
             set_aside(step, ("%s (at byte %d of the value)"):format(message, why.at))
             return true
          end
-         malformed_failed = malformed_failed + 1
+         ctx.failed_malformed = ctx.failed_malformed + 1
          message = ('%s (at byte %d of the value); malformed = "null" in :json makes a row of ' ..
                     'nulls of it'):format(message, why.at)
       elseif why.field >= 0 then
@@ -163,6 +185,7 @@ local function make_room(adder, count)
       no_memory()
    end
    adder.room, adder.anchor, adder.before = room, anchor, cast(bytes_p, anchor)
+   ctx.before_of[adder.number] = adder.before
 end
 
 -- Large states are kept and added to in pieces, each of whole rows.
@@ -193,6 +216,7 @@ local function add_from(adder, queue, first, count)
          make_room(adder, last - first)
       end
       adder.first = first
+      ctx.first_of[adder.number] = first
       loop(queue, first, last, adder.before - first * adder.size)
       first = last
    end
@@ -266,8 +290,8 @@ end
 
 local function memory_message(e)
    if type(e) == "string" and e:find("not enough memory", 1, true) then
-      return ("the script needs more than the %d MiB its Lua state may use (memory_max); " ..
-              "keep less in tables that live between records, or give it more memory")
+      return ("the script needs more than the %d MiB its Lua state may use (--script-memory); " ..
+              "keep less in tables that live between records, or give it more")
          :format(ctx.memory_mib)
    end
    return nil
@@ -293,8 +317,8 @@ end
 
 -- A row that failed was not late, nor was it set aside.
 local function undo_counts(loop, row)
-   if row == aside_row then
-      ctx.malformed, aside_row = ctx.malformed - aside_count, -1
+   if row == ctx.aside_row then
+      ctx.malformed, ctx.aside_row = ctx.malformed - ctx.aside_count, -1
    end
    for _, number in ipairs(loop.timed) do
       ctx.ops.drop_timed(ctx.timed[number], row)
@@ -335,6 +359,9 @@ end
 
 -- nil when the batch goes on behind the row, else the message that stops it.
 local function refused(loop, e)
+   if ctx.made > ctx.made_max then
+      C.tide_ffi_text_rewind(ctx)
+   end
    local message = describe(e)
    if fatal or not M.report(message, memory_message(e) or errors.reason(e), errors.place(e)) then
       return fatal or message
@@ -382,23 +409,23 @@ local function take_back(runner, loop, adder, queue, count)
 end
 
 -- A row failed while it was added: report it, and add the rest of what waited.
--- Returns how many rows failed, and the message that stops the job.
+-- Returns nil, or the message that stops the job.
 local function add_rest(runner, loop, e)
    local adder = runner.adds[ctx.adding]
    local queue, count = ctx.queues[adder.number], ctx.added[adder.number]
-   local failed, ok = 0, false
+   local ok = false
    while not ok or fatal do
       collected(e)
       local first = take_back(runner, loop, adder, queue, count)
-      failed = failed + 1
+      ctx.failed = ctx.failed + 1
       local message = refused(loop, e)
       if message then
-         return failed, message
+         return message
       end
       ok, e = xpcall(add_from, errors.handler, adder, queue, first, count)
    end
    ctx.adding = 0
-   return failed, nil
+   return nil
 end
 
 -- Functions and loops that have failed to compile too often are given up by
@@ -408,39 +435,127 @@ end
 local RUNS_MAX = 20000
 local runs = 0
 
---- One batch. Returns nil, or the message that stops the job.
-function M.run(runner, input, result)
-   local loop = runner.inputs[input + 1]
-   local count, first, failed = ctx.batch.count, 0, 0
-   runs = runs + 1
-   if runs == RUNS_MAX then
-      runs = 0
-      jit.flush()
-   end
-   malformed_failed, aside_row = 0, -1
-   record.turn()
-   begin(loop.outputs, loop.keyed)
+-- Rows from `first` on, to the batch's end. Returns nil, or the message that
+-- stops the job.
+local function run_rows(runner, loop, first, count)
+   running = loop
    while true do
       local ok, e = xpcall(loop.loop, errors.handler, first, count)
       if ok and not fatal then
-         break
+         return nil
       end
       collected(e)
-      local message, some
+      local message
       if ctx.adding ~= 0 then
-         some, message = add_rest(runner, loop, e)
-         failed, first = failed + some, ctx.next
+         message, first = add_rest(runner, loop, e), ctx.next
       else
          undo(loop)
          message = refused(loop, e)
-         failed, first = failed + 1, ctx.row + 1
+         ctx.failed, first = ctx.failed + 1, ctx.row + 1
       end
       if message then
          return message
       end
    end
-   result.rows_in, result.rows_failed = count, failed - malformed_failed
+end
+
+local function sum_up(result, count)
+   result.rows_in, result.rows_failed = count, ctx.failed - ctx.failed_malformed
    result.rows_filtered, result.rows_malformed = ctx.filtered, ctx.malformed
+end
+
+--- One batch. Returns nil, or the message that stops the job.
+function M.run(runner, input, result)
+   local loop, count = runner.inputs[input + 1], ctx.batch.count
+   runs = runs + 1
+   if runs == RUNS_MAX then
+      runs = 0
+      jit.flush()
+   end
+   ctx.failed, ctx.failed_malformed, ctx.aside_row = 0, 0, -1
+   record.turn()
+   begin(loop.outputs, loop.keyed)
+   local message = run_rows(runner, loop, 0, count)
+   if message then
+      return message
+   end
+   sum_up(result, count)
+   return nil
+end
+
+-- Rows that do not return ------------------------------------------------------
+--
+-- The Lua state that ran such a row is gone, and this is another one of the same
+-- version: what it needs to know is in ctx.
+
+-- The operator that was adding, and its states as they were before each add.
+local function adder_of(runner)
+   local adder = runner.adds[ctx.adding]
+   adder.before, adder.first = ctx.before_of[adder.number], ctx.first_of[adder.number]
+   return adder
+end
+
+local function search_adding(runner)
+   local adder = adder_of(runner)
+   local queue, at = ctx.queues[adder.number], ctx.at
+   local state, spare = ffi.new("char[?]", adder.size + 8), ffi.new("char[?]", adder.size + 8)
+   local before = adder.careful and adder.before + (at - adder.first) * adder.size or
+      cast(bytes_p, queue.states[at])
+   ffi.copy(state, before, adder.size)
+   local states = ffi.new("uint64_t[?]", at + 1)
+   states[at] = cast("uint64_t", cast("uintptr_t", state))
+   adder.loop({ states = states, args = queue.args, rows = queue.rows }, at, at + 1,
+              cast(bytes_p, spare) - at * adder.size)
+end
+
+--- Do again what did not return, where nothing comes of it, to see which line that
+--- is in: ctx.place says it when this one is ended, too.
+function M.search(runner, input)
+   local loop = runner.inputs[input + 1]
+   record.turn()
+   fatal = nil
+   errors.trace()
+   if ctx.adding ~= 0 then
+      search_adding(runner)
+   else
+      loop.loop(ctx.row, ctx.row + 1)
+   end
+end
+
+local function stuck()
+   local line = ctx.place_line
+   return { tidemark = true, line = line, path = line > 0 and ffi.string(ctx.place) or nil,
+            message = ("it does not return within %.0f ms of processor time (--record-timeout): " ..
+                       "a loop may never end, or a pattern try too much")
+               :format(tonumber(ctx.stuck_us) / 1000) }
+end
+
+--- The row that does not return fails, and the batch goes on behind it.
+function M.condemn(runner, input, result)
+   local loop, count = runner.inputs[input + 1], ctx.batch.count
+   local message, first
+   local e = stuck()
+   record.turn()
+   fatal = nil
+   if ctx.adding ~= 0 then
+      for _, number in ipairs(loop.keyed) do
+         local adder = runner.adds[number + 1]
+         adder.before, adder.first = ctx.before_of[number], ctx.first_of[number]
+      end
+      if not adder_of(runner).careful then
+         return describe(e) -- Adding that cannot fail is ours, and does return.
+      end
+      message, first = add_rest(runner, loop, e), ctx.next
+   else
+      undo(loop)
+      message = refused(loop, e)
+      ctx.failed, first = ctx.failed + 1, ctx.row + 1
+   end
+   message = message or run_rows(runner, loop, first, count)
+   if message then
+      return message
+   end
+   sum_up(result, count)
    return nil
 end
 
@@ -472,6 +587,7 @@ function M.finish(runner, keyed, output, keys, stride, states, count)
       finishes[number] = loop
    end
    begin(loop.outputs, {})
+   running = nil
    local message = whole(loop, keys, stride, states, count)
    return message and ("finishing states of %s: %s")
       :format(runner.program.keyed[keyed + 1].name, message)

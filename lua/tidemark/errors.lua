@@ -1,6 +1,12 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Errors as people read them: the job's file and line, what, and what to do.
+local ffi = require "ffi"
+local native = require "tidemark.native"
+
 local M = {}
+
+local ctx = native.ctx
+local PLACE_MAX = ffi.sizeof(ctx.place) - 1
 
 -- Chunk names of the running job's files: path and lines.
 local sources = {}
@@ -54,9 +60,13 @@ local last = {}
 local deadline, hurried_ms
 local HOOK_EVERY = 10000 -- instructions
 
-local function check_time()
+local check_time
+function check_time()
    if os.clock() > deadline then
-      error(("the job is still busy here after %d ms"):format(hurried_ms), 0)
+      debug.sethook(check_time, "", 1) -- no pcall of the job's gets away from that
+      if sources[debug.getinfo(2, "S").source] then
+         error(("the job is still busy here after %d ms"):format(hurried_ms), 0)
+      end
    end
 end
 
@@ -74,12 +84,31 @@ local function look(source)
    end
 end
 
+-- For those who end a call that does not return, and can ask nobody any more.
+local function note_place(path, line)
+   if last.path ~= path then
+      ffi.copy(ctx.place, path:sub(1, PLACE_MAX))
+   end
+   last.path, last.line, ctx.place_line = path, line, line
+end
+
+--- From now on ctx.place says which line of the job runs.
+function M.trace()
+   ctx.place_line = 0
+   debug.sethook(function(_, line)
+      local source = sources[debug.getinfo(2, "S").source]
+      if source then
+         note_place(source.path, line)
+      end
+   end, "l")
+end
+
 function watch_line(event, line)
    local source = sources[debug.getinfo(2, "S").source]
    if event == "line" and source then
-      last.path, last.line = source.path, line
+      note_place(source.path, line)
    elseif event == "count" and deadline then
-      check_time()
+      return check_time() -- in its place, for what it asks of its caller
    elseif event == "count" then
       look(source)
    end
@@ -95,7 +124,7 @@ end
 
 function M.watch_time()
    if deadline then
-      debug.sethook(function() check_time() end, "", HOOK_EVERY)
+      debug.sethook(check_time, "", HOOK_EVERY)
    else
       debug.sethook()
    end
@@ -104,7 +133,7 @@ end
 --- Call fn while watching which line of a job runs.
 function M.watched(fn, ...)
    local compiling = jit.status()
-   looks = 0
+   looks, ctx.place_line = 0, 0
    jit.off()
    debug.sethook(watch_line, "l", deadline and HOOK_EVERY or LOOK_EVERY)
    local results = { xpcall(fn, M.handler, ...) }
@@ -112,7 +141,7 @@ function M.watched(fn, ...)
    if compiling then
       jit.on()
    end
-   last = {}
+   last, ctx.place_line = {}, 0
    if not results[1] then
       error(results[2], 0)
    end

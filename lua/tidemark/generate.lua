@@ -685,6 +685,7 @@ function M.merge(keyed)
    add(out, [[
    return function(list, count)
       for i = 0, count - 1 do
+         ctx.at = i
          local into, from = cast(bytes, list[i].into), cast(bytes, list[i].from)
 ]])
    out[#out + 1] = table.concat(body)

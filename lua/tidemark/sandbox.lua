@@ -2,13 +2,15 @@
 -- The closed environment that jobs run in: what computes stays, what reaches
 -- the machine or the runtime is not there. Every library is a copy, so a job
 -- that changes one changes nothing for us.
+local ffi = require "ffi"
 local errors = require "tidemark.errors"
 local names = require "tidemark.names"
 local native = require "tidemark.native"
 local record = require "tidemark.record"
 local text = require "tidemark.text"
 
-local C, type, select, unpack = native.C, type, select, unpack
+local C, ctx, type, select, unpack = native.C, native.ctx, type, select, unpack
+local kept_len = ffi.new "size_t[1]"
 local is_text, as_string = text.is_text, text.as_string
 local REP_MAX, UNPACK_MAX = 64 * 1024 * 1024, 4096
 local INFO = 1
@@ -245,14 +247,23 @@ end
 
 -- Loading ------------------------------------------------------------------
 
+-- Read once for a version of the job: a Lua state that is made later for the same
+-- version gets the same text.
 local function read(path)
    errors.want(path)
+   local kept = C.tide_ffi_source(ctx, path, kept_len)
+   if kept ~= nil then
+      return ffi.string(kept, kept_len[0])
+   end
    local file = io.open(path, "rb")
    if not file then
       return nil
    end
    local source = file:read "*a"
    file:close()
+   if not C.tide_ffi_source_keep(ctx, path, source, #source) then
+      error("not enough memory", 0)
+   end
    return source
 end
 

@@ -134,8 +134,6 @@ local function hurry()
       debug.sethook(hurry, "", 1) -- no pcall of the job's gets away from that
       if errors.knows(info.source) then
          endless = endless or { path = info.source:sub(2), line = info.currentline }
-         looks = 0
-         debug.sethook(hurry, "", INSTRUCTIONS)
          error("tried for too long", 0)
       end
    end

@@ -5,6 +5,7 @@
 
 #include "job/ffi.h"
 #include "job/pool.h"
+#include "job/sources.h"
 #include "record/batch.h"
 
 /* Generations of text that belongs to no batch; rings count from 1. */
@@ -21,6 +22,7 @@ struct tide_ctx *tide_ffi_ctx_new(void)
 		tide_ffi_ctx_free(ctx);
 		return NULL;
 	}
+	ctx->made_max = UINT64_MAX;
 	tide_ffi_ctx_scratch(ctx);
 	return ctx;
 }
@@ -31,6 +33,7 @@ void tide_ffi_ctx_free(struct tide_ctx *ctx)
 		return;
 	tide_pool_free(ctx->pool);
 	tide_arena_free(ctx->scratch);
+	tide_sources_free(ctx->sources);
 	free(ctx);
 }
 
@@ -52,6 +55,8 @@ void tide_ffi_ctx_batch(struct tide_ctx *ctx, struct tide_batch *batch)
 	ctx->row = 0;
 	ctx->filtered = 0;
 	ctx->malformed = 0;
+	ctx->made = 0;
+	tide_arena_mark(ctx->arena);
 	tide_pool_turn(ctx->pool, ctx->gen, tide_ffi_alive, ctx);
 }
 
@@ -63,6 +68,7 @@ void tide_ffi_ctx_scratch(struct tide_ctx *ctx)
 	ctx->gen = SCRATCH_GEN + ctx->scratch_gen;
 	ctx->row = 0;
 	ctx->calls = 0;
+	ctx->made = 0;
 	tide_arena_reset(ctx->scratch);
 	tide_pool_turn(ctx->pool, ctx->gen, tide_ffi_alive, ctx);
 }

@@ -14,6 +14,7 @@ struct tide_plan;
 struct tide_pool;
 struct tide_ring;
 struct tide_rows;
+struct tide_sources;
 
 /* The cells that a step writes, and the number of the row that is in them. */
 struct tide_stage {
@@ -73,8 +74,19 @@ struct tide_ctx {
 	uint32_t at;             /* of the keys being added, which one */
 	uint32_t adding;         /* the operator that adds, from 1 on; 0: the loop is among rows */
 	uint32_t next;           /* the row to go on with after that */
-	uint32_t spare;
+	/* Of the batch, so that another Lua state can go on with it. */
+	uint32_t failed;           /* rows … */
+	uint32_t failed_malformed; /* … of which so many are counted as malformed */
+	int32_t aside_row;         /* the last row that was set aside; -1: none … */
+	uint32_t aside_count;      /* … and for how many branches */
+	char *before_of[256];      /* what operators keep of states while they add … */
+	uint32_t first_of[256];    /* … of the adds from this one on */
+	uint64_t made, made_max;   /* bytes of text, for scripts */
+	int64_t stuck_us;          /* what a record may take */
+	int32_t place_line;        /* the newest line of the job, where that is watched; or 0 */
+	char place[1020];
 	/* Of C alone. */
+	struct tide_sources *sources; /* texts of the job's files, as they were loaded */
 	struct tide_pool *pool;
 	struct tide_arena *scratch; /* text made while no batch runs */
 	uint32_t scratch_gen;

@@ -13,6 +13,7 @@
 #include "decode/words.h"
 #include "job/lookup.h"
 #include "job/pool.h"
+#include "job/sources.h"
 #include "record/batch.h"
 #include "record/kept.h"
 #include "record/rows.h"
@@ -55,18 +56,36 @@ static bool begin(struct tide_ctx *ctx, const struct tide_word *list)
 	return true;
 }
 
+/* Text and lists that scripts make live as long as the batch, and a loop of theirs may
+ * make them for ever. */
+static bool may_make(struct tide_ctx *ctx, size_t bytes, size_t words)
+{
+	ctx->made += bytes + words * sizeof(struct tide_word);
+	return ctx->made <= ctx->made_max;
+}
+
 static bool words_begin(struct tide_ctx *ctx, struct tide_words_of *from)
 {
 	size_t max = tide_words_max(from->text, from->len);
+	size_t lower = tide_words_lower(from->len);
+	if (!may_make(ctx, lower, 0))
+		return false;
 	from->gen = ctx->gen;
-	from->lower = tide_arena_text(ctx->arena, tide_words_lower(from->len));
+	from->lower = tide_arena_text(ctx->arena, lower);
 	struct tide_word *list = tide_pool_take(ctx->pool, (uint32_t)max);
 	if (from->lower == NULL || list == NULL)
 		return false;
 	struct tide_word *end = tide_words(from, list);
 	assert((size_t)(end - list) <= max);
 	tide_pool_trim(ctx->pool, end);
-	return begin(ctx, list);
+	return may_make(ctx, 0, (size_t)(end - list)) && begin(ctx, list);
+}
+
+void tide_ffi_text_rewind(struct tide_ctx *ctx)
+{
+	ctx->made = 0;
+	tide_arena_rewind(ctx->arena);
+	tide_pool_rewind(ctx->pool);
 }
 
 bool tide_ffi_words(struct tide_ctx *ctx, uint64_t addr, int32_t len)
@@ -93,7 +112,8 @@ bool tide_ffi_split(struct tide_ctx *ctx, uint64_t addr, int32_t len, uint32_t g
 	for (const char *p = at; (p = memmem(p, (size_t)(end - p), by, by_len)) != NULL;
 	     p += by_len)
 		count++;
-	struct tide_word *words = tide_pool_take(ctx->pool, count + 1);
+	struct tide_word *words =
+		may_make(ctx, 0, count + 1) ? tide_pool_take(ctx->pool, count + 1) : NULL;
 	if (words == NULL)
 		return false;
 	for (uint32_t i = 0; i < count; i++) {
@@ -114,6 +134,8 @@ bool tide_ffi_headers(struct tide_ctx *ctx, const struct tide_rec *rec)
 	const struct tide_header *headers = (const void *)(uintptr_t)rec->headers_addr_;
 	if (count > (UINT32_MAX - 1) / 2)
 		return false;
+	if (!may_make(ctx, 0, 2 * (size_t)count + 1))
+		return false;
 	struct tide_word *words = tide_pool_take(ctx->pool, 2 * count + 1), *word = words;
 	if (words == NULL)
 		return false;
@@ -128,7 +150,8 @@ bool tide_ffi_headers(struct tide_ctx *ctx, const struct tide_rec *rec)
 uint64_t tide_ffi_case(struct tide_ctx *ctx, uint64_t addr, int32_t len, bool upper)
 {
 	const char *from = text_at(addr);
-	char *to = tide_arena_text(ctx->arena, (size_t)len + 1);
+	char *to = may_make(ctx, (size_t)len + 1, 0) ? tide_arena_text(ctx->arena, (size_t)len + 1)
+	                                             : NULL;
 	if (to == NULL)
 		return 0;
 	unsigned first = upper ? 'a' : 'A';
@@ -325,6 +348,16 @@ bool tide_ffi_parse_us(const char *text, size_t len, int64_t *us)
 void tide_ffi_format_ms(int64_t ms, char *out, size_t size)
 {
 	tide_clock_format_ms(ms, out, size);
+}
+
+bool tide_ffi_source_keep(struct tide_ctx *ctx, const char *path, const char *text, size_t len)
+{
+	return tide_sources_keep(&ctx->sources, path, text, len);
+}
+
+const char *tide_ffi_source(const struct tide_ctx *ctx, const char *path, size_t *len)
+{
+	return tide_sources_find(ctx->sources, path, len);
 }
 
 const char *tide_ffi_setting(const struct tide_ctx *ctx, const char *key)

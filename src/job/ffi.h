@@ -91,6 +91,13 @@ bool tide_ffi_top_json(struct tide_ctx *ctx, const void *top, uint32_t places, u
 bool tide_ffi_exact_set_add(void *set, uint32_t room, const struct tide_cell *cell, int type);
 bool tide_ffi_exact_set_merge(void *into, const void *from, uint32_t room);
 
+/* The files of a job: what was read stays the same for every Lua state that is made
+ * later for the same version. NULL: not read yet. */
+bool tide_ffi_source_keep(struct tide_ctx *ctx, const char *path, const char *text, size_t len);
+const char *tide_ffi_source(const struct tide_ctx *ctx, const char *path, size_t *len);
+/* The running row has failed for want of text: what the batch's rows have made goes. */
+void tide_ffi_text_rewind(struct tide_ctx *ctx);
+
 /* Time, chance, settings, the log. */
 double tide_ffi_random(struct tide_ctx *ctx);
 double tide_ffi_span_ms(const char *text);

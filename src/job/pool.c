@@ -80,6 +80,18 @@ void tide_pool_turn(struct tide_pool *pool, uint32_t gen,
 	}
 }
 
+void tide_pool_rewind(struct tide_pool *pool)
+{
+	pool->now = NULL;
+	for (uint32_t n = pool->busy.count; n > 0; n--) {
+		struct segment *segment = queue_pop(&pool->busy);
+		bool mine = segment->gen == pool->gen;
+		if (mine)
+			segment->used = 0;
+		queue_push(mine ? &pool->resting : &pool->busy, segment);
+	}
+}
+
 static struct segment *segment_new(uint32_t size)
 {
 	struct segment *segment = calloc(1, sizeof *segment + size * sizeof segment->words[0]);

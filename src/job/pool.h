@@ -26,6 +26,9 @@ void tide_pool_free(struct tide_pool *pool);
 void tide_pool_turn(struct tide_pool *pool, uint32_t gen,
                     bool (*alive)(const struct tide_ctx *ctx, uint32_t gen),
                     const struct tide_ctx *ctx);
+/* What this generation has taken goes to rest already: its addresses read as words of
+ * whoever comes next. */
+void tide_pool_rewind(struct tide_pool *pool);
 /* Adjacent places; NULL without memory. */
 struct tide_word *tide_pool_take(struct tide_pool *pool, uint32_t count);
 /* Give back the end of what was taken last. */

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See vm.h. The Lua side is lua/tidemark/boot.lua, whose nine functions are
- * called here; each returns nothing, or the message of what went wrong. */
+/* See vm.h. The Lua side is lua/tidemark/boot.lua, whose twelve functions are
+ * called here; each returns nothing, or the message of what went wrong.
+ *
+ * A call that does not return is ended by hang.c, and its Lua state is lost. What it
+ * was about is all in the ctx, so another state of the same version takes its place:
+ * first one that watches each line and does the same for nothing, to see where it
+ * hangs; then one that lets the row fail and goes on behind it at full speed. */
 #include "job/vm.h"
 
 #include <assert.h>
@@ -8,43 +13,80 @@
 #include <lua.h>
 #include <luajit.h>
 #include <lualib.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "job/ffi.h"
+#include "job/hang.h"
 #include "job/heap.h"
+#include "job/pool.h"
 #include "job/sampler.h"
+#include "job/sources.h"
 #include "job/trial.h"
 #include "record/rows.h"
 
 enum {
 	MEMORY_MAX_DEFAULT = 512 * 1024 * 1024,
-	GROWTH_MAX = 64 * 1024 * 1024 /* of a heap before it is collected */
+	GROWTH_MAX = 64 * 1024 * 1024, /* of a heap before it is collected */
+	LOAD_TIMES = 4,                /* as long as a record may take, a job may to load */
+	SEARCH_US = 250000,            /* to find the line that does not return */
+	TEXT_PER_US = 5                /* bytes of a batch that make the limit longer */
 };
 
-enum entry { LOAD, LINT, SAMPLE, FOUND, BIND, RUN, MERGE, FINISH, MIGRATE, ENTRIES };
-static const char *const entry_names[ENTRIES] = { "load", "lint",  "sample", "found",  "bind",
-	                                          "run",  "merge", "finish", "migrate" };
+enum entry {
+	LOAD,
+	LINT,
+	SAMPLE,
+	FOUND,
+	BIND,
+	RUN,
+	SEARCH,
+	CONDEMN,
+	TRACE,
+	MERGE,
+	FINISH,
+	MIGRATE,
+	ENTRIES
+};
+static const char *const entry_names[ENTRIES] = { "load",  "lint",  "sample", "found",
+	                                          "bind",  "run",   "search", "condemn",
+	                                          "trace", "merge", "finish", "migrate" };
+
+/* Beside the statuses: the call did not return, and its state is gone. */
+enum { HUNG = 1 };
+
+/* LuaJIT's own: all that goes when it is given up. */
+struct state {
+	lua_State *lua;
+	struct tide_heap heap;
+	int entries[ENTRIES]; /* in the registry */
+	struct state *next;
+};
 
 struct tide_vm {
-	lua_State *lua;
+	struct state *state; /* NULL: given up, and nobody needs another */
+	struct state *given_up;
 	struct tide_ctx *ctx;
-	struct tide_heap heap;
-	int entries[ENTRIES];         /* in the registry */
+	struct tide_hang hang;
+	char *lua_dir, *path; /* of the library, and of the job that is loaded */
+	size_t memory_max;
+	bool jit_off, trying;
 	struct tide_sampler *sampler; /* NULL: nobody asks where time goes */
 };
 
 /* Names the limit: "not enough memory" alone sends people to look at the machine. */
 static int vm_fail(struct tide_vm *vm, struct tide_error *err, const char *message)
 {
-	if (!vm->heap.hit || strstr(message, "not enough memory") == NULL)
+	if (!vm->state->heap.hit || strstr(message, "not enough memory") == NULL)
 		return tide_fail(err, TIDE_ERR_SCRIPT, "%s", message);
-	vm->heap.hit = false;
+	vm->state->heap.hit = false;
 	return tide_fail(
 		err, TIDE_ERR_SCRIPT,
-		"%s: the script's Lua state may use %zu MiB (memory_max) and asked for more; "
-		"keep less in tables that live between records, or give it more memory",
-		message, vm->heap.max / (1024 * 1024));
+		"%s: the script's Lua state may use %zu MiB (--script-memory) and asked for more; "
+		"keep less in tables that live between records, or give it more",
+		message, vm->state->heap.max / (1024 * 1024));
 }
 
 /* What makes garbage makes it for each record, and a collection costs as much as
@@ -52,10 +94,12 @@ static int vm_fail(struct tide_vm *vm, struct tide_error *err, const char *messa
  * would leave the cache), and less the nearer the limit is. */
 static void vm_pace(struct tide_vm *vm)
 {
-	size_t room = vm->heap.max / 4 < GROWTH_MAX ? vm->heap.max / 4 : GROWTH_MAX;
-	size_t percent = room / (vm->heap.used / 100 + 1);
+	if (vm->state == NULL)
+		return;
+	size_t room = vm->state->heap.max / 4 < GROWTH_MAX ? vm->state->heap.max / 4 : GROWTH_MAX;
+	size_t percent = room / (vm->state->heap.used / 100 + 1);
 	int pause = percent > 300 ? 300 : percent < 120 ? 120 : (int)percent;
-	lua_gc(vm->lua, LUA_GCSETPAUSE, pause);
+	lua_gc(vm->state->lua, LUA_GCSETPAUSE, pause);
 }
 
 static int collect(lua_State *lua)
@@ -68,11 +112,11 @@ static int collect(lua_State *lua)
  * a little more. */
 static void vm_collect(struct tide_vm *vm)
 {
-	size_t max = vm->heap.max;
-	vm->heap.max = SIZE_MAX;
-	if (lua_cpcall(vm->lua, collect, NULL) != 0)
-		lua_settop(vm->lua, 0);
-	vm->heap.max = max;
+	size_t max = vm->state->heap.max;
+	vm->state->heap.max = SIZE_MAX;
+	if (lua_cpcall(vm->state->lua, collect, NULL) != 0)
+		lua_settop(vm->state->lua, 0);
+	vm->state->heap.max = max;
 }
 
 static const char *error_text(lua_State *lua)
@@ -81,13 +125,13 @@ static const char *error_text(lua_State *lua)
 	                                        : "an error that is not text";
 }
 
-/* Call an entry on what vm->ctx->call says. */
-static int vm_call(struct tide_vm *vm, enum entry entry, struct tide_error *err)
+static int vm_perform(struct tide_vm *vm, enum entry entry, struct tide_error *err)
 {
-	lua_State *lua = vm->lua;
+	struct state *state = vm->state;
+	lua_State *lua = state->lua;
 	int rc = TIDE_OK;
 	assert(lua_gettop(lua) == 0);
-	lua_rawgeti(lua, LUA_REGISTRYINDEX, vm->entries[entry]);
+	lua_rawgeti(lua, LUA_REGISTRYINDEX, state->entries[entry]);
 	if (vm->sampler != NULL)
 		tide_sampler_enter(vm->sampler, lua);
 	int failed = lua_pcall(lua, 0, 1, 0);
@@ -101,9 +145,45 @@ static int vm_call(struct tide_vm *vm, enum entry entry, struct tide_error *err)
 	return rc;
 }
 
+/* A profiled state is left alone: LuaJIT's profiler would outlive it. */
+static int64_t limit_of(const struct tide_vm *vm, enum entry entry)
+{
+	int64_t limit_us = tide_hang_limit_us();
+	if (limit_us == 0 || vm->sampler != NULL)
+		return 0;
+	if (entry == SEARCH)
+		return limit_us < SEARCH_US ? limit_us : SEARCH_US;
+	if (entry < RUN)
+		return limit_us * LOAD_TIMES;
+	/* Large records take long. */
+	return limit_us + (int64_t)(tide_arena_used(vm->ctx->arena) / TEXT_PER_US);
+}
+
+/* Call an entry on what vm->ctx->call says. */
+static int vm_call(struct tide_vm *vm, enum entry entry, struct tide_error *err)
+{
+	int64_t limit_us = limit_of(vm, entry);
+	if (vm->state == NULL)
+		return tide_fail(err, TIDE_ERR_SCRIPT, "the job's Lua state was given up");
+	if (limit_us == 0)
+		return vm_perform(vm, entry, err);
+	if (sigsetjmp(vm->hang.home, 0) != 0) {
+		tide_hang_landed(&vm->hang);
+		vm->state->next = vm->given_up;
+		vm->given_up = vm->state;
+		vm->state = NULL;
+		return HUNG;
+	}
+	tide_hang_enter(&vm->hang, limit_us);
+	int rc = vm_perform(vm, entry, err);
+	tide_hang_exit(&vm->hang);
+	return rc;
+}
+
 struct boot {
 	struct tide_vm *vm;
-	const struct tide_vm_options *options;
+	struct state *state;
+	bool jit_off;
 };
 
 /* Runs protected: LuaJIT's libraries, of which ffi is opened when it is required. */
@@ -120,12 +200,11 @@ static int vm_libraries(lua_State *lua)
 static int vm_boot(lua_State *lua)
 {
 	const struct boot *boot = lua_touserdata(lua, 1);
-	struct tide_vm *vm = boot->vm;
-	const struct tide_vm_options *options = boot->options;
-	if (options->jit_off)
+	const struct tide_vm *vm = boot->vm;
+	if (boot->jit_off)
 		luaJIT_setmode(lua, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
 	lua_getglobal(lua, "package");
-	lua_pushfstring(lua, "%s/?.lua;%s/?/init.lua", options->lua_dir, options->lua_dir);
+	lua_pushfstring(lua, "%s/?.lua;%s/?/init.lua", vm->lua_dir, vm->lua_dir);
 	lua_setfield(lua, -2, "path");
 	lua_getfield(lua, -1, "loaded");
 	lua_pushlightuserdata(lua, vm->ctx);
@@ -136,67 +215,252 @@ static int vm_boot(lua_State *lua)
 	for (int i = 0; i < ENTRIES; i++) {
 		lua_getfield(lua, -1, entry_names[i]);
 		luaL_checktype(lua, -1, LUA_TFUNCTION);
-		vm->entries[i] = luaL_ref(lua, LUA_REGISTRYINDEX);
+		boot->state->entries[i] = luaL_ref(lua, LUA_REGISTRYINDEX);
 	}
 	return 0;
+}
+
+static void state_free(struct state *state)
+{
+	if (state == NULL)
+		return;
+	if (state->lua != NULL)
+		lua_close(state->lua);
+	tide_heap_fini(&state->heap);
+	free(state);
+}
+
+static int state_new(struct tide_vm *vm, bool jit_off, struct tide_error *err)
+{
+	struct state *state = calloc(1, sizeof *state);
+	if (state == NULL)
+		return tide_fail(err, TIDE_ERR_NOMEM, "a Lua state");
+	/* LuaJIT does not survive running out of memory while it makes a state, and
+	 * leaks when it does while it opens ffi, so the limit begins to count
+	 * afterwards. */
+	state->heap.max = SIZE_MAX;
+	state->lua = lua_newstate(tide_heap_alloc, &state->heap);
+	if (state->lua == NULL || lua_cpcall(state->lua, vm_libraries, NULL) != 0) {
+		state_free(state);
+		return tide_fail(err, TIDE_ERR_NOMEM, "a Lua state");
+	}
+	state->heap.max = vm->memory_max;
+	vm->state = state;
+	struct boot boot = { vm, state, jit_off };
+	if (lua_cpcall(state->lua, vm_boot, &boot) != 0) {
+		int rc = vm_fail(vm, err, error_text(state->lua));
+		vm->state = NULL;
+		state_free(state);
+		tide_fail_within(err, "the Lua library in %s does not start", vm->lua_dir);
+		return rc;
+	}
+	lua_settop(state->lua, 0);
+	return TIDE_OK;
+}
+
+/* They are not closed: nobody knows what LuaJIT had in hand. What their objects held
+ * outside of their heaps is lost; builds that look for leaks keep it all. */
+static void forget_given_up(struct tide_vm *vm)
+{
+	while (vm->given_up != NULL) {
+		struct state *state = vm->given_up;
+		vm->given_up = state->next;
+#ifdef __SANITIZE_ADDRESS__
+		static _Atomic(struct state *) all;
+		state->next = atomic_exchange(&all, state);
+#else
+		tide_heap_fini(&state->heap);
+		free(state);
+#endif
+	}
 }
 
 int tide_vm_new(const struct tide_vm_options *options, struct tide_vm **out, struct tide_error *err)
 {
 	assert(options->lua_dir != NULL);
 	struct tide_vm *vm = calloc(1, sizeof *vm);
-	int rc = TIDE_OK;
 	if (vm == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "a Lua state");
-	/* LuaJIT does not survive running out of memory while it makes a state, and
-	 * leaks when it does while it opens ffi, so the limit begins to count
-	 * afterwards. */
-	vm->heap.max = SIZE_MAX;
+	vm->jit_off = options->jit_off;
+	vm->memory_max = options->memory_max != 0 ? options->memory_max : MEMORY_MAX_DEFAULT;
+	vm->lua_dir = strdup(options->lua_dir);
 	vm->ctx = tide_ffi_ctx_new();
-	if (vm->ctx != NULL)
-		vm->lua = lua_newstate(tide_heap_alloc, &vm->heap);
-	if (vm->lua == NULL || lua_cpcall(vm->lua, vm_libraries, NULL) != 0) {
-		rc = tide_fail(err, TIDE_ERR_NOMEM, "a Lua state");
-		goto out;
+	tide_hang_join(&vm->hang, vm->ctx);
+	int rc = vm->ctx == NULL || vm->lua_dir == NULL
+	                 ? tide_fail(err, TIDE_ERR_NOMEM, "a Lua state")
+	                 : TIDE_OK;
+	if (rc == TIDE_OK) {
+		vm->ctx->set = options->set;
+		vm->ctx->made_max = vm->memory_max;
+		vm->ctx->memory_mib = (uint32_t)(vm->memory_max / (1024 * 1024));
+		rc = state_new(vm, vm->jit_off, err);
 	}
-	vm->heap.max = options->memory_max != 0 ? options->memory_max : MEMORY_MAX_DEFAULT;
-	vm->ctx->set = options->set;
-	vm->ctx->memory_mib = (uint32_t)(vm->heap.max / (1024 * 1024));
-	struct boot boot = { vm, options };
-	if (lua_cpcall(vm->lua, vm_boot, &boot) != 0) {
-		rc = vm_fail(vm, err, error_text(vm->lua));
-		tide_fail_within(err, "the Lua library in %s does not start", options->lua_dir);
-		goto out;
+	if (rc != TIDE_OK) {
+		tide_vm_free(vm);
+		return rc;
 	}
-	lua_settop(vm->lua, 0);
 	*out = vm;
-	vm = NULL;
-out:
-	tide_vm_free(vm);
-	return rc;
+	return TIDE_OK;
 }
 
 void tide_vm_free(struct tide_vm *vm)
 {
 	if (vm == NULL)
 		return;
-	if (vm->sampler != NULL)
-		tide_sampler_leave(vm->sampler, vm->lua);
-	if (vm->lua != NULL)
-		lua_close(vm->lua);
-	tide_heap_fini(&vm->heap);
+	if (vm->sampler != NULL && vm->state != NULL)
+		tide_sampler_leave(vm->sampler, vm->state->lua);
+	state_free(vm->state);
+	forget_given_up(vm);
+	tide_hang_leave(&vm->hang);
 	tide_ffi_ctx_free(vm->ctx);
+	free(vm->lua_dir);
+	free(vm->path);
 	free(vm);
 }
+
+/* ---- calls that did not return ---- */
+
+/* Where the newest line of the job was, as far as anybody looked. */
+static void put_place(const struct tide_vm *vm, char *out, size_t size)
+{
+	const struct tide_ctx *ctx = vm->ctx;
+	out[0] = '\0';
+	if (ctx->place_line > 0)
+		snprintf(out, size, "%s:%d: ", ctx->place, ctx->place_line);
+}
+
+/* Another state of the same version, which stands where the last one stood. */
+static int revive(struct tide_vm *vm, bool careful, struct tide_plan *plan, struct tide_error *err)
+{
+	struct tide_ctx *ctx = vm->ctx;
+	struct tide_ctx *kept = malloc(sizeof *kept);
+	if (kept == NULL)
+		return tide_fail(err, TIDE_ERR_NOMEM, "a Lua state");
+	*kept = *ctx;
+	int rc = state_new(vm, vm->jit_off || careful, err);
+	if (rc == TIDE_OK) {
+		tide_ffi_ctx_scratch(ctx);
+		ctx->call = (struct tide_call){ .path = vm->path, .plan = plan };
+		rc = vm_call(vm, LOAD, err);
+	}
+	kept->scratch_gen = ctx->scratch_gen;
+	kept->sources = ctx->sources;
+	*ctx = *kept;
+	if (ctx->batch != NULL)
+		tide_pool_turn(ctx->pool, ctx->gen, tide_ffi_alive, ctx);
+	free(kept);
+	return rc == HUNG ? tide_fail(err, TIDE_ERR_SCRIPT, "the job does not load again") : rc;
+}
+
+/* Where nothing comes of it. */
+static void bind_trial(struct tide_ctx *ctx, struct tide_trial *trial)
+{
+	struct tide_vm_bind bind = tide_trial_bind(trial);
+	ctx->ops = *bind.state_ops;
+	ctx->queues = bind.queues;
+	ctx->timed = bind.timed;
+	ctx->sieves = bind.sieves;
+	ctx->events = bind.marks;
+	ctx->rows = bind.rows;
+	ctx->bad_row = bind.bad_row;
+	ctx->set_aside = bind.set_aside;
+}
+
+/* Sets ctx->place_line; it stays 0 where that cannot be found out. */
+static void find_place(struct tide_vm *vm)
+{
+	struct tide_ctx *ctx = vm->ctx;
+	struct tide_plan *plan = tide_plan_new();
+	struct tide_ctx *kept = malloc(sizeof *kept);
+	struct tide_trial *trial = NULL;
+	struct tide_error ignored;
+	int rc = plan == NULL || kept == NULL ? TIDE_ERR_NOMEM : revive(vm, true, plan, &ignored);
+	if (rc == TIDE_OK)
+		trial = tide_trial_new(plan);
+	if (trial != NULL) {
+		*kept = *ctx;
+		if (ctx->adding == 0)
+			bind_trial(ctx, trial);
+		ctx->place_line = 0;
+		rc = vm_call(vm, SEARCH, &ignored);
+		kept->place_line = rc == HUNG ? ctx->place_line : 0;
+		memcpy(kept->place, ctx->place, sizeof kept->place);
+		*ctx = *kept;
+	}
+	state_free(vm->state);
+	vm->state = NULL;
+	tide_trial_free(trial);
+	tide_plan_free(plan);
+	free(kept);
+}
+
+/* The row that did not return fails, and the rest of the batch runs. */
+static int condemn(struct tide_vm *vm, struct tide_error *err)
+{
+	struct tide_ctx *ctx = vm->ctx;
+	ctx->place_line = 0;
+	ctx->stuck_us = vm->hang.limit_us;
+	find_place(vm);
+	int rc = revive(vm, false, NULL, err);
+	if (rc != TIDE_OK)
+		return tide_fail_within(err, "after a record that does not return");
+	rc = vm_call(vm, CONDEMN, err);
+	ctx->place_line = 0;
+	return rc;
+}
+
+/* States are half changed by then: the job ends, and says where. */
+static int call_whole(struct tide_vm *vm, enum entry entry, const char *what,
+                      struct tide_error *err)
+{
+	char place[1200];
+	int rc = vm_call(vm, entry, err);
+	if (rc != HUNG)
+		return rc;
+	int64_t limit_us = vm->hang.limit_us;
+	vm->ctx->place_line = 0;
+	if (revive(vm, true, NULL, err) == TIDE_OK && vm_call(vm, TRACE, err) == TIDE_OK &&
+	    vm_call(vm, entry, err) != HUNG)
+		vm->ctx->place_line = 0;
+	state_free(vm->state);
+	vm->state = NULL;
+	forget_given_up(vm);
+	put_place(vm, place, sizeof place);
+	return tide_fail(err, TIDE_ERR_SCRIPT,
+	                 "%s%s does not return within %.0f ms of processor time "
+	                 "(--record-timeout): a loop may never end, or a pattern try too much",
+	                 place, what, (double)limit_us / 1e3);
+}
+
+/* ---- what it is for ---- */
 
 int tide_vm_load(struct tide_vm *vm, const char *path, struct tide_plan *plan,
                  struct tide_error *err)
 {
 	assert(path != NULL);
+	char place[1200], *copy = strdup(path);
+	if (copy == NULL)
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for a job");
+	free(vm->path);
+	vm->path = copy;
+	tide_sources_free(vm->ctx->sources);
+	vm->ctx->sources = NULL;
 	tide_ffi_ctx_scratch(vm->ctx);
+	vm->ctx->place_line = 0;
 	vm->ctx->call = (struct tide_call){ .path = path, .plan = plan };
-	return vm_call(vm, LOAD, err);
+	int rc = vm_call(vm, LOAD, err);
+	if (rc != HUNG)
+		return rc;
+	put_place(vm, place, sizeof place);
+	return tide_fail(err, TIDE_ERR_SCRIPT,
+	                 "%sthe job file does not return: a loop in it may never end, or a "
+	                 "pattern try too much",
+	                 place);
 }
+
+static const char tried_too_long[] =
+	"a function of the job was tried on a made-up record and does not return: a pattern "
+	"may try too much, or a loop never end";
 
 /* Run made-up records through the loops. What goes wrong in them is not of
  * interest: real records may be others. */
@@ -215,6 +479,8 @@ static int try_inputs(struct tide_vm *vm, const struct tide_plan *plan, struct t
 		rc = vm_call(vm, SAMPLE, err);
 		if (rc == TIDE_OK)
 			tide_vm_run(vm, i, batch, &result, NULL);
+		if (rc == TIDE_OK && vm->state == NULL)
+			rc = HUNG;
 	}
 	return rc;
 }
@@ -225,6 +491,7 @@ int tide_vm_lint(struct tide_vm *vm, struct tide_plan *plan, bool try, struct ti
 	struct tide_trial *trial = NULL;
 	tide_ffi_ctx_scratch(vm->ctx);
 	vm->ctx->call = (struct tide_call){ .number = try };
+	vm->trying = true;
 	int rc = vm_call(vm, LINT, err);
 	if (rc == TIDE_OK && try) {
 		trial = tide_trial_new(plan);
@@ -236,7 +503,10 @@ int tide_vm_lint(struct tide_vm *vm, struct tide_plan *plan, bool try, struct ti
 		vm->ctx->call = (struct tide_call){ .plan = plan };
 		rc = vm_call(vm, FOUND, err);
 	}
-	if (trial != NULL)
+	if (rc == HUNG)
+		rc = tide_fail(err, TIDE_ERR_SCRIPT, "%s", tried_too_long);
+	vm->trying = false;
+	if (trial != NULL && vm->state != NULL)
 		tide_vm_bind(vm, &(struct tide_vm_bind){ 0 }, NULL);
 	tide_trial_free(trial);
 	return rc;
@@ -259,7 +529,7 @@ int tide_vm_bind(struct tide_vm *vm, const struct tide_vm_bind *bind, struct tid
 	ctx->arg = bind->arg;
 	ctx->now_us = bind->now_us;
 	ctx->epoch = bind->epoch;
-	return vm_call(vm, BIND, err);
+	return call_whole(vm, BIND, "the job", err);
 }
 
 int tide_vm_run(struct tide_vm *vm, int input, const struct tide_batch *batch,
@@ -270,7 +540,15 @@ int tide_vm_run(struct tide_vm *vm, int input, const struct tide_batch *batch,
 	memset(result, 0, sizeof *result);
 	vm->ctx->call = (struct tide_call){ .number = input, .result = result };
 	vm_pace(vm);
-	return vm_call(vm, RUN, err);
+	int rc = vm_call(vm, RUN, err);
+	if (rc != HUNG)
+		return rc;
+	if (vm->trying)
+		return tide_fail(err, TIDE_ERR_SCRIPT, "%s", tried_too_long);
+	while (rc == HUNG)
+		rc = condemn(vm, err);
+	forget_given_up(vm);
+	return rc;
 }
 
 int tide_vm_resume(struct tide_vm *vm, int number, const struct tide_batch *batch,
@@ -289,7 +567,7 @@ int tide_vm_merge(struct tide_vm *vm, int keyed, const struct tide_pair *pairs, 
 		return TIDE_OK;
 	tide_ffi_ctx_scratch(vm->ctx);
 	vm->ctx->call = (struct tide_call){ .number = keyed, .pairs = pairs, .count = count };
-	return vm_call(vm, MERGE, err);
+	return call_whole(vm, MERGE, "merging states", err);
 }
 
 int tide_vm_finish(struct tide_vm *vm, int keyed, int output, const struct tide_cell *cells,
@@ -306,13 +584,15 @@ int tide_vm_finish(struct tide_vm *vm, int keyed, int output, const struct tide_
 		.states = states,
 		.count = count,
 	};
-	return vm_call(vm, FINISH, err);
+	return call_whole(vm, FINISH, "finishing states", err);
 }
 
 int tide_vm_sample(struct tide_vm *vm, struct tide_sampler *sampler, struct tide_error *err)
 {
+	if (vm->state == NULL)
+		return TIDE_OK;
 	vm->sampler = sampler;
-	return tide_sampler_follow(sampler, vm->lua, err);
+	return tide_sampler_follow(sampler, vm->state->lua, err);
 }
 
 int tide_vm_migrate(struct tide_vm *vm, int keyed, const char *layout, struct tide_pair *pairs,
@@ -327,7 +607,7 @@ int tide_vm_migrate(struct tide_vm *vm, int keyed, const char *layout, struct ti
 		.count = count,
 	};
 	vm_pace(vm);
-	int rc = vm_call(vm, MIGRATE, err);
+	int rc = call_whole(vm, MIGRATE, "migrating a state", err);
 	*at = vm->ctx->row;
 	return rc;
 }
@@ -340,7 +620,7 @@ uint64_t tide_vm_filtered(const struct tide_vm *vm, int step)
 
 size_t tide_vm_memory(const struct tide_vm *vm)
 {
-	return vm->heap.used;
+	return vm->state != NULL ? vm->state->heap.used : 0;
 }
 
 const char *tide_vm_version(void)

@@ -43,6 +43,7 @@ struct lane {
 	char *newest;  /* start of the newest allocation */
 	struct chunk *chunks;
 	size_t count, at;
+	size_t mark_at, mark_used; /* a chunk, and how much of it was in use */
 };
 
 struct tide_arena {
@@ -115,6 +116,24 @@ static void lane_reset(struct lane *lane, bool zero)
 		ASAN_POISON_MEMORY_REGION(chunk->data, chunk->size);
 	}
 	lane_enter(lane, 0);
+	lane->mark_at = lane->mark_used = 0;
+}
+
+static void lane_rewind(struct lane *lane)
+{
+	lane->chunks[lane->at].used = (size_t)(lane->p - lane->chunks[lane->at].data);
+	for (size_t i = lane->mark_at; i <= lane->at; i++) {
+		struct chunk *chunk = &lane->chunks[i];
+		size_t from = i == lane->mark_at ? lane->mark_used : 0;
+		ASAN_UNPOISON_MEMORY_REGION(chunk->data + from, chunk->size - from);
+		if (from > 0 || madvise(chunk->data, chunk->size, MADV_DONTNEED) != 0)
+			memset(chunk->data + from, 0, chunk->used - from);
+		size_t keep = from > 0 ? from + SLACK : 0; /* of what is before it */
+		ASAN_POISON_MEMORY_REGION(chunk->data + keep, chunk->size - keep);
+	}
+	lane_enter(lane, lane->mark_at);
+	lane->p += lane->mark_used;
+	lane->newest = lane->p;
 }
 
 /* Out of the way of the short path. */
@@ -173,6 +192,24 @@ void tide_arena_reset(struct tide_arena *arena)
 	assert(arena != NULL);
 	lane_reset(&arena->structs, true);
 	lane_reset(&arena->text, false);
+}
+
+static void lane_mark(struct lane *lane)
+{
+	lane->mark_at = lane->at;
+	lane->mark_used = (size_t)(lane->p - lane->chunks[lane->at].data);
+}
+
+void tide_arena_mark(struct tide_arena *arena)
+{
+	lane_mark(&arena->structs);
+	lane_mark(&arena->text);
+}
+
+void tide_arena_rewind(struct tide_arena *arena)
+{
+	lane_rewind(&arena->structs);
+	lane_rewind(&arena->text);
 }
 
 void *tide_arena_alloc(struct tide_arena *arena, size_t size)

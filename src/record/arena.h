@@ -25,6 +25,10 @@ void *tide_arena_alloc(struct tide_arena *arena, size_t size);
 char *tide_arena_text(struct tide_arena *arena, size_t size);
 /* Give back the end of the newest allocation. */
 void tide_arena_trim(struct tide_arena *arena, void *end);
+/* A place, and back to it: what was handed out since then reads as zeroes or as
+ * something newer. A reset forgets the place. */
+void tide_arena_mark(struct tide_arena *arena);
+void tide_arena_rewind(struct tide_arena *arena);
 size_t tide_arena_used(const struct tide_arena *arena);
 
 #endif

@@ -116,6 +116,16 @@ static bool grow(void *p, size_t size)
 	return true;
 }
 
+void tide_rows_limit(struct tide_rows *rows, size_t bytes)
+{
+	rows->max = bytes;
+}
+
+static bool beyond(const struct tide_rows *rows, size_t bytes)
+{
+	return rows->max != 0 && bytes > rows->max;
+}
+
 bool tide_rows_reserve(struct tide_rows *rows, uint32_t more)
 {
 	uint64_t need = (uint64_t)rows->count + more;
@@ -124,7 +134,7 @@ bool tide_rows_reserve(struct tide_rows *rows, uint32_t more)
 	uint64_t cap = rows->cap < ROWS_START ? ROWS_START : rows->cap;
 	while (cap < need)
 		cap *= 2;
-	if (cap > UINT32_MAX / 2)
+	if (cap > UINT32_MAX / 2 || beyond(rows, cap * 8 * (size_t)rows->schema->count))
 		return false;
 	for (int c = 0; c < rows->schema->count; c++) {
 		struct column *column = &rows->columns[c];
@@ -154,7 +164,7 @@ bool tide_rows_reserve_text(struct tide_rows *rows, int c, size_t more)
 	size_t cap = column->text_cap < ROWS_START ? ROWS_START : column->text_cap;
 	while (cap < need)
 		cap *= 2;
-	if (!grow(&column->text, cap))
+	if (beyond(rows, cap) || !grow(&column->text, cap))
 		return false;
 	column->text_cap = cap;
 	return true;

@@ -33,6 +33,8 @@ struct tide_rows;
 
 struct tide_rows *tide_rows_new(const struct tide_schema *schema); /* copies it */
 void tide_rows_free(struct tide_rows *rows);
+/* No column takes more than about so much; what would does not fit. */
+void tide_rows_limit(struct tide_rows *rows, size_t bytes);
 const struct tide_schema *tide_rows_schema(const struct tide_rows *rows);
 uint32_t tide_rows_count(const struct tide_rows *rows);
 size_t tide_rows_bytes(const struct tide_rows *rows);

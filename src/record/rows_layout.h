@@ -18,6 +18,7 @@ struct tide_rows {
 	struct tide_schema *schema;
 	struct column *columns;
 	uint32_t count, cap;
+	size_t max; /* bytes; 0: as many as there are */
 };
 
 bool tide_rows_reserve(struct tide_rows *rows, uint32_t more);

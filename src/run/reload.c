@@ -78,6 +78,7 @@ static int load_one(const struct tide_reload *reload, struct tide_plan *plan, st
 	const struct tide_settings *settings = reload->options.settings;
 	struct tide_vm_options options = {
 		.lua_dir = settings->lua_dir,
+		.memory_max = (size_t)settings->script_bytes,
 		.jit_off = settings->jit_off,
 		.set = settings->set,
 	};

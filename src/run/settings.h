@@ -46,7 +46,8 @@ struct tide_settings {
 	const struct tide_options *rdkafka; /* -X, keys as "rdkafka.property" */
 	int workers;
 	int64_t memory_bytes;
-	int64_t trigger_ms; /* 0: as soon as there is data */
+	int64_t script_bytes; /* of each Lua state; 0: 512 MiB */
+	int64_t trigger_ms;   /* 0: as soon as there is data */
 	int64_t batch_records_max;
 	int64_t records_per_second_max; /* 0: no limit */
 	int64_t run_for_ms;             /* 0: until stopped */

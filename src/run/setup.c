@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "job/hang.h"
 #include "run/exchange.h"
 
 /* Folders that may hold lua/ and jobs/: the checkout above build/, and what
@@ -74,12 +75,15 @@ static int load_job(struct tide_setup *setup, const struct tide_cli *cli, struct
 	struct tide_vm_options options = {
 		.lua_dir = setup->lua_dir,
 		.set = &setup->set,
+		.memory_max = (size_t)tide_config_int(cli->config, "script-memory"),
 		.jit_off = tide_cli_own(cli, "jit-off") != NULL,
 	};
 	setup->plan = tide_plan_new();
 	if (setup->plan == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for a plan");
-	int rc = tide_vm_new(&options, &setup->vm, err);
+	int rc = tide_hang_start(tide_config_int(cli->config, "record-timeout"), err);
+	if (rc == TIDE_OK)
+		rc = tide_vm_new(&options, &setup->vm, err);
 	if (rc == TIDE_OK)
 		rc = tide_vm_load(setup->vm, setup->job_path, setup->plan, err);
 	return rc;
@@ -151,6 +155,7 @@ static void settings_of(struct tide_setup *setup, const struct tide_cli *cli)
 		.rdkafka = &setup->rdkafka,
 		.workers = (int)tide_config_int(config, "workers"),
 		.memory_bytes = tide_config_int(config, "memory"),
+		.script_bytes = tide_config_int(config, "script-memory"),
 		.trigger_ms = tide_config_int(config, "trigger"),
 		.batch_records_max = tide_config_int(config, "max-records-per-batch"),
 		.records_per_second_max = tide_config_int(config, "max-records-per-second"),

@@ -99,10 +99,14 @@ static int worker_tables(struct tide_worker *worker, struct tide_error *err)
 				? NULL
 				: queue_new(worker->deltas[k], &plan->keyed[k], &work->specs[k]);
 		ok = worker->queues[k] != NULL;
+		if (ok)
+			tide_queue_limit(worker->queues[k], (size_t)work->settings->script_bytes);
 	}
 	for (int o = 0; ok && o < plan->output_count; o++) {
 		worker->rows[o] = tide_rows_new(plan->outputs[o].row);
 		ok = worker->rows[o] != NULL;
+		if (ok)
+			tide_rows_limit(worker->rows[o], (size_t)work->settings->script_bytes);
 	}
 	for (int k = 0; ok && k < plan->keyed_count; k++) {
 		if (!tide_plan_dedups(&plan->keyed[k]))
@@ -121,6 +125,7 @@ static int worker_vm(struct tide_worker *worker, struct tide_error *err)
 	const struct tide_settings *settings = work->settings;
 	struct tide_vm_options options = {
 		.lua_dir = settings->lua_dir,
+		.memory_max = (size_t)settings->script_bytes,
 		.jit_off = settings->jit_off,
 		.set = settings->set,
 	};

@@ -26,6 +26,7 @@ struct queue {
 	int *arg_columns;
 	bool *arg_is_text;
 	int arg_count;
+	size_t max; /* bytes; 0: as many as there are */
 	uint64_t total;
 };
 
@@ -42,6 +43,9 @@ static bool grow_items(struct queue *queue)
 {
 	uint32_t capacity = queue->capacity * 2 + 1024;
 	size_t args = (size_t)capacity * (size_t)queue->arg_count + 1;
+	size_t each = sizeof *queue->wanted + sizeof *queue->pub.states + sizeof *queue->pub.rows;
+	if (queue->max != 0 && capacity * each + args * sizeof *queue->pub.args > queue->max)
+		return false;
 	struct tide_wanted *wanted = realloc(queue->wanted, capacity * sizeof *wanted);
 	if (wanted != NULL)
 		queue->wanted = wanted;
@@ -64,7 +68,7 @@ static bool grow_keys(struct queue *queue, size_t more)
 {
 	size_t used = (size_t)(queue->keys_at - queue->keys);
 	size_t size = (used + more) * 2 + 64 * 1024;
-	if (size > UINT32_MAX)
+	if (size > UINT32_MAX || (queue->max != 0 && size > queue->max))
 		return false;
 	char *keys = realloc(queue->keys, size);
 	if (keys == NULL)
@@ -96,6 +100,11 @@ struct tide_queue *tide_queue_new(struct tide_table *table, const struct tide_ke
 		queue->arg_is_text[i] = arg_is_text[i];
 	}
 	return &queue->pub;
+}
+
+void tide_queue_limit(struct tide_queue *pub, size_t bytes)
+{
+	((struct queue *)pub)->max = bytes;
 }
 
 void tide_queue_free(struct tide_queue *pub)

@@ -17,6 +17,9 @@ struct tide_queue *tide_queue_new(struct tide_table *table, const struct tide_ke
                                   const int *args, const bool *arg_is_text, int arg_count);
 void tide_queue_free(struct tide_queue *queue);
 
+/* Its keys, and the rest of it, take no more than about so much each. */
+void tide_queue_limit(struct tide_queue *queue, size_t bytes);
+
 /* The key and arguments of a row; false without memory. */
 bool tide_queue_push(struct tide_queue *queue, const struct tide_cell *row, uint32_t number);
 /* Back to the first `count`: the rest was of a row that failed. */

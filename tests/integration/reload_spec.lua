@@ -186,7 +186,7 @@ return tide.from(tide.kafka { topic = "unset", start = "earliest" })
       { "a job file without a bottom", 3, "stack overflow", function()
          h.write_file(h.path "job.lua", "local function f() return 1 + f() end\nreturn f()")
       end },
-      { "a job file that eats memory", 3, "memory_max", function()
+      { "a job file that eats memory", 3, "--script-memory", function()
          h.write_file(h.path "job.lua",
                       'local t = {}\nfor i = 1, 1e9 do t[i] = ("x"):rep(1e6) .. i end\nreturn t')
       end },

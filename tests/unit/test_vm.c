@@ -677,7 +677,7 @@ static void greedy_row_fails_alone_and_the_limit_is_named(void **state)
 	assert_int_equal(world.bad, 5);
 	assert_non_null(strstr(world.bad_text, "topic[2]@13: "));
 	assert_non_null(strstr(world.bad_text, "24 MiB"));
-	assert_non_null(strstr(world.bad_text, "memory_max"));
+	assert_non_null(strstr(world.bad_text, "--script-memory"));
 	assert_int_equal(tide_rows_count(world.rows[0]), 10);
 	world_close(&world);
 }
@@ -689,7 +689,7 @@ static void greedy_load_names_the_limit(void **state)
 	assert_int_equal(vm_new(&world, (struct tide_vm_options){ .memory_max = 16 << 20 }), 0);
 	assert_int_equal(job_load(&world, "local t = {}\nfor i = 1, 1e8 do t[i] = { i } end\n"),
 	                 TIDE_ERR_SCRIPT);
-	assert_non_null(strstr(world.err.text, "16 MiB (memory_max)"));
+	assert_non_null(strstr(world.err.text, "16 MiB (--script-memory)"));
 	if (job_load(&world, passing) != 0)
 		fail_msg("%s", world.err.text);
 	world_close(&world);
