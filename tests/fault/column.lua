@@ -17,6 +17,8 @@ M.rows = {
      ci = 100, soak = 750, stretches = 5 },
    { name = "poison", number = 15, what = "bad records under each on_error, and random ones",
      ci = 3000, soak = 1000000, stretches = 10 },
+   { name = "clock", number = 18, what = "clocks that jump, times that cannot be",
+     ci = 15, soak = 15, stretches = 1 },
    { name = "signals", number = 22, what = "SIGTERM in every state of a job",
      ci = 20, soak = 200, stretches = 5 },
    { name = "fuzz", number = 24, what = "seconds of each fuzzer; CI has the suite for it",
