@@ -82,6 +82,24 @@ $(B)/.deps: tests/deps
 	$(if $(NEW),@tests/rdkafka)
 	@touch $@
 
+# The test flavour with one rule of the commit protocol broken (src/base/mutant.h),
+# in a folder of its own; only files that name the rule are compiled anew.
+ifneq ($(MUTANT),)
+M        := build/mutant-$(MUTANT)
+MUTATED  := $(shell grep -rlF --include=*.c 'tide_mutant($(MUTANT))' src)
+M_OBJ    := $(filter-out $(MUTATED:src/%.c=$(B)/obj/%.o),$(OBJ)) $(MUTATED:src/%.c=$(M)/%.o)
+$(M)/%.o: src/%.c $(B)/.flags
+	@mkdir -p $(@D)
+	@echo "  CC   $< ($(MUTANT))"
+	$(V)$(CC) $(ALL_CFLAGS) -DTIDE_MUTANT=TIDE_MUTANT_$(MUTANT) -MMD -MP -c -o $@ $<
+
+$(M)/tidemark: $(M_OBJ)
+	@echo "  LD   $@"
+	$(V)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -rdynamic -o $@ $^ $(LIBS)
+
+-include $(MUTATED:src/%.c=$(M)/%.d)
+endif
+
 # --- Tests' programs -------------------------------------------------------
 
 $(B)/unit/%.o: tests/unit/%.c $(B)/.flags | $(B)/.deps
@@ -176,6 +194,11 @@ fuzz: ## libFuzzer over tests/fuzz, FUZZ_SECONDS each (10)
 fault: ## the fault campaign, as often as CI strikes
 	@tests/run fault
 
+mutants: ## break each rule of the commit protocol in turn: the tests must notice
+	@tests/deps build test
+	@tests/integration/kafka/fetch
+	@tests/fault/mutants
+
 soak: ## the fault campaign at length, in stretches: it goes on where it stopped
 	@tests/fault/soak
 
@@ -204,4 +227,4 @@ clean: ## remove build/; the Kafka for tests stays in the cache
 
 -include $(OBJ:.o=.d) $(UNIT:=.d)
 .PHONY: FORCE all help unit-programs demo deps test unit spec golden integration check fmt lint tidy \
-        layers asan tsan fuzz fault soak bench cover install clean
+        layers asan tsan fuzz fault mutants soak bench cover install clean

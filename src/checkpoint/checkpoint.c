@@ -60,6 +60,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/hash.h"
+#include "base/mutant.h"
 #include "checkpoint/dir.h"
 #include "checkpoint/inside.h"
 
@@ -388,6 +389,8 @@ static int apply(struct tide_checkpoint *cp, struct tide_writes *const *state, i
 	for (int i = 0; i < state_count; i++)
 		sets[i] = state[i];
 	sets[state_count] = own;
+	if (tide_mutant(APPLY_FIRST))
+		(void)tide_rocks_apply(cp->rocks, state, state_count, err);
 	int rc = tide_pass("decide", err);
 	if (rc == TIDE_OK)
 		rc = tide_rocks_apply(cp->rocks, sets, state_count + 1, err);
@@ -407,7 +410,7 @@ static int settle(struct tide_checkpoint *cp, struct tide_meta *next, const stru
 	cp->meta = *next;
 	*next = (struct tide_meta){ 0 };
 	tide_ops_decided(cp);
-	int rc = tide_anchor_write(cp->anchor, &mark, err);
+	int rc = tide_mutant(NO_ANCHOR) ? TIDE_OK : tide_anchor_write(cp->anchor, &mark, err);
 	bool releases = false;
 	for (size_t i = 0; i < cp->outbox.count; i++)
 		releases = releases || cp->outbox.items[i].going;

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "base/mutant.h"
 #include "run/refused.h"
 #include "run/result.h"
 
@@ -88,7 +89,7 @@ void tide_commit_mark(const struct tide_commit *commit, struct tide_meta *meta)
 		if (mark == NULL)
 			continue;
 		mark->due = outlet->due;
-		mark->acked = outlet->acked;
+		mark->acked = tide_mutant(RELEASE_EARLY) ? outlet->due : outlet->acked;
 	}
 }
 
@@ -199,13 +200,11 @@ static int hold(struct tide_commit *commit, int output, int64_t epoch, const str
 	return is_due(outlet) ? publish_held(commit, output, err) : TIDE_OK;
 }
 
-static int commit_epoch(struct tide_commit *commit, struct tide_finished *finished,
-                        struct tide_error *err)
+/* To each sink its rows. */
+static int put_out(struct tide_commit *commit, struct tide_finished *finished,
+                   struct tide_error *err)
 {
-	int64_t began = tide_clock_mono_us();
-	finished->meta.decided_us = tide_clock_us();
-	int rc = decide(commit, finished, err);
-	int64_t decided = tide_clock_mono_us();
+	int rc = TIDE_OK;
 	struct tide_board_epoch *note = &finished->note;
 	for (int o = 0; rc == TIDE_OK && o < finished->output_count; o++) {
 		if (!has_rows(commit, finished, o))
@@ -221,6 +220,21 @@ static int commit_epoch(struct tide_commit *commit, struct tide_finished *finish
 		if (note->rows == NULL)
 			note->rows = rows;
 	}
+	return rc;
+}
+
+static int commit_epoch(struct tide_commit *commit, struct tide_finished *finished,
+                        struct tide_error *err)
+{
+	int64_t began = tide_clock_mono_us();
+	finished->meta.decided_us = tide_clock_us();
+	int rc = tide_mutant(PUBLISH_FIRST) ? put_out(commit, finished, err) : TIDE_OK;
+	if (rc == TIDE_OK)
+		rc = decide(commit, finished, err);
+	int64_t decided = tide_clock_mono_us();
+	struct tide_board_epoch *note = &finished->note;
+	if (rc == TIDE_OK && !tide_mutant(PUBLISH_FIRST))
+		rc = put_out(commit, finished, err);
 	note->decide_us = decided - began;
 	note->publish_us = tide_clock_mono_us() - decided;
 	if (rc != TIDE_OK)
@@ -341,7 +355,8 @@ static int republish(struct tide_commit *commit, int output, int64_t due, struct
 		tide_log(TIDE_INFO,
 		         "sink %s: publishing epoch %lld again, decided before the last stop",
 		         outlet->name, (long long)due);
-	for (int64_t e = outlet->acked + 1; rc == TIDE_OK && e <= due; e++) {
+	for (int64_t e = outlet->acked + 1; rc == TIDE_OK && e <= due && !tide_mutant(NO_REPLAY);
+	     e++) {
 		bool found = false;
 		struct tide_rows *rows = NULL;
 		rc = tide_checkpoint_outbox(commit->options.checkpoint, outlet->name, e, &bytes,
@@ -382,7 +397,7 @@ static int recover_outlet(struct tide_commit *commit, int output, struct tide_er
 	}
 	if (mark == NULL)
 		return rc;
-	if (rc == TIDE_OK && outlet->sink->exactly_once) {
+	if (rc == TIDE_OK && outlet->sink->exactly_once && !tide_mutant(NO_MEMORY)) {
 		rc = outlet->sink->ops->last_epoch(outlet->sink, &known, err);
 		if (rc == TIDE_OK)
 			rc = compare_memory(commit, outlet, mark, known, err);

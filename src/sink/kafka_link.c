@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "base/mutant.h"
 #include "sink/kafka_inside.h"
 
 enum {
@@ -327,12 +328,8 @@ static int ensure(struct tide_kafka_link *link, int64_t epoch, int64_t until_us,
 	bool well = link->client != NULL && rd_kafka_fatal_error(handle(link), NULL, 0) == 0;
 	if (well && !link->doubtful && tide_client_failures(link->client) == 0)
 		return TIDE_OK;
-	if (well && tide_failpoint("kafka_trust") != 0)
+	if (well && (tide_failpoint("kafka_trust") != 0 || tide_mutant(KEEP_PRODUCER)))
 		return TIDE_OK; /* So that a test can see that this rule is needed. */
-#ifdef TIDE_MUTANT_KEEP_PRODUCER
-	if (well)
-		return TIDE_OK;
-#endif
 	drop(link);
 	int rc = link_up(link, until_us, err);
 	if (rc != TIDE_OK || !link->exact)
@@ -525,7 +522,8 @@ int tide_kafka_link_publish(struct tide_kafka_link *link, int64_t epoch, tide_ka
 	int64_t until_us = in_ms(PUBLISH_MS);
 	for (;;) {
 		int rc = ensure(link, epoch, until_us, err);
-		if (rc == TIDE_OK && link->exact && link->memory.epoch >= epoch)
+		if (rc == TIDE_OK && link->exact && link->memory.epoch >= epoch &&
+		    !tide_mutant(NO_MEMORY))
 			return TIDE_OK; /* An end that nobody could tell was a commit. */
 		if (rc == TIDE_OK)
 			rc = transact(link, epoch, fill, arg, until_us, err);

@@ -37,6 +37,7 @@
 #include <unistd.h>
 
 #include "base/failpoint.h"
+#include "base/mutant.h"
 #include "state/rocks_inside.h"
 #include "state/writes.h"
 
@@ -177,7 +178,7 @@ static void options_make(struct tide_rocks *db, const struct tide_rocks_options 
 	if (given->read_only)
 		rocksdb_options_set_db_log_dir(options, "/dev/null/none");
 	rocksdb_readoptions_set_verify_checksums(db->read, 1);
-	rocksdb_writeoptions_set_sync(db->write, 1);
+	rocksdb_writeoptions_set_sync(db->write, !tide_mutant(NO_SYNC));
 }
 
 /* Files that a killed process had not ingested yet. */
