@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "run/timings.h"
 
 enum { TABLE_ROWS = 50 };
 
@@ -36,6 +37,7 @@ struct tide_board {
 	int64_t lag;
 	uint64_t records, rows_out, rows_failed, rows_malformed, rows_filtered, rows_lost,
 		state_rows, state_bytes;
+	struct tide_timings timings;
 	double rate; /* records a second, smoothed for people */
 	uint64_t drawn_records;
 	int64_t drawn_us;
@@ -219,6 +221,9 @@ void tide_board_published(struct tide_board *board, const struct tide_board_epoc
 		                     epoch->run_us + epoch->wait_us + epoch->fold_us +
 		                             epoch->decide_us + epoch->publish_us,
 		                     epoch->started_us };
+	tide_timings_add(&board->timings,
+	                 (int64_t[TIDE_PHASES]){ epoch->run_us, epoch->wait_us, epoch->fold_us,
+	                                         epoch->decide_us, epoch->publish_us });
 	board->records += (uint64_t)epoch->records;
 	board->rows_out += (uint64_t)epoch->rows_out;
 	board->rows_filtered = epoch->rows_filtered;
@@ -413,7 +418,7 @@ bool tide_board_get(void *arg, const char *path, struct tide_buf *body, const ch
 	return known;
 }
 
-void tide_board_summary(struct tide_board *board, FILE *out)
+void tide_board_summary(struct tide_board *board, bool timings, FILE *out)
 {
 	char a[32], b[32], c[32];
 	pthread_mutex_lock(&board->lock);
@@ -442,5 +447,7 @@ void tide_board_summary(struct tide_board *board, FILE *out)
 		fprintf(out, "  not used %s filtered, %s failed, %s lost\n",
 		        grouped(board->rows_filtered, a, sizeof a), grouped(failed, b, sizeof b),
 		        grouped(board->rows_lost, c, sizeof c));
+	if (timings)
+		tide_timings_print(&board->timings, out);
 	pthread_mutex_unlock(&board->lock);
 }

@@ -64,6 +64,6 @@ bool tide_board_get(void *board, const char *path, struct tide_buf *body,
                     const char **content_type);
 
 /* One screen at the end of a run. */
-void tide_board_summary(struct tide_board *board, FILE *out);
+void tide_board_summary(struct tide_board *board, bool timings, FILE *out);
 
 #endif

@@ -16,6 +16,7 @@ static const struct tide_own_flag run_flags[] = {
 	{ "max-diff", "SHARE",
 	  "with --shadow: it takes over only where at most this share of the rows differs" },
 	{ "progress", "FILE", "append one JSON object per epoch to FILE" },
+	{ "timings", NULL, "at the end, say where the time of the epochs went, phase by phase" },
 	{ "jit-off", NULL, "run the job's Lua interpreted, to compare" },
 	{ "profile-lua", NULL,
 	  "at the end, say on stderr which lines of the job took the time, as "

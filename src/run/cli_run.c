@@ -136,8 +136,9 @@ static int run_job(struct tide_cli *cli, struct tide_setup *setup, bool demo,
 		rc = tide_loop_run(&loop, err);
 	}
 	tide_serve_stop(serve);
-	if (rc == TIDE_OK && (demo || !tide_config_bool(cli->config, "quiet")))
-		tide_board_summary(board, stderr);
+	if (rc == TIDE_OK && (demo || tide_cli_own(cli, "timings") != NULL ||
+	                      !tide_config_bool(cli->config, "quiet")))
+		tide_board_summary(board, tide_cli_own(cli, "timings") != NULL, stderr);
 	tide_board_free(board);
 	return rc;
 }

@@ -46,6 +46,18 @@ describe("progress", function()
       assert.is_true(math.abs(durations.triggerExecution - sum) < 0.01)
    end)
 
+   it("is summed up by phase at the end with --timings", function()
+      local run = h.run { "wordcount", "-b", h.brokers, "--topic", topic, "--from", "earliest",
+                          "--until-end", "--no-ui", "--checkpoint-dir", h.path "cp", "--timings" }
+      local said, shares = run:err(), 0
+      for _, phase in ipairs { "run", "wait", "fold", "decide", "publish" } do
+         local share = said:match("\n  " .. phase ..
+                               " +[%d.]+ ms +[%d.]+ ms +[%d.]+ ms +(%d+) %%\n")
+         shares = shares + assert(tonumber(share), phase .. " is not in " .. said)
+      end
+      assert.is_true(shares >= 97 and shares <= 103)
+   end)
+
    it("is kept for a hundred epochs", function()
       h.run({ "produce", topic, "-b", h.brokers }, { stdin = ('{"value":"x"}\n'):rep(90) })
       count("--max-records-per-batch", "1")
