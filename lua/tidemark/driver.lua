@@ -524,10 +524,9 @@ end
 
 local function stuck()
    local line = ctx.place_line
-   return { tidemark = true, line = line, path = line > 0 and ffi.string(ctx.place) or nil,
-            message = ("it does not return within %.0f ms of processor time (--record-timeout): " ..
-                       "a loop may never end, or a pattern try too much")
-               :format(tonumber(ctx.stuck_us) / 1000) }
+   return errors.made(("it does not return within %.0f ms of processor time " ..
+                       "(--record-timeout): a loop may never end, or a pattern try too much")
+         :format(tonumber(ctx.stuck_us) / 1000), line > 0 and ffi.string(ctx.place) or nil, line)
 end
 
 --- The row that does not return fails, and the batch goes on behind it.

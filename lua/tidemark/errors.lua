@@ -180,24 +180,55 @@ local function split_position(message)
    return message
 end
 
+-- Error objects that are ours. A job may catch one and change it, or make one that
+-- looks like it, so nothing else tells, and its fields are looked at again.
+local ours = setmetatable({}, { __mode = "k" })
+local TEXT_MAX = 4000
+
+local function shortened(text)
+   if #text <= TEXT_MAX then
+      return text
+   end
+   return ("%s… (%d bytes in all)"):format(text:sub(1, TEXT_MAX), #text)
+end
+
+--- An error object, of text that is ours.
+function M.made(message, path, line)
+   local e = { message = shortened(message), path = path, line = line or 0 }
+   ours[e] = true
+   return e
+end
+
+--- An error of ours: with a message, and path and line if it has a place.
+function M.is_ours(e)
+   return type(e) == "table" and ours[e] ~= nil
+end
+
 local function text_of(value)
    if type(value) == "string" then
-      return value
+      return shortened(value)
    end
    local ok, text = pcall(tostring, value)
-   return "an error that is a " .. type(value) .. (ok and ": " .. tostring(text) or "")
+   return "an error that is a " .. type(value) ..
+      (ok and type(text) == "string" and ": " .. shortened(text) or "")
 end
 
 --- For xpcall: an error object with message, path and line.
 function M.handler(value)
-   if type(value) == "table" and value.tidemark then
-      return value
+   if M.is_ours(value) then
+      local message, path, at = rawget(value, "message"), rawget(value, "path"),
+         rawget(value, "line")
+      if type(message) == "string" and (path == nil or type(path) == "string") and
+         type(at) == "number" then
+         return M.made(message, path, at)
+      end
+      value = "an error that was changed"
    end
    local message, path, line = split_position(text_of(value))
    if not path then
       path, line = M.here(2)
    end
-   return { tidemark = true, message = message, path = path, line = line }
+   return M.made(message, path, line)
 end
 
 --- Raise an error at a place that the job's code left some time ago.
@@ -205,13 +236,13 @@ function M.at(path, line, message, ...)
    if select("#", ...) > 0 then
       message = message:format(...)
    end
-   error({ tidemark = true, message = message, path = path, line = line }, 0)
+   error(M.made(message, path, line), 0)
 end
 
 --- An error object (or what pcall gave instead of one) for load errors: with
 --- the line of source under it.
 function M.show(e)
-   if type(e) ~= "table" then
+   if not M.is_ours(e) then
       return text_of(e)
    elseif not e.path then
       return e.message
@@ -224,17 +255,17 @@ end
 
 --- What happened, without where.
 function M.reason(e)
-   return type(e) == "table" and e.message or text_of(e)
+   return M.is_ours(e) and e.message or text_of(e)
 end
 
 --- "path:line", or "" when nobody knows.
 function M.place(e)
-   return type(e) == "table" and e.path and ("%s:%d"):format(e.path, e.line) or ""
+   return M.is_ours(e) and e.path and ("%s:%d"):format(e.path, e.line) or ""
 end
 
 --- The same on one line, for a record.
 function M.line(e)
-   if type(e) ~= "table" then
+   if not M.is_ours(e) then
       return text_of(e)
    elseif not e.path then
       return e.message

@@ -75,15 +75,69 @@ local function ranged(fn, name, last)
    end
 end
 
+-- Calls that go from Lua through C to Lua again stand on the thread's own stack,
+-- whose end nobody looks at: LuaJIT does not, and the process would be gone.
+local NESTED_MAX = 100
+local nested = 0
+
+local function enter()
+   if nested >= NESTED_MAX then
+      error("stack overflow (coroutines, or functions given to string.gsub, in one another)", 3)
+   end
+   nested = nested + 1
+end
+
+local function leave(...)
+   nested = nested - 1
+   return ...
+end
+
+local function leave_or_fail(ok, ...)
+   nested = nested - 1
+   if not ok then
+      error((...), 0)
+   end
+   return ...
+end
+
+local function gsub(value, pattern, replacement, count)
+   value, pattern = as_string(value) or value, as_string(pattern) or pattern
+   local kind = type(replacement)
+   if kind ~= "function" and kind ~= "table" then
+      return string.gsub(value, pattern, as_string(replacement) or replacement, count)
+   end
+   enter()
+   return leave_or_fail(pcall(string.gsub, value, pattern, replacement, count))
+end
+
+local function coroutine_library()
+   local coroutines = copy(coroutine)
+   coroutines.resume = function(thread, ...)
+      if type(thread) ~= "thread" then
+         return coroutine.resume(thread) -- for its message
+      end
+      enter()
+      return leave(coroutine.resume(thread, ...))
+   end
+   coroutines.wrap = function(fn)
+      local thread = coroutine.create(fn)
+      return function(...)
+         enter()
+         return leave_or_fail(coroutine.resume(thread, ...))
+      end
+   end
+   return coroutines
+end
+
 local function string_library()
    local strings = {}
-   for _, name in ipairs { "find", "gmatch", "gsub", "len", "lower", "match", "reverse",
+   for _, name in ipairs { "find", "gmatch", "len", "lower", "match", "reverse",
                            "upper" } do
       strings[name] = taking_text(string[name])
    end
    strings.sub = ranged(string.sub, "sub", -1)
    strings.byte = ranged(string.byte, "byte")
-   strings.char = string.char
+   strings.char, strings.gsub = string.char, gsub
    strings.format = format
    strings.rep = function(value, count, separator)
       value = as_string(value) or value
@@ -107,7 +161,7 @@ local function table_library()
          for n = i or 1, j or #list do
             if type(list[n]) == "cdata" then
                strings = strings == list and copy(list) or strings
-               strings[n] = as_string(list[n])
+               strings[n] = as_string(list[n]) or list[n]
             end
          end
          list = strings
@@ -226,7 +280,7 @@ function M.new(require_of)
       setmetatable = setmetatable, tostring = tostring, xpcall = xpcall,
       getmetatable = getmetatable_of, print = print_of, require = require_of,
       tonumber = tonumber_of, type = type_of, unpack = unpack_of, _VERSION = _VERSION,
-      bit = copy(bit), coroutine = copy(coroutine), math = math_library(),
+      bit = copy(bit), coroutine = coroutine_library(), math = math_library(),
       string = string_library(), table = table_library(),
    }
    env.table.unpack = env.table.unpack and unpack_of
