@@ -35,6 +35,22 @@ static bool is_over(const struct tide_checkpoint *cp, const struct tide_op *op, 
 	return op->op.windowed && count != NULL && tide_key_time(key) <= count->closed_us;
 }
 
+/* "NAME#until" is what NAME keeps in the order of time; its keys are in the shards
+ * of the keys behind that. */
+static uint32_t shard_of(const struct tide_checkpoint *cp, const struct tide_op *op,
+                         const struct tide_buf *key)
+{
+	static const char index[] = "#until";
+	size_t len = strlen(op->name), tail = sizeof index - 1;
+	struct tide_state_op as = op->op;
+	for (int i = 0; len > tail && strcmp(op->name + len - tail, index) == 0 && i < cp->op_count;
+	     i++)
+		if (strlen(cp->ops[i].name) == len - tail &&
+		    strncmp(cp->ops[i].name, op->name, len - tail) == 0)
+			as.sessions = as.windowed;
+	return tide_state_shard(as, key->p, key->len);
+}
+
 static int check_state(struct tide_checkpoint *cp, struct tide_slice key, struct tide_error *err)
 {
 	struct tide_op *op = NULL;
@@ -53,7 +69,7 @@ static int check_state(struct tide_checkpoint *cp, struct tide_slice key, struct
 		rc = fail_key(cp, "a state's key is too short", key, err);
 	else if (bytes.failed)
 		rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory to verify");
-	else if (shard != tide_state_shard(op->op, bytes.p, bytes.len))
+	else if (shard != shard_of(cp, op, &bytes))
 		rc = fail_key(cp, "a state is in a shard that is not its key's", key, err);
 	else if (!is_over(cp, op, bytes.p))
 		op->counted++;
