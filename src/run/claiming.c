@@ -333,6 +333,8 @@ int tide_claiming_forget(struct tide_shards *shards, int keyed, int64_t to_us,
 	    !tide_writes_drop_range(writes, first, last))
 		rc = fail_memory(err);
 	slice->closed_us = to_us;
+	if (rc == TIDE_OK && slice->stored_us <= to_us)
+		rc = tide_closing_stored(shards, keyed, to_us + 1, &slice->stored_us, err);
 	tide_buf_fini(&from);
 	tide_buf_fini(&to);
 	return rc;

@@ -46,7 +46,9 @@ static struct tide_slice slice_of(const struct tide_buf *buf)
 int tide_closing_stored(const struct tide_shards *shards, int keyed, int64_t from_us,
                         int64_t *end_us, struct tide_error *err)
 {
-	struct tide_state_op op = shards->options.ops[keyed];
+	bool dedups = tide_plan_dedups(&shards->options.plan->keyed[keyed]);
+	struct tide_state_op op =
+		dedups ? shards->options.until_ops[keyed] : shards->options.ops[keyed];
 	struct tide_buf from = { 0 }, to = { 0 }, ignored = { 0 }, bytes = { 0 };
 	struct tide_slice key, value;
 	uint32_t shard;

@@ -145,10 +145,14 @@ void tide_events_look(struct tide_events *events, struct tide_share **shares, in
 bool tide_events_due(const struct tide_events *events)
 {
 	const struct tide_plan *plan = events->plan;
-	for (int k = 0; k < plan->keyed_count; k++)
-		if (tide_plan_closes(&plan->keyed[k]) &&
-		    events->first_us[k] <= tide_watermark_next(&events->marks[plan->keyed[k].mark]))
+	for (int k = 0; k < plan->keyed_count; k++) {
+		const struct tide_plan_keyed *keyed = &plan->keyed[k];
+		if (!tide_plan_closes(keyed) && !tide_plan_dedups(keyed))
+			continue;
+		int64_t next_us = tide_watermark_next(&events->marks[keyed->mark]);
+		if (events->first_us[k] <= next_us && events->used_us[keyed->mark] < next_us)
 			return true;
+	}
 	return false;
 }
 

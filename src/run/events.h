@@ -17,7 +17,7 @@ struct tide_events {
 	int64_t *used_us;             /* likewise: in force for the running epoch */
 	int64_t *limits_us;           /* likewise */
 	int64_t *dropped_us;          /* per keyed operator: no state is left before it */
-	int64_t *first_us;            /* likewise: the first open window; INT64_MAX: none */
+	int64_t *first_us;            /* likewise: the first that is open; INT64_MAX: none */
 };
 
 int tide_events_init(struct tide_events *events, const struct tide_plan *plan, bool bounded,
@@ -30,7 +30,8 @@ int tide_events_adopt(struct tide_events *events, struct tide_share **shares, in
 /* Between epochs: who is caught up may become idle. */
 void tide_events_look(struct tide_events *events, struct tide_share **shares, int count,
                       int64_t now_us);
-/* Does something close that is open, if an epoch runs now, even without a record? */
+/* Does something close that is open, or is a key forgotten, if an epoch runs now,
+ * even without a record? */
 bool tide_events_due(const struct tide_events *events);
 /* Partitions whose event time runs ahead of the slowest that is behind give no
  * records: their backlog[i] becomes 0. */

@@ -46,7 +46,7 @@ static int slice_init(struct tide_shards *shards, int k, struct tide_error *err)
 	if (!closes)
 		return TIDE_OK;
 	slice->closed_us = options->closed_us[keyed->mark];
-	if (slice->complete || dedups)
+	if (slice->complete)
 		return TIDE_OK;
 	return tide_closing_stored(shards, k, slice->closed_us + 1, &slice->stored_us, err);
 }

@@ -53,7 +53,8 @@ int tide_shards_close(struct tide_shards *shards, const int64_t *watermarks_us,
                       const bool *append_outputs, struct tide_error *err);
 /* Whether that closed any window of an operator. */
 bool tide_shards_closed(const struct tide_shards *shards, int keyed);
-/* The first open window of an operator that closes them; INT64_MAX: there is none. */
+/* The first open window of an operator that closes them, or when the first key of a
+ * dedup may be forgotten; INT64_MAX: there is none. */
 int64_t tide_shards_first_end(const struct tide_shards *shards, int keyed);
 /* Of the epoch, for an output of windows. */
 const struct tide_segments *tide_shards_segments(const struct tide_shards *shards, int output);

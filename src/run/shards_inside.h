@@ -18,8 +18,9 @@ struct tide_slice_of {
 	size_t updated;      /* by the newest epoch */
 	uint64_t made, gone; /* likewise: states */
 	bool complete;       /* memory holds every key: a miss needs no look at RocksDB */
-	/* Where windows close: which entries end when, what has closed, and the first
-	 * end that may be in RocksDB and not in memory (INT64_MAX: none). */
+	/* Where windows close or keys are forgotten: which entries end when, what has
+	 * closed, and the first end that may be in RocksDB and not in memory
+	 * (INT64_MAX: none). */
 	struct tide_ends *ends;
 	int64_t closed_us, stored_us;
 	bool closed_some;               /* in this epoch */
@@ -67,7 +68,8 @@ int tide_joining_open(struct tide_shards *shards, int keyed, struct tide_error *
 /* The entry has been made, or all have moved. */
 int tide_closing_add(struct tide_slice_of *slice, struct tide_entry *entry, struct tide_error *err);
 int tide_closing_moved(struct tide_slice_of *slice, struct tide_error *err);
-/* The first end that RocksDB holds from `from_us` on; INT64_MAX: none. */
+/* The first end that RocksDB holds from `from_us` on, of windows or in the index of
+ * a dedup; INT64_MAX: none. */
 int tide_closing_stored(const struct tide_shards *shards, int keyed, int64_t from_us,
                         int64_t *end_us, struct tide_error *err);
 

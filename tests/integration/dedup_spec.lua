@@ -82,4 +82,40 @@ describe("the articles job", function()
          end
       end)
    end
+
+   it("forgets ids whose time is over while nothing comes, also when started again", function()
+      local topic = h.topic(2)
+      local records = {}
+      for i = 1, 300 do
+         records[i] = article("a" .. i, i, "one")
+      end
+      local function start(workers)
+         local list = args(topic, { "--workers", workers, "--progress", h.path "progress" })
+         table.remove(list, 6) -- it does not end
+         assert(list[6] == "--no-ui")
+         return h.start(list)
+      end
+      local function states()
+         local epochs = h.progress()
+         local newest = epochs[#epochs]
+         return newest and newest.stateOperators[1].numRowsTotal
+      end
+      local function verified()
+         h.run { "checkpoint", "verify", "--checkpoint-dir", h.path "cp" }
+      end
+      h.produce(topic, records)
+      local job = start(2)
+      h.eventually("300 ids", function() return states() == 300 end, job)
+      job:kill "INT"
+      h.expect_exit(job, 0)
+      verified()
+      -- The one after them is six hours later, and the watermark two behind it.
+      h.produce(topic, { { key = "late", value = cjson.encode { id = "later", title = "one",
+         published_at = "2024-01-01T16:30:00Z" } } })
+      job = start(1)
+      h.eventually("one id", function() return states() == 1 end, job)
+      job:kill "INT"
+      h.expect_exit(job, 0)
+      verified()
+   end)
 end)

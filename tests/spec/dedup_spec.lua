@@ -195,6 +195,46 @@ return {
       assert.is_true(job:number "state_rows" >= 400, job:number "state_rows")
    end)
 
+   -- Memory of 64 KiB holds few of these.
+   for name, way in pairs {
+      ["from memory"] = { workers = 1 },
+      ["of four workers"] = { workers = 4 },
+      ["from the checkpoint"] = { workers = 2, memory = 64 * 1024 },
+      ["after a restart"] = { workers = 3, restart = { workers = 1 } },
+      ["after a kill"] = { workers = 1, restart = { workers = 4, crash = true } },
+   } do
+      for _, keep in ipairs { "first", "latest" } do
+         it(("forgets %s (%s) without another record"):format(name, keep), function()
+            local base = 1704067200000
+            local restart = way.restart
+            job = testing.job(job_text:format(keep), { workers = way.workers, memory = way.memory })
+            for part = 0, 3 do
+               for i = 1, 1000 do
+                  job:feed { value = ('{"id":"%d of %d","at":%d,"v":""}'):format(i, part,
+                     base + part * 600000) }
+               end
+               job:epoch()
+            end
+            assert.equal(4000, job:number "state_rows")
+            if way.memory then
+               assert.is_true(job:number "state_rows_held" < 4000)
+            end
+            -- The watermark is at 2:15 behind it: those of 0:00 and 0:10 are over.
+            job:feed { value = ('{"id":"last","at":%d,"v":""}'):format(base + 255 * 60000) }
+            job:epoch()
+            assert.equal(4001, job:number "state_rows")
+            if restart then
+               job:restart(restart)
+            end
+            job:run()
+            assert.equal(2001, job:number "state_rows")
+            assert.equal(2001, job:progress().stateOperators[1].numRowsTotal)
+            assert.equal(2001, job:number "state_rows_stored")
+            assert.equal(0, job:run()) -- nothing more is due
+         end)
+      end
+   end
+
    it("is refused where it could not end, with the way out", function()
       local function refused(steps)
          local ok, e = pcall(testing.job, [[
