@@ -516,6 +516,18 @@ struct tide_vm *tide_commit_vm(struct tide_commit *commit, struct tide_vm *vm)
 	return before;
 }
 
+int tide_commit_try(struct tide_commit *commit, struct tide_vm *vm, struct tide_error *err)
+{
+	const struct tide_rows *rows;
+	int rc = TIDE_OK;
+	tide_result_vm(commit->result, vm);
+	for (int o = 0; rc == TIDE_OK && o < commit->options.plan->output_count; o++)
+		if (commit->outlets[o].mode == TIDE_MODE_COMPLETE && !commit->outlets[o].muted)
+			rc = tide_result_all(commit->result, o, &rows, err);
+	tide_result_vm(commit->result, commit->options.vm);
+	return rc;
+}
+
 void tide_commit_hand(struct tide_commit *commit, struct tide_finished *finished)
 {
 	pthread_mutex_lock(&commit->lock);

@@ -38,6 +38,9 @@ int tide_commit_start(const struct tide_commit_options *options, struct tide_com
                       struct tide_error *err);
 /* While nothing is committed: another version's VM. Gives the old one. */
 struct tide_vm *tide_commit_vm(struct tide_commit *commit, struct tide_vm *vm);
+/* While nothing is committed: would this VM make rows of all states that complete
+ * mode puts out? */
+int tide_commit_try(struct tide_commit *commit, struct tide_vm *vm, struct tide_error *err);
 /* Hand an epoch over. The one before must have been waited for. */
 void tide_commit_hand(struct tide_commit *commit, struct tide_finished *finished);
 /* Until what was handed over is decided and published. */

@@ -180,7 +180,22 @@ static int change_states(struct loop *loop, struct tide_candidate *candidate, bo
 	*refused = rc == TIDE_ERR_SCRIPT || rc == TIDE_ERR_CHECKPOINT;
 	if (!*refused)
 		return rc;
-	tide_reload_refused(loop->version.reload, err->text);
+	tide_reload_refused(loop->version.reload, rc, err->text);
+	return TIDE_OK;
+}
+
+/* Rows that complete mode makes of states must not fail behind a decision. */
+static int exchange(struct loop *loop, struct tide_candidate *candidate, struct tide_error *err)
+{
+	int rc = tide_commit_try(loop->commit, candidate->vms[loop->settings->workers], err);
+	if (rc == TIDE_ERR_SCRIPT) {
+		tide_reload_refused(loop->version.reload, rc, err->text);
+		return TIDE_OK;
+	}
+	if (rc != TIDE_OK)
+		return rc;
+	(void)tide_failpoint("swap");
+	tide_version_exchange(&loop->version, candidate);
 	return TIDE_OK;
 }
 
@@ -193,11 +208,8 @@ static int take_over(struct loop *loop, struct tide_candidate *candidate, struct
 		rc = tide_pass("reload", err);
 	if (rc != TIDE_OK)
 		return rc;
-	if (candidate->change == TIDE_CHANGE_HOT) {
-		(void)tide_failpoint("swap");
-		tide_version_exchange(&loop->version, candidate);
-		return TIDE_OK;
-	}
+	if (candidate->change == TIDE_CHANGE_HOT)
+		return exchange(loop, candidate, err);
 	rc = change_states(loop, candidate, &refused, err);
 	if (rc != TIDE_OK || refused)
 		return rc;

@@ -76,8 +76,11 @@ static int open_checkpoint(struct loop *loop, struct tide_error *err)
 	loop->until_ops = calloc((size_t)plan->keyed_count + 1, sizeof *loop->until_ops);
 	loop->update_outputs = calloc((size_t)plan->output_count + 1, sizeof *loop->update_outputs);
 	loop->append_outputs = calloc((size_t)plan->output_count + 1, sizeof *loop->append_outputs);
+	loop->complete_outputs =
+		calloc((size_t)plan->output_count + 1, sizeof *loop->complete_outputs);
 	if (loop->specs == NULL || loop->ops == NULL || loop->until_ops == NULL ||
-	    loop->update_outputs == NULL || loop->append_outputs == NULL)
+	    loop->update_outputs == NULL || loop->append_outputs == NULL ||
+	    loop->complete_outputs == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for the plan");
 	for (int k = 0; k < plan->keyed_count; k++)
 		tide_plan_keyspec(&plan->keyed[k], &loop->specs[k]);
@@ -86,6 +89,7 @@ static int open_checkpoint(struct loop *loop, struct tide_error *err)
 		bool muted = loop->settings->muted && strcmp(plan->outputs[o].sink, "console") == 0;
 		bool keyed = plan->outputs[o].keyed >= 0 && mode != NULL && !muted;
 		loop->update_outputs[o] = keyed && strcmp(mode, "update") == 0;
+		loop->complete_outputs[o] = keyed && strcmp(mode, "complete") == 0;
 		loop->append_outputs[o] = keyed && strcmp(mode, "append") == 0;
 	}
 	struct tide_checkpoint_options options = {
@@ -131,6 +135,7 @@ static int open_crew(struct loop *loop, struct tide_error *err)
 	loop->work.until_ops = loop->until_ops;
 	loop->work.update_outputs = loop->update_outputs;
 	loop->work.append_outputs = loop->append_outputs;
+	loop->work.complete_outputs = loop->complete_outputs;
 	loop->work.watermarks_us = loop->events.used_us;
 	loop->work.limits_us = loop->events.limits_us;
 	loop->work.closed_us = loop->events.used_us;
@@ -209,6 +214,9 @@ int tide_loop_open_all(struct loop *loop, struct tide_error *err)
 	int rc = open_checkpoint(loop, err);
 	if (rc == TIDE_OK)
 		rc = open_commit(loop, err);
+	/* Another version's functions may fail on the states that are there. */
+	if (rc == TIDE_OK && loop->meta.epoch >= 0 && loop->meta.job_hash != loop->plan->hash)
+		rc = tide_commit_try(loop->commit, loop->options.vm, err);
 	if (rc == TIDE_OK)
 		rc = tide_partitions_open(&loop->partitions, loop->plan, loop->settings, err);
 	if (rc == TIDE_OK)
@@ -237,6 +245,7 @@ void tide_loop_close_all(struct loop *loop)
 	free(loop->until_ops);
 	free(loop->update_outputs);
 	free(loop->append_outputs);
+	free(loop->complete_outputs);
 }
 
 void tide_loop_init(struct loop *loop, const struct tide_loop_options *options)

@@ -47,6 +47,7 @@ struct tide_reload {
 	const struct tide_plan *plan, *before; /* of what runs, and what ran before it */
 	/* The verdict on the last candidate. */
 	bool decided, took;
+	int status; /* where it was refused, and why */
 	char why[2048];
 	int64_t epoch, since_us, began_us;
 };
@@ -216,7 +217,7 @@ static void offer(struct tide_reload *reload, struct tide_candidate *candidate, 
 	else if (took)
 		tell_taken(reload, change, what);
 	else
-		refuse(reload, change, TIDE_ERR_DIFFER, reload->why);
+		refuse(reload, change, reload->status, reload->why);
 }
 
 /* ---- beside the one that runs ---- */
@@ -497,9 +498,10 @@ void tide_reload_took(struct tide_reload *reload, int64_t epoch, int64_t since_u
 	pthread_mutex_unlock(&reload->lock);
 }
 
-void tide_reload_refused(struct tide_reload *reload, const char *why)
+void tide_reload_refused(struct tide_reload *reload, int status, const char *why)
 {
 	pthread_mutex_lock(&reload->lock);
+	reload->status = status;
 	snprintf(reload->why, sizeof reload->why, "%s", why);
 	decide(reload, false);
 	pthread_mutex_unlock(&reload->lock);

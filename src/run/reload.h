@@ -48,7 +48,7 @@ struct tide_candidate *tide_reload_take(struct tide_reload *reload);
 /* It runs from `epoch` on, since then by the monotonic clock; its plan stays as
  * long as the reload does. */
 void tide_reload_took(struct tide_reload *reload, int64_t epoch, int64_t since_us);
-void tide_reload_refused(struct tide_reload *reload, const char *why);
+void tide_reload_refused(struct tide_reload *reload, int status, const char *why);
 /* It took over and fails after all: the version before it runs again. */
 void tide_reload_back(struct tide_reload *reload, const char *why);
 

@@ -360,8 +360,22 @@ const struct tide_segments *tide_shards_segments(const struct tide_shards *shard
 	return &shards->segments[output];
 }
 
+static int try_rows(struct tide_shards *shards, int keyed, int output, struct tide_error *err)
+{
+	struct tide_slice_of *slice = &shards->slices[keyed];
+	int rc = TIDE_OK;
+	for (size_t at = 0; rc == TIDE_OK && at < slice->dirty_count; at += CHUNK) {
+		size_t some = slice->dirty_count - at;
+		rc = emit_chunk(shards, keyed, output, slice->dirty + at,
+		                some < CHUNK ? some : CHUNK, err);
+		tide_rows_clear(shards->options.rows[output]);
+	}
+	return rc;
+}
+
 static int finish_slice(struct tide_shards *shards, int keyed, const bool *update_outputs,
-                        struct tide_writes *writes, struct tide_error *err)
+                        const bool *complete_outputs, struct tide_writes *writes,
+                        struct tide_error *err)
 {
 	struct tide_slice_of *slice = &shards->slices[keyed];
 	const struct tide_plan *plan = shards->options.plan;
@@ -392,6 +406,8 @@ static int finish_slice(struct tide_shards *shards, int keyed, const bool *updat
 		if (plan->outputs[o].keyed == keyed && update_outputs[o])
 			rc = tide_shards_emit(shards, keyed, o, slice->dirty, slice->dirty_count,
 			                      err);
+		else if (plan->outputs[o].keyed == keyed && complete_outputs[o])
+			rc = try_rows(shards, keyed, o, err);
 	slice->updated = slice->dirty_count;
 	slice->dirty_count = 0;
 	if (rc == TIDE_OK && dedups)
@@ -401,11 +417,12 @@ static int finish_slice(struct tide_shards *shards, int keyed, const bool *updat
 }
 
 int tide_shards_finish(struct tide_shards *shards, const bool *update_outputs,
-                       struct tide_writes *writes, struct tide_error *err)
+                       const bool *complete_outputs, struct tide_writes *writes,
+                       struct tide_error *err)
 {
 	int rc = TIDE_OK;
 	for (int k = 0; rc == TIDE_OK && k < shards->options.plan->keyed_count; k++)
-		rc = finish_slice(shards, k, update_outputs, writes, err);
+		rc = finish_slice(shards, k, update_outputs, complete_outputs, writes, err);
 	return rc;
 }
 

@@ -83,9 +83,11 @@ int tide_shards_claim(struct tide_shards *shards, int keyed, struct tide_claims 
 int tide_joining_close(struct tide_shards *shards, const bool *append_outputs,
                        struct tide_error *err);
 /* Everything the epoch changed, in (operator, shard, key) order: state writes,
- * and result rows for the outputs in update mode. Then nothing is dirty. */
+ * and result rows for the outputs in update mode. Those of complete mode are made and
+ * thrown away: what fails must fail before the decision. Then nothing is dirty. */
 int tide_shards_finish(struct tide_shards *shards, const bool *update_outputs,
-                       struct tide_writes *writes, struct tide_error *err);
+                       const bool *complete_outputs, struct tide_writes *writes,
+                       struct tide_error *err);
 /* Only between a decision and the next merge: make room for what is coming, of
  * which each worker has about as much as this one. */
 int tide_shards_evict(struct tide_shards *shards, struct tide_table *const *coming,

@@ -78,12 +78,12 @@ void tide_version_exchange(struct tide_version *version, struct tide_candidate *
 	version->exchanged_us = tide_clock_mono_us();
 }
 
-static void tell_back(struct tide_version *version, const char *why)
+static void tell_back(struct tide_version *version, int status, const char *why)
 {
 	if (version->answered)
 		tide_reload_back(version->reload, why);
 	else
-		tide_reload_refused(version->reload, why);
+		tide_reload_refused(version->reload, status, why);
 }
 
 static void go_back(struct tide_version *version, const char *why)
@@ -97,7 +97,7 @@ static void go_back(struct tide_version *version, const char *why)
 	version->rows = version->rows_before;
 	version->failed = version->failed_before;
 	forget_before(version);
-	tell_back(version, why);
+	tell_back(version, TIDE_ERR_DIFFER, why);
 }
 
 void tide_version_abandon(struct tide_version *version, struct tide_vm **vms, const char *why)
@@ -108,7 +108,7 @@ void tide_version_abandon(struct tide_version *version, struct tide_vm **vms, co
 	}
 	vms[version->workers] = version->first;
 	version->before[version->workers] = NULL;
-	tell_back(version, why);
+	tell_back(version, TIDE_ERR_SCRIPT, why);
 }
 
 void tide_version_rest(struct tide_version *version, int64_t epoch)

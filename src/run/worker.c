@@ -558,7 +558,8 @@ int tide_worker_fold(struct tide_worker *worker, struct tide_error *err)
 		return rc;
 	rc = tide_joining_close(worker->shards, work->append_outputs, err);
 	if (rc == TIDE_OK)
-		rc = tide_shards_finish(worker->shards, work->update_outputs, worker->writes, err);
+		rc = tide_shards_finish(worker->shards, work->update_outputs,
+		                        work->complete_outputs, worker->writes, err);
 	return rc;
 }
 

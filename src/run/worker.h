@@ -42,10 +42,12 @@ struct tide_work {
 	struct tide_share *const *shares;            /* all, in their order */
 	int share_count;
 	int level; /* how many dedups are behind what is folded or resumed */
-	const bool *update_outputs, *append_outputs; /* of aggregated rows */
-	const int64_t *watermarks_us;                /* in force; INT64_MIN: unset */
-	const int64_t *limits_us; /* per watermark: no event time beyond is believed */
-	const int64_t *closed_us; /* likewise, when the run began: what has closed */
+	/* Of aggregated rows. Those of complete ones are made behind the decision, and
+	 * here only looked at. */
+	const bool *update_outputs, *append_outputs, *complete_outputs;
+	const int64_t *watermarks_us; /* in force; INT64_MIN: unset */
+	const int64_t *limits_us;     /* per watermark: no event time beyond is believed */
+	const int64_t *closed_us;     /* likewise, when the run began: what has closed */
 	struct tide_rocks *rocks;
 	struct tide_vm **vms; /* one for each worker to take; NULL: they load their own */
 	struct tide_exchange *exchange;

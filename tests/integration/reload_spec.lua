@@ -246,6 +246,84 @@ return tide.from(tide.kafka { topic = "unset", start = "earliest" })
       stop(job)
    end)
 
+   describe("in complete mode, whose rows are made behind a decision,", function()
+      local function save_complete(result, merge)
+         save('(rec.offset and "A")', ([[aggregate { tide.aggregator {
+            state = { n = "int" },
+            add = function(s) s.n = s.n + 1 end,
+            merge = function(s, o) %s s.n = s.n + o.n end,
+            result = function(s) %s return s.n end,
+         }() :as "count" }]]):format(merge or "", result or ""))
+         local text = h.read_file(h.path "job.lua")
+         h.write_file(h.path "job.lua.new", (text:gsub('"update"', '"complete"')))
+         assert(os.rename(h.path "job.lua.new", h.path "job.lua"))
+      end
+
+      local function decided()
+         local next_of, sum = h.next_offsets(h.path "cp", topic), 0
+         for _, offset in pairs(next_of) do
+            sum = sum + offset
+         end
+         return sum
+      end
+
+      it("is refused where it fails on the states that are there", function()
+         save_complete()
+         local job = start(topic)
+         h.produce_counts(topic, { 3, 2 })
+         counted(job, 5)
+         save_complete 'error("no rows of this")'
+         local said = reload(3)
+         assert.truthy(said:find("no rows of this", 1, true), said)
+         assert.truthy(said:find("job.lua:", 1, true), said)
+         h.produce_counts(topic, { 4, 3 })
+         assert.are.same({ A = 12 }, counted(job, 12))
+         stop(job)
+      end)
+
+      for what, texts in pairs {
+         result = { 'if s.n > 5 then error("too many now") end' },
+         merge = { nil, 'if s.n > 2 then error("too many now") end' },
+      } do
+         it("is undone where a " .. what .. " fails on states that come", function()
+            save_complete()
+            local job = start(topic)
+            h.produce_counts(topic, { 3, 2 })
+            counted(job, 5)
+            save_complete(texts[1], texts[2])
+            assert.truthy(reload(0):find("hot", 1, true))
+            h.produce_counts(topic, { 4, 3 })
+            assert.are.same({ A = 12 }, counted(job, 12))
+            assert.truthy(job:err():find("too many now", 1, true))
+            stop(job)
+            assert.are.equal(12, decided())
+         end)
+      end
+
+      it("a result that fails later ends the job before the decision, and loses nothing", function()
+         save_complete 'if s.n > 5 then error("too many now") end'
+         local job = start(topic)
+         h.produce_counts(topic, { 3, 2 })
+         counted(job, 5)
+         h.produce_counts(topic, { 4, 3 })
+         h.expect_exit(job, 3)
+         assert.truthy(job:err():find("job.lua:%d+: .*too many now"), job:err())
+         assert.are.equal(5, decided())
+         -- It says the same again, and so does a version that fails at once.
+         job = start(topic)
+         h.expect_exit(job, 3)
+         save_complete 'error("no rows of this")'
+         job = start(topic)
+         h.expect_exit(job, 3)
+         assert.truthy(job:err():find("no rows of this", 1, true), job:err())
+         assert.are.equal(5, decided())
+         save_complete()
+         job = start(topic)
+         assert.are.same({ A = 12 }, counted(job, 12))
+         stop(job)
+      end)
+   end)
+
    it("is said to be impossible where nothing runs", function()
       version "A"
       assert.truthy(reload(7):find("no job runs", 1, true))
