@@ -123,7 +123,7 @@ $(B)/bench/%: tests/bench/%.c $(ROOM_OBJ)
 $(B)/fault/%: tests/fault/%.c $(ROOM_OBJ)
 	@mkdir -p $(@D)
 	@echo "  CC   $@"
-	$(V)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -rdynamic -o $@ $^ $(LIBS)
+	$(V)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -Itests/unit -rdynamic -o $@ $^ -lcmocka $(LIBS)
 
 # To preload into a program of any flavour, so without a sanitizer of its own.
 $(B)/fault/%_shim.so: tests/fault/%_shim.c

@@ -25,6 +25,8 @@ M.rows = {
      ci = 0, soak = 3600, stretches = 12 },
    { name = "kills", number = 3, what = "kill -9 of a job on a real Kafka",
      ci = 100, soak = 1000, stretches = 10 },
+   { name = "damage", number = 10, what = "flipped bits and cut files; the soak does every bit",
+     ci = 20000, soak = 600000, stretches = 20 },
    { name = "power", number = 11, what = "power loss: unsynced names and bytes are gone",
      ci = 100, soak = 2000, stretches = 10 },
    { name = "transactions", number = 8, what = "late, lost and slow ends of transactions",
