@@ -15,9 +15,10 @@
 #include "base/failpoint.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "checkpoint/checkpoint.h"
 #include "checkpoint/dir.h"
 
-enum { SLOT_DISTANCE = 4096, SYNC_US = 1000000 };
+enum { SLOT_DISTANCE = 4096, SYNC_US = 1000000, RECORD_SEED = 0x616e6368 };
 
 static const uint64_t magic = UINT64_C(0x31726f68636e4174); /* "tAnchor1" */
 
@@ -36,6 +37,12 @@ struct tide_anchor {
 	int slot; /* that is written; the other one is certain */
 	int64_t synced_us;
 };
+
+struct tide_anchor_mark tide_anchor_mark_of(const struct tide_meta *meta, struct tide_slice record)
+{
+	return (struct tide_anchor_mark){ meta->checkpoint_id, meta->decision, meta->epoch,
+		                          tide_hash(record.p, record.len, RECORD_SEED) };
+}
 
 static uint64_t checksum_of(const struct slot *slot)
 {

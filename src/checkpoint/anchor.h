@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/error.h"
 
 struct tide_anchor_mark {
@@ -19,6 +20,10 @@ struct tide_anchor_mark {
 	int64_t epoch;
 	uint64_t meta_hash; /* of the encoded decision record */
 };
+
+struct tide_meta;
+/* The mark of a decision record; `record` is its encoding. */
+struct tide_anchor_mark tide_anchor_mark_of(const struct tide_meta *meta, struct tide_slice record);
 
 struct tide_anchor;
 

@@ -8,6 +8,9 @@
  *   db/         RocksDB, one column family (state/rocks.c)
  *   db.ingest/  files on their way into db/
  *   segments/   rows of outbox entries over 1 MiB, one file each (outbox.h)
+ *   copies/     moments to go back to, each whole and with a manifest (kept.h)
+ *   replaced/   what the last `restore` took away
+ *   RESTORING   a restore has begun and not ended; nothing else opens it
  *
  * Keys in db/
  *   h EPOCH            decision record of an epoch, the newest TIDE_EPOCHS_KEPT
@@ -59,12 +62,11 @@
 
 #include "base/clock.h"
 #include "base/failpoint.h"
-#include "base/hash.h"
 #include "base/mutant.h"
 #include "checkpoint/dir.h"
 #include "checkpoint/inside.h"
 
-enum { OPEN_TRIES = 5, ANCHOR_SEED = 0x616e6368 };
+enum { OPEN_TRIES = 5 };
 
 static const struct tide_slice meta_key = { "meta", 4 };
 
@@ -114,10 +116,7 @@ static int meta_read(struct tide_checkpoint *cp, struct tide_anchor_mark *mark, 
 		rc = tide_meta_decode(slice_of(&bytes), &cp->meta, err);
 		if (rc != TIDE_OK)
 			tide_fail_within(err, "checkpoint %s/db", cp->dir);
-		mark->checkpoint_id = cp->meta.checkpoint_id;
-		mark->decision = cp->meta.decision;
-		mark->epoch = cp->meta.epoch;
-		mark->meta_hash = tide_hash(bytes.p, bytes.len, ANCHOR_SEED);
+		*mark = tide_anchor_mark_of(&cp->meta, slice_of(&bytes));
 	}
 	tide_buf_fini(&bytes);
 	return rc;
@@ -128,8 +127,9 @@ static int compare(const struct tide_checkpoint *cp, const struct tide_anchor_ma
                    const struct tide_anchor_mark *meta, struct tide_error *err)
 {
 	static const char way_out[] =
-		"Nothing was touched. Restore the directory from a copy, or start over with rm -rf, "
-		"from the configured starting offsets";
+		"Nothing was touched. Go back to a copy (`tidemark checkpoint copies` lists those in "
+		"it, `restore` takes one), or start over with rm -rf, from the configured starting "
+		"offsets";
 	if (anchor == NULL && (meta == NULL || meta->decision == 0))
 		return TIDE_OK;
 	if (anchor == NULL)
@@ -197,9 +197,7 @@ static int begin(struct tide_checkpoint *cp, bool have_meta, struct tide_error *
 	if (rc == TIDE_OK)
 		rc = tide_dir_sync(cp->dir, err);
 	if (rc == TIDE_OK) {
-		struct tide_anchor_mark mark = { cp->meta.checkpoint_id, cp->meta.decision,
-			                         cp->meta.epoch,
-			                         tide_hash(bytes.p, bytes.len, ANCHOR_SEED) };
+		struct tide_anchor_mark mark = tide_anchor_mark_of(&cp->meta, slice_of(&bytes));
 		rc = tide_anchor_make(cp->dir, &mark, err);
 	}
 	tide_writes_free(writes);
@@ -404,8 +402,7 @@ static int apply(struct tide_checkpoint *cp, struct tide_writes *const *state, i
 static int settle(struct tide_checkpoint *cp, struct tide_meta *next, const struct tide_buf *record,
                   struct tide_error *err)
 {
-	struct tide_anchor_mark mark = { next->checkpoint_id, next->decision, next->epoch,
-		                         tide_hash(record->p, record->len, ANCHOR_SEED) };
+	struct tide_anchor_mark mark = tide_anchor_mark_of(next, slice_of(record));
 	tide_meta_fini(&cp->meta);
 	cp->meta = *next;
 	*next = (struct tide_meta){ 0 };

@@ -235,6 +235,31 @@ static int dir_make(const char *dir, struct tide_error *err)
 	return TIDE_OK;
 }
 
+/* Half of a copy is nothing to go on from. */
+static int restoring_check(const char *dir, struct tide_error *err)
+{
+	char *path = tide_dir_path(dir, TIDE_DIR_RESTORING);
+	if (path == NULL)
+		return fail_memory(dir, err);
+	bool restoring = access(path, F_OK) == 0;
+	free(path);
+	if (!restoring)
+		return TIDE_OK;
+	return tide_fail(err, TIDE_ERR_CHECKPOINT,
+	                 "checkpoint %s: a restore was begun and not ended; run `tidemark "
+	                 "checkpoint restore` again. What was there before is in %s/replaced",
+	                 dir, dir);
+}
+
+int tide_dir_lock(const char *dir, int *lock_fd, struct tide_error *err)
+{
+	bool present = false;
+	int rc = format_check(dir, &present, err);
+	if (rc == TIDE_OK && !present)
+		rc = tide_fail(err, TIDE_ERR_CHECKPOINT, "there is no checkpoint in %s", dir);
+	return rc == TIDE_OK ? lock_take(dir, lock_fd, err) : rc;
+}
+
 int tide_dir_open(const char *dir, int *lock_fd, struct tide_error *err)
 {
 	char text[FORMAT_TEXT_MAX];
@@ -250,6 +275,8 @@ int tide_dir_open(const char *dir, int *lock_fd, struct tide_error *err)
 		return rc;
 	/* Once more, now that nobody else can be making it. */
 	rc = format_check(dir, &present, err);
+	if (rc == TIDE_OK)
+		rc = restoring_check(dir, err);
 	/* Whoever made the directory, it is certain before something is in it. */
 	if (rc == TIDE_OK && !present)
 		rc = tide_durable_names(dir, err);
@@ -280,5 +307,5 @@ int tide_dir_check(const char *dir, struct tide_error *err)
 		rc = look_around(dir, err);
 	if (rc == TIDE_OK && !present)
 		rc = tide_fail(err, TIDE_ERR_CHECKPOINT, "there is no checkpoint in %s yet", dir);
-	return rc;
+	return rc == TIDE_OK ? restoring_check(dir, err) : rc;
 }

@@ -7,6 +7,9 @@
 
 #include "base/error.h"
 
+/* This file is there while a restore is under way. */
+#define TIDE_DIR_RESTORING "RESTORING"
+
 /* `dir`/`name`, malloc'd, or NULL. */
 char *tide_dir_path(const char *dir, const char *name);
 
@@ -14,6 +17,8 @@ char *tide_dir_path(const char *dir, const char *name);
  * the lock, writes FORMAT into a new one. The lock lasts until *lock_fd is
  * closed. */
 int tide_dir_open(const char *dir, int *lock_fd, struct tide_error *err);
+/* The lock alone, of a checkpoint that may be in the middle of a restore. */
+int tide_dir_lock(const char *dir, int *lock_fd, struct tide_error *err);
 /* Is this a checkpoint that this program can read? Changes nothing. */
 int tide_dir_check(const char *dir, struct tide_error *err);
 

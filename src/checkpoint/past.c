@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "checkpoint/inside.h"
+#include "checkpoint/kept.h"
 
 struct entry {
 	const struct tide_moment *moment;
@@ -165,6 +166,26 @@ int tide_past_copy(struct tide_past *past, int epochs, size_t bytes_max, int64_t
 	if (rc == TIDE_OK)
 		rc = tide_copy_states(&copy, state, err);
 	*epoch = entry.epoch;
+	pthread_mutex_lock(&past->lock);
+	past->reading = false;
+	trim(past);
+	pthread_cond_broadcast(&past->changed);
+	pthread_mutex_unlock(&past->lock);
+	return rc;
+}
+
+int tide_past_keep(struct tide_past *past, const char *dir, int most, struct tide_kept *kept,
+                   struct tide_error *err)
+{
+	pthread_mutex_lock(&past->lock);
+	struct tide_rocks *rocks = past->closing || past->reading ? NULL : past->rocks;
+	past->reading = past->reading || rocks != NULL;
+	past->read = rocks != NULL ? -1 : past->read; /* the newest, of which it needs no moment */
+	pthread_mutex_unlock(&past->lock);
+	if (rocks == NULL)
+		return tide_fail(err, TIDE_ERR_UNAVAILABLE,
+		                 "the job starts, stops or looks back just now; ask again");
+	int rc = tide_kept_make(dir, rocks, most, kept, err);
 	pthread_mutex_lock(&past->lock);
 	past->reading = false;
 	trim(past);

@@ -30,4 +30,10 @@ int tide_past_copy(struct tide_past *past, int epochs, size_t bytes_max, int64_t
                    int64_t *newest, struct tide_buf *meta, struct tide_buf *state,
                    struct tide_error *err);
 
+/* A copy of the checkpoint in `dir`, whose past this is, as tide_kept_make makes them. Any
+ * thread; closing waits for it. TIDE_ERR_UNAVAILABLE: it closes, or is being read. */
+struct tide_kept;
+int tide_past_keep(struct tide_past *past, const char *dir, int most, struct tide_kept *kept,
+                   struct tide_error *err);
+
 #endif

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/watch.h"
+#include "checkpoint/kept.h"
 #include "run/control.h"
 #include "run/jobfiles.h"
 #include "run/shadow.h"
@@ -343,6 +344,19 @@ static bool terminal_is_gone(const struct tide_reload *reload)
 	return fd < 0;
 }
 
+/* A copy of the checkpoint, which others than `tidemark reload` ask for. */
+static void keep_copy(struct tide_reload *reload)
+{
+	struct tide_kept kept;
+	struct tide_error err = { 0 };
+	char text[160];
+	int rc = tide_past_keep(reload->options.past, reload->options.settings->checkpoint_dir,
+	                        TIDE_KEPT_MAX, &kept, &err);
+	if (rc == TIDE_OK)
+		tide_kept_say(&kept, text, sizeof text);
+	answer(reload, TIDE_CHANGE_NONE, rc, rc == TIDE_OK ? text : err.text);
+}
+
 static bool asked(struct tide_reload *reload)
 {
 	char line[LINE_MAX];
@@ -359,6 +373,10 @@ static bool asked(struct tide_reload *reload)
 	}
 	if (reload->control >= 0)
 		reload->asker = tide_control_accept(reload->control, line, sizeof line);
+	if (reload->asker != NULL && strcmp(line, "copy") == 0) {
+		keep_copy(reload);
+		return false;
+	}
 	if (reload->asker != NULL) {
 		reload->request = (struct tide_control_request){ 0 };
 		bool known = tide_control_parse(line, &reload->request);

@@ -477,6 +477,22 @@ int tide_rocks_apply(struct tide_rocks *db, struct tide_writes *const *sets, int
 	return rc;
 }
 
+/* ---- copies ---- */
+
+/* With 0 as the size from which logs are flushed there is no log in the copy: a link
+ * to one that is still written would not be whole. */
+int tide_rocks_copy(struct tide_rocks *db, const char *path, struct tide_error *err)
+{
+	char *text = NULL;
+	assert(!db->read_only);
+	rocksdb_checkpoint_t *maker = rocksdb_checkpoint_object_create(db->db, &text);
+	if (text == NULL)
+		rocksdb_checkpoint_create(maker, path, 0, &text);
+	if (maker != NULL)
+		rocksdb_checkpoint_object_destroy(maker);
+	return text != NULL ? tide_rocks_fail(err, path, "copy to it", text) : TIDE_OK;
+}
+
 /* ---- the version that runs ---- */
 
 static char version[32] = "unknown";

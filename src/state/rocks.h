@@ -64,6 +64,10 @@ struct tide_moment;
 const struct tide_moment *tide_rocks_moment(struct tide_rocks *db);
 void tide_rocks_forget(struct tide_rocks *db, const struct tide_moment *moment);
 
+/* A database of its own at `path`, which must not exist, with all that is decided now;
+ * files that never change are shared. From any thread, also while others write. */
+int tide_rocks_copy(struct tide_rocks *db, const char *path, struct tide_error *err);
+
 /* In key order over [from, to). The slices are good until the next call. */
 struct tide_rocks_iter;
 struct tide_rocks_iter *tide_rocks_iter_new(struct tide_rocks *db, struct tide_slice from,
