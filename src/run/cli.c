@@ -117,6 +117,10 @@ static const struct tide_own_flag reset_flags[] = {
 	{ "yes", NULL, "do not ask" },
 	{ 0 }
 };
+static const struct tide_own_flag no_flags[] = { { 0 } };
+static const struct tide_own_flag prune_flags[] = { { "keep", "N", "leave the newest N (3)" },
+	                                            { 0 } };
+static const struct tide_own_flag restore_flags[] = { { "yes", NULL, "do not ask" }, { 0 } };
 static const struct tide_own_flag outbox_flags[] = { { "json", NULL,
 	                                               "show: the rows, an object a line" },
 	                                             { "yes", NULL, "skip: do not ask" },
@@ -181,6 +185,15 @@ static const struct tide_command commands[] = {
 	  tide_cli_checkpoint_progress },
 	{ "checkpoint verify", "[JOB.lua]", "read every record and checksum of a checkpoint", 0, 1,
 	  true, json_flags, tide_cli_checkpoint_verify },
+	{ "checkpoint copy", "[JOB.lua]", "keep this moment to go back to, also while the job runs",
+	  0, 1, true, no_flags, tide_cli_checkpoint_copy },
+	{ "checkpoint copies", "[JOB.lua]", "the moments that are kept, the oldest first", 0, 1,
+	  true, no_flags, tide_cli_checkpoint_copies },
+	{ "checkpoint prune", "[JOB.lua]", "remove all copies but the newest", 0, 1, true,
+	  prune_flags, tide_cli_checkpoint_prune },
+	{ "checkpoint restore", "[JOB.lua] COPY",
+	  "go back to a copy, by name or `newest`; the job must not run", 1, 2, true, restore_flags,
+	  tide_cli_checkpoint_restore },
 	{ "checkpoint outbox", "show|skip [JOB.lua] [SINK]",
 	  "rows that are decided and not known to be published; skip gives them up", 1, 3, true,
 	  outbox_flags, tide_cli_checkpoint_outbox },

@@ -84,6 +84,12 @@ int tide_cli_broker(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_checkpoint_show(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_checkpoint_progress(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_checkpoint_verify(struct tide_cli *cli, struct tide_error *err);
+int tide_cli_checkpoint_copy(struct tide_cli *cli, struct tide_error *err);
+int tide_cli_checkpoint_copies(struct tide_cli *cli, struct tide_error *err);
+int tide_cli_checkpoint_prune(struct tide_cli *cli, struct tide_error *err);
+int tide_cli_checkpoint_restore(struct tide_cli *cli, struct tide_error *err);
+/* The question, unless --yes answers it. */
+int tide_cli_confirm(const struct tide_cli *cli, const char *question, struct tide_error *err);
 int tide_cli_checkpoint_outbox(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_checkpoint_resolve(struct tide_cli *cli, struct tide_error *err);
 int tide_cli_offsets_show(struct tide_cli *cli, struct tide_error *err);

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/kept.h"
 #include "run/cli.h"
 #include "run/late.h"
 #include "run/offsets.h"
@@ -133,22 +135,63 @@ int tide_cli_checkpoint_progress(struct tide_cli *cli, struct tide_error *err)
 	return rc;
 }
 
+/* What is damaged has been said; what can be done is the next question. */
+static void say_way_out(const char *dir)
+{
+	struct tide_kept *list = NULL;
+	struct tide_error ignored;
+	int count = 0;
+	if (tide_kept_list(dir, &list, &count, &ignored) == TIDE_OK && count > 0)
+		tide_log(
+			TIDE_INFO,
+			"of %d copies the newest is %s; `tidemark checkpoint restore` goes back to one",
+			count, list[count - 1].name);
+	else
+		tide_log(TIDE_INFO, "there is no copy in it to go back to");
+	free(list);
+}
+
+/* Those that are kept, too; one that is damaged does not hide what is wrong with others. */
+static int verify_copies(const char *dir, int *count, struct tide_error *err)
+{
+	struct tide_kept *list = NULL;
+	int bad = TIDE_OK;
+	int rc = tide_kept_list(dir, &list, count, err);
+	for (int i = 0; rc == TIDE_OK && i < *count; i++) {
+		struct tide_error why;
+		if (tide_kept_verify(dir, list[i].name, &why) == TIDE_OK)
+			continue;
+		if (bad != TIDE_OK)
+			tide_log(TIDE_ERROR, "%s", why.text);
+		else
+			bad = tide_fail(err, why.status, "%s", why.text);
+	}
+	free(list);
+	return rc != TIDE_OK ? rc : bad;
+}
+
 int tide_cli_checkpoint_verify(struct tide_cli *cli, struct tide_error *err)
 {
 	struct tide_setup setup;
 	struct tide_verify_report report = { 0 };
+	int copies = 0;
 	int rc = look(cli, &setup, NULL, err);
 	if (rc == TIDE_OK)
 		rc = tide_checkpoint_verify(setup.checkpoint_dir, &report, err);
+	if (rc == TIDE_ERR_CHECKPOINT)
+		say_way_out(setup.checkpoint_dir);
+	if (rc == TIDE_OK)
+		rc = verify_copies(setup.checkpoint_dir, &copies, err);
 	if (rc == TIDE_OK)
 		printf(tide_cli_own(cli, "json")
 		               ? "{\"ok\":true,\"stateRows\":%llu,\"outboxRows\":%llu,\"epochs\":%llu,"
-		                 "\"bytes\":%llu,\"stateDigest\":\"%016llx\"}\n"
+		                 "\"bytes\":%llu,\"stateDigest\":\"%016llx\",\"copies\":%d}\n"
 		               : "sound: %llu state rows, %llu outbox entries, %llu epochs, %llu bytes "
-		                 "read; digest of the state %016llx\n",
+		                 "read; digest of the state %016llx; copies sound: %d\n",
 		       (unsigned long long)report.state_rows,
 		       (unsigned long long)report.outbox_rows, (unsigned long long)report.epochs,
-		       (unsigned long long)report.bytes, (unsigned long long)report.state_digest);
+		       (unsigned long long)report.bytes, (unsigned long long)report.state_digest,
+		       copies);
 	tide_setup_fini(&setup);
 	return rc;
 }

@@ -123,7 +123,7 @@ static int write_mark(struct tide_checkpoint *cp, struct tide_meta *meta,
 	return rc == TIDE_OK ? tide_checkpoint_decide(cp, meta, NULL, 0, NULL, 0, err) : rc;
 }
 
-static int confirm(const struct tide_cli *cli, const char *question, struct tide_error *err)
+int tide_cli_confirm(const struct tide_cli *cli, const char *question, struct tide_error *err)
 {
 	char answer[8] = "";
 	if (tide_cli_own(cli, "yes") != NULL)
@@ -180,7 +180,7 @@ static int skip(struct tide_cli *cli, struct tide_error *err)
 		         "Rows of epochs %lld to %lld will not be published to %s.",
 		         (long long)change.mark->acked + 1, (long long)change.mark->due,
 		         change.mark->name);
-		rc = confirm(cli, question, err);
+		rc = tide_cli_confirm(cli, question, err);
 	}
 	/* Those who give them up may still want to keep them. */
 	if (rc == TIDE_OK)

@@ -327,7 +327,10 @@ static int compare_memory(const struct tide_commit *commit, const struct outlet 
 		return tide_fail(
 			err, TIDE_ERR_CHECKPOINT,
 			"sink %s has published epoch %lld but the checkpoint ends at %lld: it "
-			"went back in time (a restored backup?). Nothing was touched.",
+			"went back in time (a restored backup?). Nothing was touched. Going on would "
+			"publish rows again: restore a newer copy (`tidemark checkpoint copies`) or what "
+			"the restore took away (folder replaced), or remove the checkpoint to start a "
+			"new one, whose rows come beside those that are out",
 			outlet->name, (long long)known, (long long)end);
 	/* Before `since` it has published nothing that it could remember. */
 	if (mark->acked < mark->due && mark->acked >= mark->since && known < mark->acked)
