@@ -88,7 +88,7 @@ struct tide_meta {
 	char *cluster;        /* Kafka's cluster id */
 	int64_t watermark_us; /* the least of marks' next_us; INT64_MIN: unset */
 	/* Ledger, running totals. Malformed are those that were dropped for it, and not
-	 * among the failed. */
+	 * among the failed. Late are records of which a step has dropped a row. */
 	uint64_t rows_in, rows_out, rows_filtered, rows_failed, rows_late, rows_lost,
 		rows_malformed;
 	int position_count, sink_count, mark_count, late_count, state_count;

@@ -256,12 +256,13 @@ static int note_mark(const struct tide_events *events, int m, uint64_t ahead,
 	return TIDE_OK;
 }
 
-/* Of rows that operators drop is the ledger; those that a step for late rows
- * shows are dropped, or used, elsewhere. */
+/* The ledger has records of which operators have dropped rows; those that a step
+ * for late rows shows are dropped, or used, elsewhere. */
 static int note_lates(const struct tide_worker *worker, struct tide_meta *meta,
                       struct tide_error *err)
 {
 	const struct tide_plan *plan = worker->work->plan;
+	meta->rows_late += worker->late_records.count;
 	for (int k = 0; k < plan->keyed_count; k++) {
 		struct tide_timed *timed = worker->timed[k];
 		struct tide_late_count *stored =
@@ -271,7 +272,6 @@ static int note_lates(const struct tide_worker *worker, struct tide_meta *meta,
 		if (stored == NULL)
 			return fail_memory(err);
 		tide_late_note(stored, &timed->counts, &timed->keys);
-		meta->rows_late += timed->counts.late + timed->counts.untimed;
 	}
 	for (int l = 0; l < plan->late_count; l++) {
 		struct tide_sieve *sieve = worker->sieves[l];

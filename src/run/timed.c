@@ -10,7 +10,8 @@
 static const int64_t TIME_MAX = INT64_MAX / 4;
 
 void tide_timed_init(struct tide_timed *timed, const struct tide_plan_keyed *keyed,
-                     struct tide_queue *queue, const struct tide_mark *mark)
+                     struct tide_queue *queue, const struct tide_mark *mark,
+                     struct tide_late_records *records)
 {
 	assert(keyed->size_us == 0 || (keyed->slide_us > 0 && keyed->slide_us <= keyed->size_us));
 	*timed = (struct tide_timed){
@@ -23,6 +24,7 @@ void tide_timed_init(struct tide_timed *timed, const struct tide_plan_keyed *key
 		.session = keyed->session,
 		.end_column = tide_plan_dedups(keyed) ? keyed->row->count - 2 : keyed->keys[0],
 		.row = UINT32_MAX,
+		.records = records,
 	};
 	tide_late_keys_of(&timed->keys, keyed);
 }
@@ -30,7 +32,23 @@ void tide_timed_init(struct tide_timed *timed, const struct tide_plan_keyed *key
 void tide_timed_batch(struct tide_timed *timed)
 {
 	timed->row = UINT32_MAX;
+	timed->records->row = UINT32_MAX;
 	tide_late_keys_settle(&timed->keys);
+}
+
+/* The running row goes no further here. */
+static void count_record(struct tide_timed *timed)
+{
+	if (timed->records->row == timed->row)
+		return;
+	timed->records->row = timed->row;
+	timed->records->count++;
+}
+
+static void count_untimed(struct tide_timed *timed)
+{
+	timed->counts.untimed++;
+	count_record(timed);
 }
 
 static void count_late(struct tide_timed *timed, const struct tide_cell *row)
@@ -38,6 +56,7 @@ static void count_late(struct tide_timed *timed, const struct tide_cell *row)
 	int64_t time_us = timed->mark->time_us;
 	int64_t behind = timed->mark->watermark_us - time_us;
 	timed->counts.late++;
+	count_record(timed);
 	if (behind > timed->counts.most_us)
 		timed->counts.most_us = behind;
 	tide_late_keys_add(&timed->keys, row);
@@ -98,7 +117,7 @@ bool tide_timed_claim(struct tide_timed *timed, struct tide_cell *row, uint32_t 
 {
 	int64_t time_us = timed->mark->time_us;
 	if (!look_at(timed, number)) {
-		timed->counts.untimed++;
+		count_untimed(timed);
 		return false;
 	}
 	if (time_us < timed->mark->watermark_us) {
@@ -123,7 +142,7 @@ bool tide_timed_push(struct tide_timed *timed, struct tide_cell *row, uint32_t n
 	if (known)
 		return timed->session ? push_session(timed, row, number)
 		                      : push_windows(timed, row, number);
-	timed->counts.untimed++;
+	count_untimed(timed);
 	return true;
 }
 
@@ -131,6 +150,10 @@ void tide_timed_drop(struct tide_timed *timed, uint32_t number)
 {
 	if (timed->row != number)
 		return;
+	if (timed->records->row == number) {
+		timed->records->row = UINT32_MAX;
+		timed->records->count--;
+	}
 	timed->counts = timed->before;
 	timed->keys.waiting_count = 0;
 }

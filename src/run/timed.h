@@ -7,6 +7,13 @@
 #include "record/plan.h"
 #include "run/late.h"
 
+/* Records of which some operator has dropped a row for its event time. Each of
+ * them counts once, of however many operators and rows. */
+struct tide_late_records {
+	uint64_t count;
+	uint32_t row; /* the newest of them; UINT32_MAX: none in this batch */
+};
+
 /* One keyed operator that looks at event time. */
 struct tide_timed {
 	struct tide_queue *queue;
@@ -18,11 +25,13 @@ struct tide_timed {
 	struct tide_late_keys keys;
 	struct tide_lates counts, before; /* before the row of that … */
 	uint32_t row;                     /* … number, which may fail yet */
+	struct tide_late_records *records;
 };
 
-/* queue and mark are borrowed. */
+/* queue, mark and records, which all operators of a worker share, are borrowed. */
 void tide_timed_init(struct tide_timed *timed, const struct tide_plan_keyed *keyed,
-                     struct tide_queue *queue, const struct tide_mark *mark);
+                     struct tide_queue *queue, const struct tide_mark *mark,
+                     struct tide_late_records *records);
 /* Whether the running row has an event time that one can count with. */
 bool tide_timed_known(const struct tide_mark *mark);
 /* Row numbers begin again. */

@@ -68,7 +68,7 @@ static bool worker_time(struct tide_worker *worker)
 		if (worker->timed[k] == NULL)
 			return false;
 		tide_timed_init(worker->timed[k], keyed, worker->queues[k],
-		                &worker->marks[keyed->mark]);
+		                &worker->marks[keyed->mark], &worker->late_records);
 	}
 	for (int l = 0; l < plan->late_count; l++) {
 		worker->sieves[l] = malloc(sizeof *worker->sieves[l]);
@@ -386,6 +386,7 @@ static int run_shares(struct tide_worker *worker, struct tide_error *err)
 /* Late rows are counted by the epoch. */
 static void begin_lates(struct tide_worker *worker)
 {
+	worker->late_records.count = 0;
 	for (int k = 0; k < worker->work->plan->keyed_count; k++)
 		if (worker->timed[k] != NULL) {
 			worker->timed[k]->counts = (struct tide_lates){ 0 };

@@ -72,7 +72,8 @@ struct tide_worker {
 	struct tide_rows **rows;    /* per output, and then per dedup: where the loops write */
 	struct tide_mark *marks;    /* per watermark */
 	struct tide_timed **timed;  /* per keyed operator; NULL: event time says nothing */
-	struct tide_sieve **sieves; /* per step that late rows pass */
+	struct tide_late_records late_records; /* that they have dropped rows of */
+	struct tide_sieve **sieves;            /* per step that late rows pass */
 	struct tide_shards *shards;
 	struct tide_share **shares; /* set by the crew between epochs */
 	int share_count;

@@ -233,6 +233,49 @@ return tide.job { on_error = "skip", outputs = tide.from(tide.kafka { topic = "e
       job:close()
    end)
 
+   each_way("are one record in the ledger, however many steps drop them", function(way)
+      local job = testing.job([[
+local tide = require "tidemark"
+local events = tide.from(tide.kafka { topic = "events" })
+   :json { "user:string", "ts:timestamp?" }
+   :watermark("ts", "10s")
+return tide.job { on_error = "skip", outputs = {
+   events:group_by("user", { name = "windows" }):window("20s", "10s"):count()
+      :to(tide.console { mode = "update", name = "windows" }),
+   events:group_by("user", { name = "sessions" }):session("10s"):count()
+      :to(tide.console { mode = "append", name = "sessions" }),
+   events:dedup { by = "user", within = "10s", name = "dedup" }
+      :group_by("user", { name = "behind" }):window("1m"):count()
+      :to(tide.console { mode = "update", name = "behind" }),
+   events:map(function(row)
+      if row.user == "bad" then error "no" end
+      return row.user
+   end, { "user:string" }):to(tide.console { name = "rows" }),
+} }
+]], way.options)
+      play(job, way, {}, {
+         { event("12:01:00", "a") },
+         -- The watermark is 12:00:50: b is late for all, and c for the dedup.
+         { event("12:00:00", "b"), event("12:00:49", "c"), event("12:01:01", "d"),
+           event("12:00:00", "bad"), { value = '{"user":"e","ts":null}' } },
+      })
+      assert.equal(3, job:number "rows_late") -- b, c and e
+      assert.equal(1, job:number "rows_failed")
+      assert.equal(3, job:progress().rowsLate)
+      local late, untimed, dropped = {}, 0, 0
+      for _, step in ipairs(job:progress().late) do
+         late[step.name] = step.numRowsLate
+         untimed = untimed + step.numRowsWithoutEventTime
+      end
+      for _, step in ipairs(job:progress().stateOperators) do
+         dropped = dropped + step.numRowsDroppedByWatermark
+      end
+      assert.same({ windows = 1, sessions = 1, dedup = 2, behind = 0 }, late)
+      assert.equal(3, untimed)
+      assert.equal(4, dropped)
+      job:close()
+   end)
+
    it("count different keys without keeping them", function()
       local job = testing.job([[
 local tide = require "tidemark"
