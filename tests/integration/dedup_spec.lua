@@ -118,4 +118,38 @@ describe("the articles job", function()
       h.expect_exit(job, 0)
       verified()
    end)
+
+   it("knows of no id after a reset that clears the state, and counts them anew", function()
+      local topic = h.topic(2)
+      local records, ids = {}, {}
+      for i = 1, 250 do
+         records[i], ids["a" .. i] = article("a" .. i, i, "one"), { "one" }
+      end
+      h.produce(topic, records)
+      local job = h.path "job.lua"
+      h.write_file(job, [[
+local tide = require "tidemark"
+return tide.from(tide.kafka { topic = "t", start = "earliest" })
+   :json { "id:string", "published_at:timestamp", "title:string" }
+   :watermark("published_at", "2h")
+   :dedup { by = "id" }
+   :to(tide.console {})
+]])
+      local function command(...)
+         return h.run { "offsets", "reset", job, "-b", h.brokers, "--topic", topic, ... }
+      end
+      local function run(states)
+         local out = h.run { "run", job, "-b", h.brokers, "--topic", topic, "--until-end",
+                             "--no-ui", "--checkpoint-dir", h.path "cp", "--output", "json",
+                             "--progress", h.path "progress" }:out()
+         local epochs = h.progress()
+         assert.are.equal(states, epochs[#epochs].stateOperators[1].numRowsTotal)
+         h.run { "checkpoint", "verify", "--checkpoint-dir", h.path "cp" }
+         return versions(out)
+      end
+      assert.are.same(ids, run(250))
+      command("--checkpoint-dir", h.path "cp", "--to", "earliest", "--state", "clear", "--yes")
+      h.run { "checkpoint", "verify", "--checkpoint-dir", h.path "cp" }
+      assert.are.same(ids, run(250))
+   end)
 end)
