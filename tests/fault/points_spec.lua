@@ -280,8 +280,7 @@ end
 
 -- To the end, undisturbed; then everything must be there, and once.
 function Chain:settle()
-   local last = self:start(nil, "--until-end")
-   h.expect_exit(last, 0, limit_s)
+   h.expect_exit(self:start(nil, "--until-end"), 0, limit_s * 4)
    local counts = oracle.counts(self.from)
    oracle.check("files", oracle.file_rows(self.files), counts, false, true)
    if self.kafka then
@@ -301,9 +300,10 @@ function Chain:settle()
    h.write_file(h.path "calm.lua", oracle.job(
       ('tide.files { path = %q, every = "1m", mode = "update" }'):format(h.path "calm"),
       { version = self.version, large = self.large }))
-   h.run({ "run", h.path "calm.lua", "-b", h.brokers, "--topic", self.from, "--no-ui",
-           "--until-end", "--checkpoint-dir", h.path "calm-cp", "--memory", "256MB",
-           "--max-records-per-batch", self.large and 240 or oracle.keys })
+   local calm = h.start { "run", h.path "calm.lua", "-b", h.brokers, "--topic", self.from,
+      "--no-ui", "--until-end", "--checkpoint-dir", h.path "calm-cp", "--memory", "256MB",
+      "--max-records-per-batch", self.large and 240 or oracle.keys }
+   h.expect_exit(calm, 0, limit_s * 4)
    local calm_digest, calm_keys = oracle.digest(h.path "calm-cp")
    assert.are.same({ calm_keys, calm_digest }, { keys, digest })
    local total = 0
@@ -391,11 +391,23 @@ describe("fail point", function()
          return
       end
       local chain = new_chain { large = true, batch = 240 }
-      function chain.feed()
+      local fed = 0
+      local function produce()
          h.produce_counts(chain.from, { 600, 600 })
+         fed = fed + 1200
+      end
+      -- Enough for a third hit, and no more: it is large.
+      function chain.feed()
+         local behind = fed
+         for _, next_offset in pairs(h.next_offsets(chain.checkpoint, chain.from)) do
+            behind = behind - next_offset
+         end
+         if behind < 1000 then
+            produce()
+         end
       end
       -- States first: those that a new version takes over.
-      chain.feed()
+      produce()
       h.expect_exit(chain:start(nil, "--until-end"), 0, limit_s)
       play(chain, belongs)
       records = records + chain:settle()
