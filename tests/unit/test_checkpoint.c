@@ -113,7 +113,7 @@ static void every_fail_point_leaves_a_whole_epoch(void **state)
 	for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
 		for (int hit = 1; hit <= 4; hit++) {
 			for (int kills = 0; kills < 2; kills++) {
-				char env[64], name[32];
+				char env[64], name[64];
 				snprintf(env, sizeof env, "%s=%s@%d", cases[c].point,
 				         kills ? "kill" : "io", hit);
 				snprintf(name, sizeof name, "fail.%s.%d.%d", cases[c].point, hit,
