@@ -125,6 +125,10 @@ $(B)/fault/%: tests/fault/%.c $(ROOM_OBJ)
 	@echo "  CC   $@"
 	$(V)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -Itests/unit -rdynamic -o $@ $^ -lcmocka $(LIBS)
 
+# Allocations of our own objects go through the driver, and nobody else's.
+comma    := ,
+$(B)/fault/memory: LDFLAGS += $(foreach f,malloc calloc realloc strdup strndup mmap,-Wl$(comma)--wrap=$f)
+
 # To preload into a program of any flavour, so without a sanitizer of its own.
 $(B)/fault/%_shim.so: tests/fault/%_shim.c
 	@mkdir -p $(@D)

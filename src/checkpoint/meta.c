@@ -3,6 +3,7 @@
 #include "checkpoint/checkpoint.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -559,7 +560,8 @@ int tide_meta_decode(struct tide_slice bytes, struct tide_meta *out, struct tide
 		                 "a decision record is damaged (its checksum differs)");
 	in.end -= sizeof(uint64_t);
 	out->format = format;
-	bool memory = read_meta(&in, out);
+	errno = 0;
+	bool memory = read_meta(&in, out) && errno != ENOMEM;
 	if (memory && !in.failed && in.p == in.end)
 		return TIDE_OK;
 	tide_meta_fini(out);

@@ -78,6 +78,7 @@ static void value_end(struct tide_buf *out)
 static int value_read(struct tide_slice bytes, struct value *value, struct tide_error *err)
 {
 	*value = (struct value){ 0 };
+	errno = 0;
 	size_t body = bytes.len >= 9 ? bytes.len - 8 : 0;
 	struct tide_reader in = tide_reader_of(bytes.p, body);
 	struct tide_reader tail = tide_reader_of(bytes.p + body, bytes.len - body);
@@ -95,8 +96,11 @@ static int value_read(struct tide_slice bytes, struct value *value, struct tide_
 	}
 	if (good && !in.failed && in.p == in.end)
 		return TIDE_OK;
+	bool memory = errno == ENOMEM;
 	free(value->segment);
 	value->segment = NULL;
+	if (memory)
+		return fail_memory(err);
 	return tide_fail(err, TIDE_ERR_CHECKPOINT,
 	                 "an entry of the outbox is damaged (its checksum differs)");
 }

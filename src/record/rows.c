@@ -65,7 +65,8 @@ void tide_rows_free(struct tide_rows *rows)
 {
 	if (rows == NULL)
 		return;
-	for (int c = 0; rows->columns != NULL && c < rows->schema->count; c++) {
+	for (int c = 0; rows->columns != NULL && rows->schema != NULL && c < rows->schema->count;
+	     c++) {
 		free(rows->columns[c].valid);
 		free(rows->columns[c].values);
 		free(rows->columns[c].offsets);

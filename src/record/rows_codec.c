@@ -11,6 +11,7 @@
 #include "record/rows.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -213,9 +214,13 @@ int tide_rows_decode(struct tide_slice bytes, struct tide_rows **out, struct tid
 		                 "stored rows are damaged: the checksum of %zu bytes differs",
 		                 bytes.len);
 	struct tide_reader in = tide_reader_of(bytes.p, size);
+	errno = 0;
 	struct tide_rows *rows = schema_decode(&in);
 	if (rows == NULL || !columns_decode(&in, rows)) {
+		bool memory = errno == ENOMEM;
 		tide_rows_free(rows);
+		if (memory)
+			return tide_fail(err, TIDE_ERR_NOMEM, "no memory for stored rows");
 		return tide_fail(err, TIDE_ERR_CHECKPOINT,
 		                 "stored rows cannot be read: byte %zu of %zu is not of a form "
 		                 "that this version writes",

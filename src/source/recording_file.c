@@ -322,13 +322,17 @@ int tide_recording_decode(struct tide_slice bytes, const char *name, struct tide
 		struct tide_reader in = tide_reader_of(bytes.p + at, bytes.len - at);
 		kind = tide_read_u8(&in);
 		struct tide_slice body = read_long(&in);
+		errno = 0;
 		uint64_t sum = tide_read_u64(&in);
 		if (in.failed)
 			rc = refuse(name, "was cut short: a part of it is missing", at, err);
 		else if (sum != sum_of((enum section)kind, number, body.p, body.len))
 			rc = refuse(name, "is damaged: its checksum is wrong", at, err);
 		else if (!read_section((enum section)kind, body, number, out))
-			rc = refuse(name, "holds what no recording does,", at, err);
+			rc = errno == ENOMEM
+			             ? tide_fail(err, TIDE_ERR_NOMEM,
+			                         "no memory for the recording %s", name)
+			             : refuse(name, "holds what no recording does,", at, err);
 		at += SECTION_HEAD + body.len + SECTION_TAIL;
 	}
 	if (rc == TIDE_OK && at != bytes.len)

@@ -21,6 +21,8 @@ M.rows = {
      ci = 15, soak = 15, stretches = 1 },
    { name = "signals", number = 22, what = "SIGTERM in every state of a job",
      ci = 20, soak = 200, stretches = 5 },
+   { name = "memory", number = 26, what = "allocations of ours that fail, one by one",
+     ci = 32, soak = 4000, stretches = 8 },
    { name = "fuzz", number = 24, what = "seconds of each fuzzer; CI has the suite for it",
      ci = 0, soak = 3600, stretches = 12 },
    { name = "kills", number = 3, what = "kill -9 of a job on a real Kafka",
