@@ -524,7 +524,7 @@ end
 
 local function stuck()
    local line = ctx.place_line
-   return errors.made(("it does not return within %.0f ms of processor time " ..
+   return errors.made(("it does not return, after %.0f ms of processor time " ..
                        "(--record-timeout): a loop may never end, or a pattern try too much")
          :format(tonumber(ctx.stuck_us) / 1000), line > 0 and ffi.string(ctx.place) or nil, line)
 end

@@ -68,8 +68,6 @@ static bool words_begin(struct tide_ctx *ctx, struct tide_words_of *from)
 {
 	size_t max = tide_words_max(from->text, from->len);
 	size_t lower = tide_words_lower(from->len);
-	if (!may_make(ctx, lower, 0))
-		return false;
 	from->gen = ctx->gen;
 	from->lower = tide_arena_text(ctx->arena, lower);
 	struct tide_word *list = tide_pool_take(ctx->pool, (uint32_t)max);
@@ -78,7 +76,7 @@ static bool words_begin(struct tide_ctx *ctx, struct tide_words_of *from)
 	struct tide_word *end = tide_words(from, list);
 	assert((size_t)(end - list) <= max);
 	tide_pool_trim(ctx->pool, end);
-	return may_make(ctx, 0, (size_t)(end - list)) && begin(ctx, list);
+	return may_make(ctx, lower, (size_t)(end - list)) && begin(ctx, list);
 }
 
 void tide_ffi_text_rewind(struct tide_ctx *ctx)

@@ -137,6 +137,7 @@ static bool look_at(struct tide_hang *hang)
 	int64_t limit_us = atomic_load_explicit(&hang->limit_us, memory_order_relaxed);
 	if (limit_us == 0 || now_us - hang->seen_us < limit_us)
 		return false;
+	atomic_store(&hang->spent_us, now_us - hang->seen_us);
 	atomic_store(&hang->over, call);
 	syscall(SYS_tgkill, getpid(), hang->thread, SIGRTMIN);
 	return true;

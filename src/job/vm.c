@@ -13,6 +13,7 @@
 #include <lua.h>
 #include <luajit.h>
 #include <lualib.h>
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -271,6 +272,7 @@ static void forget_given_up(struct tide_vm *vm)
 #else
 		tide_heap_fini(&state->heap);
 		free(state);
+		malloc_trim(0);
 #endif
 	}
 }
@@ -389,6 +391,8 @@ static void find_place(struct tide_vm *vm)
 	}
 	state_free(vm->state);
 	vm->state = NULL;
+	if (ctx->adding == 0)
+		forget_given_up(vm);
 	tide_trial_free(trial);
 	tide_plan_free(plan);
 	free(kept);
@@ -399,7 +403,11 @@ static int condemn(struct tide_vm *vm, struct tide_error *err)
 {
 	struct tide_ctx *ctx = vm->ctx;
 	ctx->place_line = 0;
-	ctx->stuck_us = vm->hang.limit_us;
+	ctx->stuck_us = vm->hang.spent_us;
+	/* Its memory first: the same may fill as much again. What it kept of states
+	 * while it added is still wanted. */
+	if (ctx->adding == 0)
+		forget_given_up(vm);
 	find_place(vm);
 	int rc = revive(vm, false, NULL, err);
 	if (rc != TIDE_OK)
@@ -417,8 +425,9 @@ static int call_whole(struct tide_vm *vm, enum entry entry, const char *what,
 	int rc = vm_call(vm, entry, err);
 	if (rc != HUNG)
 		return rc;
-	int64_t limit_us = vm->hang.limit_us;
+	int64_t spent_us = vm->hang.spent_us;
 	vm->ctx->place_line = 0;
+	forget_given_up(vm);
 	if (revive(vm, true, NULL, err) == TIDE_OK && vm_call(vm, TRACE, err) == TIDE_OK &&
 	    vm_call(vm, entry, err) != HUNG)
 		vm->ctx->place_line = 0;
@@ -427,9 +436,9 @@ static int call_whole(struct tide_vm *vm, enum entry entry, const char *what,
 	forget_given_up(vm);
 	put_place(vm, place, sizeof place);
 	return tide_fail(err, TIDE_ERR_SCRIPT,
-	                 "%s%s does not return within %.0f ms of processor time "
+	                 "%s%s does not return, after %.0f ms of processor time "
 	                 "(--record-timeout): a loop may never end, or a pattern try too much",
-	                 place, what, (double)limit_us / 1e3);
+	                 place, what, (double)spent_us / 1e3);
 }
 
 /* ---- what it is for ---- */

@@ -19,6 +19,8 @@ M.rows = {
      ci = 3000, soak = 1000000, stretches = 10 },
    { name = "clock", number = 18, what = "clocks that jump, times that cannot be",
      ci = 15, soak = 15, stretches = 1 },
+   { name = "scripts", number = 16, what = "hostile scripts in every place, under each on_error",
+     ci = 47, soak = 1000, stretches = 10 },
    { name = "signals", number = 22, what = "SIGTERM in every state of a job",
      ci = 20, soak = 200, stretches = 5 },
    { name = "memory", number = 26, what = "allocations of ours that fail, one by one",
