@@ -149,7 +149,9 @@ local function finish(strike, job)
       -- Most errors end it: a moment is enough to see. Those of Kafka may pass.
       h.process.poll_until(1, function() return job:ended() end)
    end
-   if not job:ended() then
+   local way = way_of(strike.point).way
+   -- Those end by themselves, and a second TERM would be another matter.
+   if way ~= "stop" and way ~= "command" and not job:ended() then
       job:kill(row:random(2) == 1 and "TERM" or "KILL")
    end
    local code, signal = job:wait(limit_s)
