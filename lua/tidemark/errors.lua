@@ -47,6 +47,13 @@ function M.line_text(path, line)
    return source and source.lines[line]
 end
 
+--- How many there are.
+function M.line_count(path)
+   local source = sources["@" .. path]
+   local count = source and #source.lines or 0
+   return count > 0 and source.lines[count] == "" and count - 1 or count
+end
+
 --- Whether a chunk of that name is of the running job.
 function M.knows(source)
    return sources[source] ~= nil

@@ -7,7 +7,10 @@ local jutil = require "jit.util"
 
 local M = {}
 
-local LINES_MAX, TEXT_MAX = 20, 78
+local TEXT_MAX = 78
+-- A file of so many lines is shown whole, and of others so many around a line that
+-- takes that share of the time.
+local WHOLE_MAX, AROUND, HOT_SHARE = 60, 3, 0.01
 
 -- Reasons that are part of finding good traces: another attempt begins elsewhere.
 local HARMLESS = {
@@ -254,7 +257,83 @@ local function clipped(text)
    return #text > TEXT_MAX and text:sub(1, TEXT_MAX - 3) .. "..." or text
 end
 
-local function show(report)
+-- Which lines of a file are shown: all of a short one, else those that take time or
+-- where compiled code stops, and what is around them.
+local function shown_of(file, count, whole)
+   local shown = {}
+   for line = 1, count do
+      shown[line] = whole or count <= WHOLE_MAX
+   end
+   for line, at in pairs(file.at) do
+      if at.share >= HOT_SHARE or at.stops > 0 then
+         for near = math.max(1, line - AROUND), math.min(count, line + AROUND) do
+            shown[near] = true
+         end
+      end
+   end
+   return shown
+end
+
+-- Files, the one that takes most first: what each of their lines takes.
+local function files_of(report)
+   local files, by = {}, {}
+   local function at_of(path, line)
+      local file = by[path]
+      if not file then
+         file = { path = path, samples = 0, at = {} }
+         by[path], files[#files + 1] = file, file
+      end
+      local at = file.at[line] or { samples = 0, compiled = 0, share = 0, stops = 0 }
+      file.at[line] = at
+      return at, file
+   end
+   for _, line in ipairs(report.lines) do
+      local at, file = at_of(line.file, line.line)
+      at.samples, at.compiled = line.samples, line.compiled
+      at.share = line.samples / report.samples
+      file.samples = file.samples + line.samples
+   end
+   for _, stop in ipairs(report.aborts) do
+      local at = at_of(stop.file, stop.line)
+      at.stops = at.stops + stop.count
+   end
+   table.sort(files, function(a, b)
+      if a.samples ~= b.samples then
+         return a.samples > b.samples
+      end
+      return a.path < b.path
+   end)
+   return files
+end
+
+local function show_file(file, whole, put)
+   local count = errors.line_count(file.path)
+   local shown, gap = shown_of(file, count, whole), false
+   put("%s\n", file.path)
+   for line = 1, count do
+      local at, text = file.at[line], clipped(errors.line_text(file.path, line))
+      if not shown[line] then
+         gap = true
+      else
+         if gap then
+            put("%34s...\n", "")
+            gap = false
+         end
+         local stopped = at and at.stops > 0 and ("%5d"):format(at.stops) or "     "
+         if at and at.samples > 0 then
+            put("%6.1f %8d %8.0f%% %s %5d | %s\n", 100 * at.share, at.samples,
+                100 * at.compiled / at.samples, stopped, line, text)
+         else
+            put("%25s %s %5d | %s\n", "", stopped, line, text)
+         end
+      end
+   end
+   if gap then
+      put("%34s...\n", "")
+   end
+end
+
+local function show(report, whole)
    local out = {}
    local function put(text, ...)
       out[#out + 1] = text:format(...)
@@ -263,19 +342,9 @@ local function show(report)
       return report.samples > 0 and 100 * samples / report.samples or 0
    end
    put("== profile: %d samples of the first worker's processor time\n", report.samples)
-   put("self %%  samples  compiled  line\n")
-   local file
-   for i, at in ipairs(report.lines) do
-      if i > LINES_MAX then
-         put("                          %d more lines\n", #report.lines - LINES_MAX)
-         break
-      end
-      if at.file ~= file then
-         put("%s\n", at.file)
-         file = at.file
-      end
-      put("%6.1f %8d %8.0f%% %5d | %s\n", percent(at.samples), at.samples,
-          at.samples > 0 and 100 * at.compiled / at.samples or 0, at.line, clipped(at.source))
+   put("self %%  samples  compiled stops  line\n")
+   for _, file in ipairs(files_of(report)) do
+      show_file(file, whole, put)
    end
    put("%6.1f %8d           runtime: states, keys and rows between the steps\n",
        percent(report.runtime), report.runtime)
@@ -301,8 +370,9 @@ local function show(report)
    return table.concat(out)
 end
 
---- The report of what was counted since M.begin: text, or one JSON object.
-function M.finish(counted, json)
+--- The report of what was counted since M.begin: text, of whole
+-- files if asked for, or one JSON object.
+function M.finish(counted, json, whole)
    jit.attach(on_trace)
    local made = made_for_steps()
    local report = { outside = counted.outside, compiling = counted.compiling }
@@ -313,7 +383,7 @@ function M.finish(counted, json)
       report.samples = report.samples + at.samples
    end
    if not json then
-      return show(report)
+      return show(report, whole)
    end
    local text = require "cjson".new().encode(report)
    return text:gsub('"(%l+)":{}', '"%1":[]') .. "\n" -- cjson cannot know

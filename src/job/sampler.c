@@ -193,7 +193,8 @@ static int finish(lua_State *lua)
 		lua_rawseti(lua, -2, ++count);
 	}
 	lua_pushboolean(lua, sampler->options.json);
-	lua_call(lua, 2, 1);
+	lua_pushboolean(lua, sampler->options.whole);
+	lua_call(lua, 3, 1);
 	const char *text = luaL_checkstring(lua, -1);
 	free(sampler->report);
 	sampler->report = strdup(text);
@@ -242,6 +243,8 @@ static void rest(struct tide_sampler *sampler)
 
 void tide_sampler_enter(struct tide_sampler *sampler, lua_State *lua)
 {
+	if (sampler->options.beat != NULL)
+		sampler->options.beat(sampler->options.beat_arg);
 	if (sampler->options.rests && sampler->lua == lua &&
 	    tide_clock_mono_us() > sampler->until_us) {
 		if (sampler->looking || !look(sampler))

@@ -16,10 +16,13 @@ struct lua_State;
 struct tide_sampler;
 
 struct tide_sampler_options {
-	const char *lua_dir; /* what lies there is not the job */
-	bool json;           /* the report */
-	bool adds_up;        /* VMs that follow each other run the same job */
-	bool rests;          /* look for a second now and then only: see sampler.c */
+	const char *lua_dir;     /* what lies there is not the job */
+	bool json;               /* the report */
+	bool whole;              /* it shows whole files */
+	bool adds_up;            /* VMs that follow each other run the same job */
+	bool rests;              /* look for a second now and then only: see sampler.c */
+	void (*beat)(void *arg); /* called at every enter; or NULL */
+	void *beat_arg;
 };
 
 /* NULL without memory. */

@@ -53,6 +53,8 @@ static const struct tide_own_flag profile_flags[] = {
 	{ "input", "FILE",
 	  "records from a file, over and over: lines that `produce` takes, or plain values" },
 	{ "last", "N", "without --input: the last N records of the job's topics (100000)" },
+	{ "limit", "SPAN", "a batch of records that takes longer ends it (30s)" },
+	{ "whole", NULL, "print whole files, not only what is around the lines that take time" },
 	{ "json", NULL, "one JSON object on stdout" },
 	{ 0 }
 };
@@ -166,7 +168,8 @@ static const struct tide_command commands[] = {
 	{ "dev", "JOB.lua", "run a job on sample records, again after each save; nothing is kept",
 	  1, 1, true, dev_flags, tide_cli_dev },
 	{ "profile", "JOB.lua",
-	  "run a job on sample records for --for (10s), and say which of its lines take the time",
+	  "run a job on sample records for --for (10s), and print what each line of its source "
+	  "takes beside it",
 	  1, 1, true, profile_flags, tide_cli_profile },
 	{ "test", "[SPEC…]", "run the specs of jobs: files, folders, jobs, or what is here", 0, 256,
 	  false, test_flags, tide_cli_test },

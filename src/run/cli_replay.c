@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "job/hang.h"
 #include "run/cli.h"
 #include "run/difference.h"
 #include "run/emit_spec.h"
@@ -230,6 +231,8 @@ int tide_cli_replay(struct tide_cli *cli, struct tide_error *err)
 	int rc = tide_cli_share(cli, "max-diff", &most, err);
 	if (rc == TIDE_OK)
 		rc = tide_setup_load(&replaying->setup, cli, NULL, err);
+	if (rc == TIDE_OK) /* As where it was recorded. */
+		rc = tide_hang_start(tide_config_int(cli->config, "record-timeout"), err);
 	if (rc == TIDE_OK && !diff && tide_cli_own(cli, "max-diff") != NULL)
 		rc = tide_fail(err, TIDE_ERR_USAGE, "--max-diff goes with --diff");
 	if (rc == TIDE_OK && diff && (replaying->new_job == NULL || spec != NULL))

@@ -64,8 +64,9 @@ static bool listen(struct tide_guard *guard, int64_t limit_ms, bool *hung)
 	int64_t until_us = tide_clock_mono_us() + limit_ms * 1000;
 	struct pollfd fd = { .fd = guard->fd, .events = POLLIN };
 	int64_t left_ms;
-	while ((left_ms = (until_us - tide_clock_mono_us()) / 1000) > 0) {
-		int ready = poll(&fd, 1, left_ms < 1000 ? (int)left_ms : 1000);
+	bool patient = guard->patient && guard->number == 0;
+	while ((left_ms = (until_us - tide_clock_mono_us()) / 1000) > 0 || patient) {
+		int ready = poll(&fd, 1, left_ms < 1000 && !patient ? (int)left_ms : 1000);
 		if (ready <= 0)
 			continue;
 		return read(guard->fd, &guard->number, sizeof guard->number) ==

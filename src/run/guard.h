@@ -13,6 +13,7 @@ struct tide_guard {
 	pid_t child;       /* 0: this is the child */
 	int fd;            /* of the pipe between them */
 	uint64_t number;   /* of the newest beat that the parent has heard */
+	bool patient;      /* the parent waits for the first beat however long it takes */
 	char folder[4096]; /* where both put what is scratch: the parent removes it */
 };
 

@@ -20,7 +20,8 @@
 enum {
 	FOR_MS_DEFAULT = 10000,
 	REPEATED_BYTES = 16 * 1024 * 1024, /* a file that is smaller is taken more than once */
-	EPOCH_RECORDS_MAX = 100000000      /* one: what comes twice is never late */
+	EPOCH_RECORDS_MAX = 100000000,     /* one: what comes twice is never late */
+	BEAT_US = 100000
 };
 
 /* --- rows go nowhere --------------------------------------------------------------- */
@@ -133,6 +134,21 @@ static int run_pass(const struct tide_profiling *profiling, struct tide_setup *s
 	return rc;
 }
 
+struct beating {
+	struct tide_guard *guard;
+	int64_t at_us;
+};
+
+static void beat(void *arg)
+{
+	struct beating *beating = arg;
+	int64_t now_us = tide_clock_mono_us();
+	if (now_us - beating->at_us < BEAT_US)
+		return;
+	beating->at_us = now_us;
+	tide_guard_beat(beating->guard, 1);
+}
+
 static int run_passes(const struct tide_profiling *profiling, struct tide_setup *setup,
                       struct tide_error *err)
 {
@@ -144,7 +160,7 @@ static int run_passes(const struct tide_profiling *profiling, struct tide_setup 
 	struct tide_board *board = tide_board_new(setup->plan->job, NULL, 1, NULL);
 	if (board == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to run");
-	int rc = tide_scratch_in_memory(dir, sizeof dir, "profile", err);
+	int rc = tide_scratch_make(dir, sizeof dir, true, err);
 	setup->settings.run_for_ms = 0;
 	setup->settings.checkpoint_dir = path;
 	for (int i = 0; rc == TIDE_OK && any && tide_clock_mono_us() < end_us &&
@@ -178,6 +194,7 @@ int tide_profiling(const struct tide_profiling *profiling, char **report, struct
 	struct tide_memory *memory = NULL;
 	struct tide_sampler *sampler = NULL;
 	struct tide_harness harness = { .sink = &nowhere_ops };
+	struct beating beating = { .guard = profiling->guard };
 	int rc = tide_setup_load(&setup, profiling->cli, profiling->job, err);
 	if (rc == TIDE_OK) {
 		tide_log_init(&(struct tide_log_options){ .level = TIDE_WARN });
@@ -189,7 +206,10 @@ int tide_profiling(const struct tide_profiling *profiling, char **report, struct
 	if (rc == TIDE_OK) {
 		struct tide_sampler_options options = { .lua_dir = setup.lua_dir,
 			                                .json = profiling->json,
-			                                .adds_up = true };
+			                                .whole = profiling->whole,
+			                                .adds_up = true,
+			                                .beat = beat,
+			                                .beat_arg = &beating };
 		sampler = tide_sampler_new(&options);
 		if (sampler == NULL)
 			rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory to profile");
@@ -197,6 +217,7 @@ int tide_profiling(const struct tide_profiling *profiling, char **report, struct
 	if (rc == TIDE_OK) {
 		harness.memory = memory;
 		settle(&setup, &harness, sampler);
+		beat(&beating);
 		rc = run_passes(profiling, &setup, err);
 	}
 	if (rc == TIDE_OK)

@@ -6,13 +6,16 @@
 
 #include "job/sampler.h"
 #include "run/cli.h"
+#include "run/guard.h"
 
 struct tide_profiling {
 	struct tide_cli *cli;
 	const char *job;
-	const char *input; /* a file of lines, see tide_sample_lines; NULL: topics */
-	int64_t last;      /* see tide_sample_topics */
-	bool json;         /* the report */
+	const char *input;        /* a file of lines, see tide_sample_lines; NULL: topics */
+	int64_t last;             /* see tide_sample_topics */
+	bool json;                /* the report */
+	bool whole;               /* … with whole files */
+	struct tide_guard *guard; /* hears of every batch: this is its child */
 };
 
 /* The report is the caller's, to be freed. */

@@ -77,7 +77,7 @@ static int spawn(struct child *child, char **args, char **env, const char *error
 static void bound(const struct child *child, int seconds)
 {
 	struct rlimit cpu = { 2 * (rlim_t)seconds, 2 * (rlim_t)seconds + 1 };
-	setpriority(PRIO_PROCESS, (id_t)child->pid, NICE);
+	setpriority(PRIO_PGRP, (id_t)child->pid, NICE);
 	prlimit(child->pid, RLIMIT_CPU, &cpu, NULL);
 }
 

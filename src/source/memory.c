@@ -22,7 +22,7 @@ struct log {
 	char *topic;
 	int32_t partition;
 	struct record *records;
-	int64_t count;
+	int64_t count, capacity;
 	int64_t first, read; /* offsets: where it begins; up to where there is something */
 	int64_t end;         /* what it says of its end, if that is more */
 };
@@ -129,6 +129,20 @@ static bool append(struct record *record, struct tide_slice slice)
 	return true;
 }
 
+/* One more record; twice the room when there is none. */
+static struct record *log_grow(struct log *log)
+{
+	if (log->count == log->capacity) {
+		int64_t capacity = log->capacity * 2 + 16;
+		struct record *records = realloc(log->records, (size_t)capacity * sizeof *records);
+		if (records == NULL)
+			return NULL;
+		log->records = records;
+		log->capacity = capacity;
+	}
+	return &log->records[log->count];
+}
+
 static int64_t length(struct tide_slice slice)
 {
 	return slice.p == NULL ? -1 : (int64_t)slice.len;
@@ -137,20 +151,22 @@ static int64_t length(struct tide_slice slice)
 static bool add(struct tide_memory *memory, struct log *log, int64_t offset, struct tide_slice key,
                 struct tide_slice value, int64_t timestamp_ms)
 {
-	struct record *records =
-		realloc(log->records, ((size_t)log->count + 1) * sizeof *log->records);
-	if (records == NULL)
-		return false;
-	log->records = records;
-	struct record *record = &records[log->count];
-	*record = (struct record){ .offset = offset,
-		                   .key_len = length(key),
-		                   .value_len = length(value),
-		                   .timestamp_ms = timestamp_ms };
-	if (!append(record, key) || !append(record, value)) {
-		free(record->bytes);
+	struct record *record = log_grow(log);
+	char *bytes = malloc(key.len + value.len + 1);
+	if (record == NULL || bytes == NULL) {
+		free(bytes);
 		return false;
 	}
+	*record = (struct record){ .bytes = bytes,
+		                   .offset = offset,
+		                   .key_len = length(key),
+		                   .value_len = length(value),
+		                   .timestamp_ms = timestamp_ms,
+		                   .size = key.len + value.len };
+	if (key.len > 0)
+		memcpy(bytes, key.p, key.len);
+	if (value.len > 0)
+		memcpy(bytes + key.len, value.p, value.len);
 	log->count++;
 	log->read = offset + 1;
 	memory->newest = log;

@@ -77,9 +77,39 @@ describe("tidemark profile", function()
 
    it("prints them beside the source", function()
       local out = profile(slow):out()
-      assert.is_truthy(out:find('\n *[%d.]+ +%d+ +%d+%% +5 |    for word in string.gmatch'))
+      assert.is_truthy(out:find('\n *[%d.]+ +%d+ +%d+%% +%d+ +5 |    for word in string.gmatch'))
+      -- A short file is there whole, with lines that take nothing.
+      assert.is_truthy(out:find("\n +9 | end\n"), out)
+      assert.is_truthy(out:find(' |    :to(tide.console {})\n', 1, true), out)
       assert.is_truthy(out:find("\nwhere compiled code stops\n", 1, true))
       assert.is_truthy(out:find("job.lua:5: not compiled: string.gmatch (", 1, true))
+   end)
+
+   it("shows of a long file what takes time and what is around it, or all of it", function()
+      local long = ("-- nothing is done here\n"):rep(100) .. slow
+      local out = profile(long):out()
+      assert.is_truthy(out:find("\n *[%d.]+ +%d+ +%d+%% +%d+ +105 |    for word in"), out)
+      assert.is_truthy(out:find("\n +108 |    return n\n"), out)
+      assert.is_truthy(out:find("\n +%.%.%.\n"), out)
+      assert.is_nil(out:find "\n +50 | ")
+      out = profile(long, 0, "--whole"):out()
+      assert.is_truthy(out:find "\n +50 | %-%- nothing is done here\n", out)
+      assert.is_nil(out:find "\n +%.%.%.\n", out)
+   end)
+
+   it("ends where a record never does, and says so", function()
+      local run = profile([[
+return tide.from(tide.kafka { topic = "t" })
+   :filter(function(rec)
+      while #rec.value > 1 do end
+      return true
+   end)
+   :to(tide.console {})
+]], 3, "--limit", "2s")
+      assert.is_truthy(said(run):find("a batch of records takes job.lua longer than 2 s", 1, true),
+                       run:err())
+      local refused = said(profile(quick, 2, "--limit", "x"))
+      assert.is_truthy(refused:find("--limit wants a span", 1, true), refused)
    end)
 
    it("has nothing to say of a job that compiles", function()

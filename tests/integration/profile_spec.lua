@@ -14,7 +14,7 @@ return tide.from(tide.kafka { topic = "unset", start = "earliest" })
    :sum("n")
    :to(tide.console { mode = "update" })
 ]]
-local SLOW = "%% +5 |       for word in"
+local SLOW = "%% +%d* +5 |       for word in"
 
 describe("a profile", function()
    local topic

@@ -199,6 +199,22 @@ describe("a recording", function()
       assert.truthy(other:find("time per record: %d+%.%d+ us old, %d+%.%d+ us new"), other)
    end)
 
+   it("is left where a job never returns, by name", function()
+      h.job(count_text)
+      amounts(topic, { { "ada", 1 }, { "bob", 2 } })
+      record(topic, { "--until-end" })
+      local text = h.read_file(h.path "job.lua")
+      h.write_file(h.path "new.lua", (text:gsub(":group_by",
+         ":filter(function(row) while row.amount == 2 do end return true end)\n" ..
+         ":group_by", 1)))
+      local again = replay(3, "--job", h.path "new.lua")
+      assert.truthy(again:err():find("new.lua:%d+: .*return"), again:err())
+      again = replay(4, "--job", h.path "new.lua", "--diff")
+      assert.truthy(again:out():find("the new job fails: ", 1, true), again:out())
+      h.write_file(h.path "new.lua", "while true do end")
+      assert.truthy(replay(3, "--job", h.path "new.lua"):err():find("does not return", 1, true))
+   end)
+
    it("becomes a spec that passes, until the job changes", function()
       h.job((count_text:gsub("return", 'local least = tide.setting("least", 0)\nreturn', 1)
          :gsub(":group_by", ":filter(function(row) return row.amount >= least end)\n:group_by")))

@@ -375,10 +375,13 @@ describe("a shadow", function()
       goes_on(80)
    end)
 
-   it("of a version that never returns is stopped, and the old one goes on", function()
+   it("of a version that never returns ends, and the old one goes on", function()
       begin()
       save('(rec.offset >= 18 and hang() or 1)', "local function hang() while true do end end")
-      takes(shadow(4, 2, "--max-diff", "100%"), "Does the new one return on every record?")
+      -- By name, or where the machine is slow as a whole.
+      local said = shadow(4, 2, "--max-diff", "99%")
+      assert.truthy(said:find("the new job fails: ", 1, true)
+         or said:find("Does the new one return on every record?", 1, true), said)
       goes_on()
    end)
 
