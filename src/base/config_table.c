@@ -104,6 +104,13 @@ static const struct tide_setting settings[] = {
 	  .initial = "true",
 	  .help = "Stop when records are gone that were not read; otherwise say which and "
 	          "go on." },
+	{ .name = "max-downtime",
+	  .type = TIDE_SETTING_SPAN,
+	  .initial = "0s",
+	  .max = INT64_C(3650) * 86400000,
+	  .takes = "SPAN",
+	  .help = "Longest stop that topics shall outlast: warns where they keep records no "
+	          "longer; 0s asks for none." },
 	{ .name = "listen",
 	  .letter = 'l',
 	  .type = TIDE_SETTING_TEXT,

@@ -355,11 +355,52 @@ static void windows(const struct tide_facts *facts, struct tide_diagnosis *out)
 	}
 }
 
+/* ---- records that will be gone ---- */
+
+void tide_diagnose_retention(const struct tide_fact_retention *fact, char *out, size_t size)
+{
+	if (fact->partition < 0) {
+		snprintf(out, size,
+		         "topic %s keeps records for %s, and a stop may last %s (max-downtime): "
+		         "what comes meanwhile could be deleted before it is read; raise its "
+		         "retention.ms",
+		         fact->topic, span_of(fact->kept_ms * 1000).text,
+		         span_of(fact->downtime_ms * 1000).text);
+		return;
+	}
+	char left[96] = "";
+	if (fact->left_ms >= 0)
+		snprintf(left, sizeof left, ", in about %s", span_of(fact->left_ms * 1000).text);
+	snprintf(out, size,
+	         "%s-%d: what is read next, offset %" PRId64 ", is near the log's start (%" PRId64
+	         "; its end is %" PRId64
+	         ") and may be deleted before it is read%s: read faster (--workers, limits, the "
+	         "sink), or raise retention.ms or retention.bytes",
+	         fact->topic, fact->partition, fact->next, fact->start, fact->end, left);
+}
+
+static void retention(const struct tide_facts *facts, struct tide_diagnosis *out)
+{
+	enum { SOME = 3 };
+	for (int i = 0; i < facts->retention_count && i < SOME; i++) {
+		const struct tide_fact_retention *fact = &facts->retentions[i];
+		char text[sizeof out->findings[0].text];
+		tide_diagnose_retention(fact, text, sizeof text);
+		struct tide_finding *found = add(out, "retention", "%s", text);
+		found->topic = fact->topic;
+		if (fact->partition >= 0) {
+			found->partition = fact->partition;
+			found->rows = fact->end - fact->next;
+		}
+	}
+}
+
 /* ---- all ---- */
 
 void tide_diagnose(const struct tide_facts *facts, struct tide_diagnosis *out)
 {
 	out->count = 0;
+	retention(facts, out);
 	if (facts->partitions == 0 || (facts->idle && !facts->ever_read && !facts->trigger)) {
 		nothing_in(facts, out);
 		if (facts->partitions == 0)

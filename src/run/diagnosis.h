@@ -41,6 +41,16 @@ struct tide_fact_keyed {
 	int64_t most_late_us; /* the furthest behind the watermark */
 };
 
+/* A topic that keeps records no longer than a stop may last (partition -1), or a
+ * partition whose next record may be deleted before it is read. */
+struct tide_fact_retention {
+	const char *topic;
+	int32_t partition;
+	int64_t kept_ms, downtime_ms;
+	int64_t start, next, end;
+	int64_t left_ms; /* until it is deleted; -1: not known */
+};
+
 struct tide_facts {
 	const char *job, *topic; /* "": not known */
 	int64_t now_us;
@@ -58,6 +68,8 @@ struct tide_facts {
 	const struct tide_fact_mark *marks;
 	const struct tide_fact_keyed *keyed;
 	int filter_count, mark_count, keyed_count;
+	const struct tide_fact_retention *retentions;
+	int retention_count;
 };
 
 /* One thing that holds. Texts are borrowed from the facts; absent numbers are
@@ -79,6 +91,8 @@ struct tide_diagnosis {
 };
 
 void tide_diagnose(const struct tide_facts *facts, struct tide_diagnosis *out);
+/* The sentence of one of its facts, for the log. */
+void tide_diagnose_retention(const struct tide_fact_retention *fact, char *out, size_t size);
 
 /* All of them in one line, as far as they fit. */
 void tide_diagnosis_line(const struct tide_diagnosis *diagnosis, char *out, size_t size);

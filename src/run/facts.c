@@ -204,6 +204,8 @@ const struct tide_facts *tide_tally_facts(struct tide_tally *tally, const struct
 	facts->trigger_left_ms = look->trigger_left_ms;
 	look_at_marks(tally, look->events);
 	look_at_filters(tally);
+	facts->retentions = look->keeping->facts;
+	facts->retention_count = look->keeping->fact_count;
 	facts->filters = tally->filters;
 	facts->marks = tally->marks;
 	facts->keyed = tally->keyed;

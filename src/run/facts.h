@@ -11,6 +11,7 @@
 #include "run/events.h"
 #include "run/partitions.h"
 #include "run/progress.h"
+#include "run/retention.h"
 
 struct tide_tally;
 
@@ -28,6 +29,7 @@ void tide_tally_add(struct tide_tally *tally, const struct tide_meta *meta,
 struct tide_look {
 	const struct tide_partitions *partitions;
 	const struct tide_events *events;
+	const struct tide_keeping *keeping;
 	const char *topic; /* given instead of the job's, or NULL */
 	bool idle;
 	bool trigger;

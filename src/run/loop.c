@@ -11,6 +11,7 @@
  * it reads decided state and evicts what is decided. */
 #include "run/loop.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -26,10 +27,13 @@
 #include "run/shadow.h"
 
 enum {
-	IDLE_MS = 20,          /* between looks for new records, if none shows up */
-	DISCOVER_US = 5000000, /* between looks for new partitions */
-	SETTLE_US = 1000000,   /* of rest before published marks are written down */
-	EXPLAIN_US = 200000,   /* between looks at why nothing comes out */
+	IDLE_MS = 20,           /* between looks for new records, if none shows up */
+	DISCOVER_US = 5000000,  /* between looks for new partitions */
+	ASLEEP_US = 200000,     /* of what is short: somebody has stopped us */
+	OUTAGE_US = 600000000,  /* of a source, before the job gives up */
+	OUTAGE_REST_US = 50000, /* between looks whether it is over */
+	SETTLE_US = 1000000,    /* of rest before published marks are written down */
+	EXPLAIN_US = 200000,    /* between looks at why nothing comes out */
 	/* What epochs have overwritten and a comparison of versions looks back on. */
 	PAST_BYTES_MAX = 64 << 20
 };
@@ -56,6 +60,7 @@ static void explain(struct loop *loop, bool idle, bool trigger)
 	struct tide_look look = {
 		.partitions = &loop->partitions,
 		.events = &loop->events,
+		.keeping = &loop->keeping,
 		.topic = loop->settings->topic,
 		.idle = idle,
 		.trigger = trigger,
@@ -274,6 +279,24 @@ static int run_epoch(struct loop *loop, bool due, struct tide_error *err)
 	return mend_lost(loop, err);
 }
 
+static int mend_doubtful(struct loop *loop, struct tide_error *err)
+{
+	for (int i = 0; i < loop->partitions.count; i++) {
+		struct tide_share *share = loop->partitions.shares[i];
+		share->lost = share->lost || share->part->doubtful;
+	}
+	return mend_lost(loop, err);
+}
+
+/* Between these nothing takes long: a log may have become another meanwhile. */
+static void stay_awake(struct loop *loop)
+{
+	int64_t now = tide_clock_mono_us();
+	if (loop->awake_us != 0 && now - loop->awake_us > ASLEEP_US)
+		tide_partitions_doubt(&loop->partitions);
+	loop->awake_us = now;
+}
+
 static int rest(struct loop *loop, bool waiting_for_trigger, struct tide_error *err)
 {
 	int64_t now = tide_clock_mono_us();
@@ -292,6 +315,7 @@ static int rest(struct loop *loop, bool waiting_for_trigger, struct tide_error *
 		usleep(1000);
 	else
 		source->ops->wait(source, IDLE_MS);
+	stay_awake(loop);
 	return rc;
 }
 
@@ -304,25 +328,83 @@ static bool look_and_plan(struct loop *loop, bool *due)
 	return tide_partitions_ranges(&loop->partitions, &loop->events, &loop->rate) > 0 || *due;
 }
 
+/* A source that cannot be reached comes back, unless it has refused us. */
+static int sit_out(struct loop *loop, struct tide_error *err)
+{
+	int64_t now = tide_clock_mono_us();
+	struct tide_diagnosis diagnosis = { .count = 1 };
+	for (int i = 0; i < loop->plan->input_count; i++) {
+		struct tide_source *source = loop->partitions.sources[i];
+		if (source->ops->refused != NULL && source->ops->refused(source))
+			return TIDE_ERR_UNAVAILABLE;
+	}
+	if (loop->outage_us == 0) {
+		tide_log(TIDE_WARN, "waiting for the source: %s", err->text);
+		loop->outage_us = now;
+	}
+	if (now - loop->outage_us > OUTAGE_US)
+		return TIDE_ERR_UNAVAILABLE;
+	diagnosis.findings[0] = (struct tide_finding){ .kind = "unavailable",
+		                                       .rows = INT64_MIN,
+		                                       .line = INT64_MIN,
+		                                       .window_end_us = INT64_MIN,
+		                                       .watermark_us = INT64_MIN,
+		                                       .event_us = INT64_MIN,
+		                                       .partition = INT64_MIN };
+	snprintf(diagnosis.findings[0].text, sizeof diagnosis.findings[0].text, "%.500s",
+	         err->text);
+	tide_board_say(loop->options.board, "waiting", &diagnosis);
+	tide_loop_tick(loop);
+	usleep(OUTAGE_REST_US);
+	return TIDE_OK;
+}
+
+/* What is new at the sources. TIDE_ERR_UNAVAILABLE: they cannot be asked now. */
+static int look_at_sources(struct loop *loop, int64_t now, struct tide_error *err)
+{
+	int rc = TIDE_OK;
+	for (int i = 0; rc == TIDE_OK && i < loop->plan->input_count; i++)
+		rc = loop->partitions.sources[i]->ops->poll(loop->partitions.sources[i], err);
+	if (rc == TIDE_OK && now - loop->discover_us > DISCOVER_US)
+		rc = tide_loop_discover(loop, true, err);
+	return rc;
+}
+
+static void over(struct loop *loop)
+{
+	if (loop->outage_us == 0)
+		return;
+	tide_log(TIDE_INFO, "the source is back after %.1f s",
+	         (double)(tide_clock_mono_us() - loop->outage_us) / 1e6);
+	tide_partitions_doubt(&loop->partitions);
+	loop->outage_us = 0;
+}
+
 /* One turn: an epoch if there is something to do, else a short rest. */
 static int turn(struct loop *loop, struct tide_error *err)
 {
 	int64_t now = tide_clock_mono_us();
 	struct tide_candidate *candidate = tide_reload_take(loop->version.reload);
 	int rc = candidate != NULL ? take_over(loop, candidate, err) : TIDE_OK;
-	for (int i = 0; rc == TIDE_OK && i < loop->plan->input_count; i++)
-		rc = loop->partitions.sources[i]->ops->poll(loop->partitions.sources[i], err);
-	if (rc == TIDE_OK && now - loop->discover_us > DISCOVER_US)
-		rc = tide_loop_discover(loop, true, err);
 	if (rc != TIDE_OK)
 		return rc;
+	rc = look_at_sources(loop, now, err);
 	bool due = tide_events_due(&loop->events);
 	bool early = loop->settings->trigger_ms > 0 && now < loop->trigger_us;
-	if (early && !due)
+	if (rc == TIDE_OK && early && !due)
 		return rest(loop, true, err);
-	rc = tide_partitions_ends(&loop->partitions, err);
+	if (rc == TIDE_OK)
+		rc = tide_partitions_ends(&loop->partitions, err);
+	if (rc == TIDE_OK)
+		over(loop);
+	stay_awake(loop);
+	if (rc == TIDE_OK)
+		rc = mend_doubtful(loop, err);
+	if (rc == TIDE_ERR_UNAVAILABLE)
+		return sit_out(loop, err);
 	if (rc != TIDE_OK)
 		return rc;
+	tide_keeping_look(&loop->keeping, &loop->partitions, loop->resumed, now);
 	if (early)
 		tide_partitions_rest(&loop->partitions);
 	else if (!look_and_plan(loop, &due))
@@ -333,6 +415,7 @@ static int turn(struct loop *loop, struct tide_error *err)
 	rc = run_epoch(loop, due, err);
 	tide_partitions_mirror(&loop->partitions);
 	tide_loop_tick(loop);
+	loop->awake_us = 0;
 	return rc;
 }
 

@@ -32,11 +32,14 @@ struct loop {
 	struct tide_meta meta; /* of the newest epoch that was handed over */
 	struct tide_rate rate;
 	struct tide_tally *tally;
+	struct tide_keeping keeping;
 	struct tide_diagnosis diagnosis;
 	int64_t explained_us; /* 0: not since the newest epoch */
 	int64_t began_us, discover_us, trigger_us, busy_us;
+	int64_t awake_us;                    /* a short time ago; 0: an epoch was run since */
+	int64_t outage_us;                   /* since when no source answers; 0: all do */
 	int64_t epoch_us, ran_us, waited_us; /* of the epoch: begun, read, alone */
-	bool settled;
+	bool settled, resumed;               /* … from a checkpoint that is not new */
 };
 
 void tide_loop_init(struct loop *loop, const struct tide_loop_options *options);

@@ -212,6 +212,7 @@ int tide_loop_discover(struct loop *loop, bool running, struct tide_error *err)
 int tide_loop_open_all(struct loop *loop, struct tide_error *err)
 {
 	int rc = open_checkpoint(loop, err);
+	loop->resumed = loop->meta.epoch >= 0;
 	if (rc == TIDE_OK)
 		rc = open_commit(loop, err);
 	/* Another version's functions may fail on the states that are there. */
@@ -236,6 +237,7 @@ void tide_loop_close_all(struct loop *loop)
 	tide_version_fini(&loop->version);
 	tide_partitions_close(&loop->partitions);
 	tide_events_fini(&loop->events);
+	tide_keeping_fini(&loop->keeping);
 	tide_tally_free(loop->tally);
 	tide_exchange_free(loop->exchange);
 	tide_checkpoint_close(loop->checkpoint);

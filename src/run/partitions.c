@@ -259,7 +259,8 @@ static int place(struct tide_partitions *partitions, struct tide_share *share,
 	int rc = share->source->ops->verify(share->source, part, &loss, err);
 	if (rc == TIDE_OK)
 		rc = accept_loss(partitions, part, &loss, err);
-	share->lost = false;
+	/* Who could not be asked is asked again. */
+	share->lost = rc == TIDE_ERR_UNAVAILABLE;
 	return rc;
 }
 
@@ -363,6 +364,13 @@ void tide_partitions_rest(struct tide_partitions *partitions)
 		struct tide_share *share = partitions->shares[i];
 		share->from = share->to = share->part->next;
 	}
+}
+
+void tide_partitions_doubt(struct tide_partitions *partitions)
+{
+	for (int i = 0; i < partitions->count; i++)
+		if (partitions->shares[i]->part->placed)
+			partitions->shares[i]->part->doubtful = true;
 }
 
 bool tide_partitions_behind(const struct tide_partitions *partitions)

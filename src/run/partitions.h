@@ -43,6 +43,8 @@ int64_t tide_partitions_ranges(struct tide_partitions *partitions, const struct 
                                struct tide_rate *rate);
 /* The next epoch reads nothing. */
 void tide_partitions_rest(struct tide_partitions *partitions);
+/* We were away for so long that each of them may be another log now. */
+void tide_partitions_doubt(struct tide_partitions *partitions);
 /* Is anything left to read, as far as is known? */
 bool tide_partitions_behind(const struct tide_partitions *partitions);
 /* Has the running epoch read anything? */

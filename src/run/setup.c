@@ -159,6 +159,7 @@ static void settings_of(struct tide_setup *setup, const struct tide_cli *cli)
 		.trigger_ms = tide_config_int(config, "trigger"),
 		.batch_records_max = tide_config_int(config, "max-records-per-batch"),
 		.records_per_second_max = tide_config_int(config, "max-records-per-second"),
+		.downtime_ms = tide_config_int(config, "max-downtime"),
 		.run_for_ms = tide_config_int(config, "for"),
 		.fail_on_data_loss = tide_config_bool(config, "fail-on-data-loss"),
 		.until_end = tide_config_bool(config, "until-end"),

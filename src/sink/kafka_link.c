@@ -23,10 +23,10 @@
 
 enum {
 	CONNECT_MS = 15000,
-	PUBLISH_MS = 60000, /* of trying, before the job gives up */
-	STOP_MS = 4000,     /* likewise, once somebody wants to stop */
-	CALL_MS = 500,      /* of one call: then look whether to stop, and call again */
-	GUARD_MS = 5000,    /* a commit that took longer is not trusted */
+	PUBLISH_MS = 600000, /* of trying, before the job gives up */
+	STOP_MS = 4000,      /* likewise, once somebody wants to stop */
+	CALL_MS = 500,       /* of one call: then look whether to stop, and call again */
+	GUARD_MS = 5000,     /* a commit that took longer is not trusted */
 	CLOSE_MS = 2000,
 	PAUSE_MS = 100,
 	POLL_EVERY = 1024,

@@ -100,49 +100,24 @@ static int wait_for(struct tide_kafka_topics *topics, struct tide_kafka_link *li
 	}
 }
 
-static void read_configs(struct tide_kafka_topic *topic, const rd_kafka_ConfigResource_t *resource)
+static void take_setting(void *arg, const char *name, const char *value)
 {
-	size_t count = 0;
-	const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resource, &count);
-	for (size_t i = 0; i < count; i++) {
-		const char *name = rd_kafka_ConfigEntry_name(entries[i]);
-		const char *value = rd_kafka_ConfigEntry_value(entries[i]);
-		if (value != NULL && strcmp(name, "max.message.bytes") == 0)
-			topic->bytes_max = strtoll(value, NULL, 10);
-		if (value != NULL && strcmp(name, "cleanup.policy") == 0)
-			topic->compacted = strstr(value, "compact") != NULL;
-	}
+	struct tide_kafka_topic *topic = arg;
+	if (strcmp(name, "max.message.bytes") == 0)
+		topic->bytes_max = strtoll(value, NULL, 10);
+	if (strcmp(name, "cleanup.policy") == 0)
+		topic->compacted = strstr(value, "compact") != NULL;
 }
 
 /* What the topic refuses, as far as we may know it: without DescribeConfigs
  * the broker tells later. False when it does not answer. */
 static bool describe(struct tide_client *client, struct tide_kafka_topic *topic)
 {
-	rd_kafka_t *rk = tide_client_handle(client);
-	rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
-	rd_kafka_AdminOptions_t *options =
-		rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
-	rd_kafka_ConfigResource_t *resource =
-		rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic->name);
-	rd_kafka_AdminOptions_set_request_timeout(options, DESCRIBE_MS, NULL, 0);
-	rd_kafka_DescribeConfigs(rk, &resource, 1, options, queue);
-	rd_kafka_event_t *event = rd_kafka_queue_poll(queue, DESCRIBE_MS + PAUSE_MS);
-	size_t count = 0;
-	const rd_kafka_ConfigResource_t **found =
-		event == NULL || rd_kafka_event_error(event) != 0
-			? NULL
-			: rd_kafka_DescribeConfigs_result_resources(
-				  rd_kafka_event_DescribeConfigs_result(event), &count);
-	if (count == 1 && rd_kafka_ConfigResource_error(found[0]) == 0)
-		read_configs(topic, found[0]);
-	else
+	bool known = false;
+	bool answered =
+		tide_topic_settings(client, topic->name, DESCRIBE_MS, take_setting, topic, &known);
+	if (!known)
 		tide_log(TIDE_DEBUG, "the settings of topic %s are not known", topic->name);
-	bool answered = event != NULL && rd_kafka_event_error(event) == 0;
-	if (event != NULL)
-		rd_kafka_event_destroy(event);
-	rd_kafka_ConfigResource_destroy(resource);
-	rd_kafka_AdminOptions_destroy(options);
-	rd_kafka_queue_destroy(queue);
 	return answered;
 }
 

@@ -24,6 +24,7 @@ struct tide_client {
 	rd_kafka_t *rk;
 	enum tide_kafka_role role;
 	void *opaque;
+	_Atomic(tide_client_away *) away;
 	struct tide_secrets secrets;
 	char *profile;             /* for the hint; may be NULL */
 	char brokers[BROKERS_MAX]; /* for texts: maybe cut */
@@ -35,6 +36,7 @@ struct tide_client {
 	uint64_t reasons[REASONS_MAX];
 	int reason_count;
 	enum trouble trouble;
+	bool forbidden; /* a request was, by an ACL */
 	char why[TROUBLE_MAX];
 };
 
@@ -189,6 +191,31 @@ static void say_once(struct tide_client *client, const char *text)
 	tide_log(first ? TIDE_WARN : TIDE_DEBUG, "Kafka: %s%s", text, first ? " (said once)" : "");
 }
 
+/* "name [3]: broker unavailable: fetch: Broker: Unknown topic or partition" */
+static void tell_away(struct tide_client *client, const char *line)
+{
+	char topic[256];
+	int partition;
+	tide_client_away *away = atomic_load(&client->away);
+	if (away != NULL && sscanf(line, "%255[^ ] [%d]: ", topic, &partition) == 2)
+		away(client->opaque, topic, partition);
+}
+
+void tide_client_watch(struct tide_client *client, tide_client_away *away)
+{
+	atomic_store(&client->away, away);
+}
+
+bool tide_client_watch_conf(rd_kafka_conf_t *conf)
+{
+	char debug[512], with[600], why[256];
+	size_t size = sizeof debug;
+	if (rd_kafka_conf_get(conf, "debug", debug, &size) != RD_KAFKA_CONF_OK)
+		debug[0] = '\0';
+	snprintf(with, sizeof with, "%s%stopic", debug, debug[0] != '\0' ? "," : "");
+	return rd_kafka_conf_set(conf, "debug", with, why, sizeof why) == RD_KAFKA_CONF_OK;
+}
+
 /* Runs on any of librdkafka's threads. */
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
@@ -197,6 +224,8 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
 	const char *rest = strstr(text, "]: ");
 	snprintf(line, sizeof line, "%s",
 	         strncmp(text, "[thrd:", 6) == 0 && rest != NULL ? rest + 3 : text);
+	if (level > 6 && strcmp(facility, "BROKERUA") == 0)
+		tell_away(client, line);
 	tide_secrets_hide(&client->secrets, line);
 	/* Failures come to on_error as well, with a code to tell them by. */
 	bool twice = strcmp(facility, "FAIL") == 0 || strcmp(facility, "ERROR") == 0;
@@ -256,6 +285,7 @@ void tide_client_well(struct tide_client *client)
 {
 	pthread_mutex_lock(&client->lock);
 	client->trouble = WELL;
+	client->forbidden = false;
 	client->why[0] = '\0';
 	pthread_mutex_unlock(&client->lock);
 }
@@ -268,7 +298,7 @@ unsigned tide_client_failures(const struct tide_client *client)
 bool tide_client_refused(struct tide_client *client)
 {
 	pthread_mutex_lock(&client->lock);
-	bool refused = client->trouble >= UNSUPPORTED;
+	bool refused = client->trouble >= UNSUPPORTED || client->forbidden;
 	pthread_mutex_unlock(&client->lock);
 	return refused;
 }
@@ -376,11 +406,15 @@ int tide_client_fail(struct tide_client *client, rd_kafka_resp_err_t code, const
 	tide_client_poll(client);
 	if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED ||
 	    code == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED ||
-	    code == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED)
+	    code == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED) {
+		pthread_mutex_lock(&client->lock);
+		client->forbidden = true;
+		pthread_mutex_unlock(&client->lock);
 		return tide_fail(err, TIDE_ERR_UNAVAILABLE,
 		                 "Kafka at %s: %s: %s; the user needs Read and Describe on the "
 		                 "topic (without Describe: preflight = false)",
 		                 client->brokers, what, rd_kafka_err2str(code));
+	}
 	pthread_mutex_lock(&client->lock);
 	if (code == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE)
 		client->trouble = UNSUPPORTED;

@@ -44,6 +44,13 @@ int tide_client_fail(struct tide_client *client, rd_kafka_resp_err_t code, const
 unsigned tide_client_failures(const struct tide_client *client);
 /* True when waiting longer cannot help: wrong password, certificate, version. */
 bool tide_client_refused(struct tide_client *client);
+/* Calls `away` on a thread of librdkafka's when a broker says that a partition is not
+ * its own (any more), before anything else of that partition arrives. To be set in
+ * `prepare`, with tide_client_watch_conf. */
+typedef void tide_client_away(void *opaque, const char *topic, int32_t partition);
+void tide_client_watch(struct tide_client *client, tide_client_away *away);
+/* librdkafka says so in its debug log only. */
+bool tide_client_watch_conf(rd_kafka_conf_t *conf);
 /* The brokers that answered advertise these: for the advertised-host hint. */
 void tide_client_advertised(struct tide_client *client, const rd_kafka_metadata_t *meta);
 

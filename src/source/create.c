@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Makes a topic that is missing, as the broker allows it. */
+/* Makes a topic that is missing, as the broker allows it, and reads the settings of
+ * one that is there. */
 #include "source/create.h"
 
 #include <stdio.h>
@@ -71,4 +72,44 @@ rd_kafka_resp_err_t tide_topic_request(struct tide_client *client, const char *n
 	rd_kafka_queue_destroy(queue);
 	rd_kafka_NewTopic_destroy(topic);
 	return code;
+}
+
+static void take_settings(const rd_kafka_ConfigResource_t *resource, tide_topic_setting *take,
+                          void *arg)
+{
+	size_t count = 0;
+	const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resource, &count);
+	for (size_t i = 0; i < count; i++)
+		if (rd_kafka_ConfigEntry_value(entries[i]) != NULL)
+			take(arg, rd_kafka_ConfigEntry_name(entries[i]),
+			     rd_kafka_ConfigEntry_value(entries[i]));
+}
+
+bool tide_topic_settings(struct tide_client *client, const char *name, int timeout_ms,
+                         tide_topic_setting *take, void *arg, bool *known)
+{
+	rd_kafka_t *rk = tide_client_handle(client);
+	rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+	rd_kafka_AdminOptions_t *options =
+		rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+	rd_kafka_ConfigResource_t *resource =
+		rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, name);
+	rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, NULL, 0);
+	rd_kafka_DescribeConfigs(rk, &resource, 1, options, queue);
+	rd_kafka_event_t *event = rd_kafka_queue_poll(queue, timeout_ms + 100);
+	bool answered = event != NULL && rd_kafka_event_error(event) == 0;
+	size_t count = 0;
+	const rd_kafka_ConfigResource_t **found =
+		answered ? rd_kafka_DescribeConfigs_result_resources(
+				   rd_kafka_event_DescribeConfigs_result(event), &count)
+			 : NULL;
+	*known = count == 1 && rd_kafka_ConfigResource_error(found[0]) == 0;
+	if (*known)
+		take_settings(found[0], take, arg);
+	if (event != NULL)
+		rd_kafka_event_destroy(event);
+	rd_kafka_ConfigResource_destroy(resource);
+	rd_kafka_AdminOptions_destroy(options);
+	rd_kafka_queue_destroy(queue);
+	return answered;
 }

@@ -15,4 +15,11 @@ rd_kafka_resp_err_t tide_topic_request(struct tide_client *client, const char *n
  * are those of a client. TIDE_OK says nothing of whether it was made. */
 int tide_topic_ask(const struct tide_options *options, const char *name, struct tide_error *err);
 
+/* Calls `take` for each setting of a topic that has a value. False when the broker
+ * does not answer in time; *known says whether it told them, for which an account
+ * needs DescribeConfigs. */
+typedef void tide_topic_setting(void *arg, const char *name, const char *value);
+bool tide_topic_settings(struct tide_client *client, const char *name, int timeout_ms,
+                         tide_topic_setting *take, void *arg, bool *known);
+
 #endif

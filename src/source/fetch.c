@@ -40,13 +40,45 @@ static void carry_sort(struct kafka_part *part, int n)
 	part->carry_count = kept;
 }
 
+/* A topic that is made again is another log, which librdkafka 2.0.2 goes on reading
+ * as if it were the same. But brokers answer "not mine" in between. */
+void tide_kafka_away(void *arg, const char *topic, int32_t partition)
+{
+	struct tide_kafka *kafka = arg;
+	pthread_mutex_lock(&kafka->parts_lock);
+	for (int i = 0; i < kafka->part_count; i++) {
+		struct kafka_part *part = kafka->parts[i];
+		if (part->pub.partition == partition && strcmp(part->pub.topic, topic) == 0)
+			atomic_store(&part->away, true);
+	}
+	pthread_mutex_unlock(&kafka->parts_lock);
+}
+
+bool tide_kafka_doubtful(struct kafka_part *part)
+{
+	if (!part->assigned)
+		return false;
+	if (atomic_load(&part->away) && !part->lost) {
+		part->lost = true;
+		snprintf(part->why, sizeof part->why, "%.100s-%d: its broker was changed",
+		         part->pub.topic, part->pub.partition);
+	}
+	return part->lost;
+}
+
 void tide_kafka_carry_fill(struct kafka_part *part, int64_t most)
 {
-	if (part->carry_first < part->carry_count || part->lost)
+	if (part->carry_first < part->carry_count || part->lost || atomic_load(&part->away))
 		return;
 	if (most > TIDE_BATCH_RECORDS_MAX)
 		most = TIDE_BATCH_RECORDS_MAX;
 	ssize_t n = rd_kafka_consume_batch_queue(part->queue, 0, part->carry, (size_t)most);
+	if (atomic_load(&part->away)) { /* Taken while it was said. */
+		part->carry_first = 0;
+		part->carry_count = n > 0 ? (int)n : 0;
+		tide_kafka_carry_drop(part);
+		return;
+	}
 	carry_sort(part, n > 0 ? (int)n : 0);
 	tide_nudge(&part->nudge, tide_client_handle(part->kafka->data), part->queue,
 	           part->pub.topic, part->pub.partition,
@@ -71,7 +103,7 @@ int tide_kafka_fetch(struct tide_source *src, struct tide_source_part *pub, int6
 		if (!empty || pub->next >= to)
 			continue;
 		/* A batch call waits until it is full, so the wait is for one. */
-		if (part->lost || part->error.status != 0 || batch->count > before ||
+		if (tide_kafka_doubtful(part) || part->error.status != 0 || batch->count > before ||
 		    timeout_ms <= 0 || !wait_for_one(part, timeout_ms))
 			break;
 		timeout_ms = 0;
@@ -96,6 +128,10 @@ static bool wait_for_one(struct kafka_part *part, int timeout_ms)
 	rd_kafka_message_t *msg = rd_kafka_consume_queue(part->queue, timeout_ms);
 	if (msg == NULL)
 		return false;
+	if (atomic_load(&part->away)) {
+		rd_kafka_message_destroy(msg);
+		return true;
+	}
 	part->carry[0] = msg;
 	carry_sort(part, 1);
 	return true;

@@ -19,6 +19,7 @@ static int tide_kafka_seek(struct tide_source *src, struct tide_source_part **pa
                            struct tide_error *err);
 static void tide_kafka_wait(struct tide_source *src, int timeout_ms);
 static int tide_kafka_poll(struct tide_source *src, struct tide_error *err);
+static bool tide_kafka_refused(struct tide_source *src);
 static void tide_kafka_close(struct tide_source *src);
 
 static const struct tide_source_ops ops = {
@@ -31,7 +32,10 @@ static const struct tide_source_ops ops = {
 	.wait = tide_kafka_wait,
 	.fetch = tide_kafka_fetch,
 	.mirror = tide_kafka_mirror,
+	.retention = tide_kafka_retention,
+	.starts = tide_kafka_starts,
 	.poll = tide_kafka_poll,
+	.refused = tide_kafka_refused,
 	.close = tide_kafka_close,
 };
 
@@ -53,6 +57,7 @@ int tide_kafka_open(const struct tide_options *options, struct tide_source **out
 		return tide_fail(err, TIDE_ERR_NOMEM, "a Kafka source");
 	kafka->src.ops = &ops;
 	pthread_mutex_init(&kafka->wake_lock, NULL);
+	pthread_mutex_init(&kafka->parts_lock, NULL);
 	pthread_condattr_t attr;
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -151,7 +156,7 @@ static int place(struct tide_kafka *kafka, struct tide_source_part **parts, int 
 		pthread_mutex_lock(&part->lock);
 		tide_kafka_carry_drop(part);
 		part->assigned = false;
-		part->lost = false;
+		part->lost = part->pub.doubtful = false;
 		part->error.status = TIDE_OK;
 		part->reached = -1;
 		part->asked_us = 0;
@@ -168,6 +173,14 @@ static int place(struct tide_kafka *kafka, struct tide_source_part **parts, int 
 	return rc;
 }
 
+static int watch(rd_kafka_conf_t *conf, void *opaque, struct tide_error *err)
+{
+	(void)opaque;
+	return tide_client_watch_conf(conf)
+	               ? TIDE_OK
+	               : tide_fail(err, TIDE_ERR_USAGE, "librdkafka has no debug log");
+}
+
 static int tide_kafka_seek(struct tide_source *src, struct tide_source_part **parts, int count,
                            struct tide_error *err)
 {
@@ -175,9 +188,10 @@ static int tide_kafka_seek(struct tide_source *src, struct tide_source_part **pa
 	/* Only now is it known how many partitions share the memory. */
 	if (kafka->data == NULL) {
 		int rc = tide_client_open(&kafka->data, TIDE_KAFKA_FETCH, &kafka->options,
-		                          kafka->part_count, NULL, kafka, err);
+		                          kafka->part_count, watch, kafka, err);
 		if (rc != TIDE_OK)
 			return rc;
+		tide_client_watch(kafka->data, tide_kafka_away);
 	}
 	return place(kafka, parts, count, err);
 }
@@ -242,6 +256,13 @@ static int tide_kafka_poll(struct tide_source *src, struct tide_error *err)
 	if (rc == TIDE_OK && kafka->data != NULL)
 		rc = tide_client_trouble(kafka->data, err);
 	return rc;
+}
+
+static bool tide_kafka_refused(struct tide_source *src)
+{
+	const struct tide_kafka *kafka = (struct tide_kafka *)src;
+	return tide_client_refused(kafka->control) ||
+	       (kafka->data != NULL && tide_client_refused(kafka->data));
 }
 
 /* --- closing ---------------------------------------------------------------------- */

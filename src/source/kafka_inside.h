@@ -35,6 +35,7 @@ struct kafka_part {
 	int64_t reached; /* librdkafka has handed over all below this */
 	struct tide_nudge nudge;
 	int64_t asked_us;        /* when the broker was last asked for the end */
+	atomic_bool away;        /* the broker has sent us off: what comes is doubtful */
 	bool lost;               /* out of range, or the log's end went back … */
 	char why[160];           /* … and the sentence about it */
 	struct tide_error error; /* another error from the queue, not yet returned */
@@ -61,8 +62,9 @@ struct tide_kafka {
 	int pattern_count;
 	int64_t reminded_us;
 
-	struct kafka_part **parts;
+	struct kafka_part **parts; /* parts_lock: when it changes, and to look from … */
 	int part_count;
+	pthread_mutex_t parts_lock; /* … a thread of librdkafka's */
 
 	/* wait(): set by librdkafka's threads. */
 	pthread_mutex_t wake_lock;
@@ -94,6 +96,8 @@ int tide_kafka_metadata(struct tide_kafka *kafka, bool all, int timeout_ms,
 /* offsets.c */
 int tide_kafka_ends(struct tide_source *src, struct tide_source_part **parts, int count,
                     struct tide_error *err);
+int tide_kafka_starts(struct tide_source *src, struct tide_source_part **parts, int count,
+                      struct tide_error *err);
 int tide_kafka_resolve(struct tide_source *src, struct tide_source_part *part, const char *position,
                        int64_t *offset, struct tide_error *err);
 void tide_kafka_mirror(struct tide_source *src, struct tide_source_part **parts, int count);
@@ -102,11 +106,17 @@ void tide_kafka_mirror_poll(struct tide_kafka *kafka);
 int tide_kafka_list_offsets(struct tide_kafka *kafka, rd_kafka_topic_partition_list_t *list,
                             const char *what, struct tide_error *err);
 
+/* retention.c */
+bool tide_kafka_retention(struct tide_source *src, const char *topic, struct tide_retention *out);
+
 /* verify.c */
 int tide_kafka_verify(struct tide_source *src, struct tide_source_part *part,
                       struct tide_loss *loss, struct tide_error *err);
 
 /* fetch.c */
+void tide_kafka_away(void *arg, const char *topic, int32_t partition);
+/* Is what lies at next another log's now, perhaps? With the lock. */
+bool tide_kafka_doubtful(struct kafka_part *part);
 int tide_kafka_fetch(struct tide_source *src, struct tide_source_part *part, int64_t to,
                      int timeout_ms, struct tide_batch *batch, struct tide_error *err);
 /* Take what the queue has, without waiting, if nothing is carried. With the lock. */

@@ -11,6 +11,7 @@
 
 enum {
 	TRIES = 8,
+	TRIES_RUNNING = 2, /* who reads asks again, and looks in between whether to stop */
 	TRY_AGAIN_MS = 50,
 	REFRESH_US = 1000 * 1000, /* of an end that nobody is waiting for */
 	MIRROR_US = 1000 * 1000,
@@ -36,7 +37,8 @@ int tide_kafka_list_offsets(struct tide_kafka *kafka, rd_kafka_topic_partition_l
 	rd_kafka_t *rk = tide_client_handle(kafka->control);
 	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
 	rd_kafka_topic_partition_list_t *asked = NULL;
-	for (int try = 0; try < TRIES; try++) {
+	int tries = kafka->data != NULL ? TRIES_RUNNING : TRIES;
+	for (int try = 0; try < tries; try++) {
 		asked = rd_kafka_topic_partition_list_copy(list);
 		code = rd_kafka_offsets_for_times(rk, asked, TIDE_KAFKA_REQUEST_MS);
 		bool again = worth_repeating(code);
@@ -44,7 +46,7 @@ int tide_kafka_list_offsets(struct tide_kafka *kafka, rd_kafka_topic_partition_l
 			again = again || worth_repeating(asked->elems[i].err);
 		if (!again || tide_client_refused(kafka->control))
 			break;
-		if (try + 1 < TRIES) {
+		if (try + 1 < tries) {
 			rd_kafka_topic_partition_list_destroy(asked);
 			rd_kafka_message_t *msg = rd_kafka_consumer_poll(rk, TRY_AGAIN_MS << try);
 			if (msg != NULL)
@@ -218,6 +220,26 @@ int tide_kafka_ends(struct tide_source *src, struct tide_source_part **parts, in
 	if (ends->cnt > 0 && rc == TIDE_OK)
 		rc = ask(kafka, ends, RD_KAFKA_OFFSET_END, err);
 	rd_kafka_topic_partition_list_destroy(ends);
+	rd_kafka_topic_partition_list_destroy(starts);
+	for (int i = 0; i < count && rc == TIDE_OK; i++) {
+		struct kafka_part *part = (struct kafka_part *)parts[i];
+		if (pthread_mutex_trylock(&part->lock) != 0)
+			continue;
+		part->pub.doubtful = part->pub.doubtful || tide_kafka_doubtful(part);
+		pthread_mutex_unlock(&part->lock);
+	}
+	return rc;
+}
+
+int tide_kafka_starts(struct tide_source *src, struct tide_source_part **parts, int count,
+                      struct tide_error *err)
+{
+	rd_kafka_topic_partition_list_t *starts = rd_kafka_topic_partition_list_new(count);
+	for (int i = 0; i < count; i++)
+		rd_kafka_topic_partition_list_add(starts, parts[i]->topic, parts[i]->partition)
+			->opaque = parts[i];
+	int rc = count > 0 ? ask((struct tide_kafka *)src, starts, RD_KAFKA_OFFSET_BEGINNING, err)
+	                   : TIDE_OK;
 	rd_kafka_topic_partition_list_destroy(starts);
 	return rc;
 }

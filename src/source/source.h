@@ -33,8 +33,9 @@ struct tide_source_part {
 	int64_t end;   /* as last seen: the end of what may be read, so what is in an
 	                * open transaction lies behind it; next + backlog */
 	struct tide_fingerprint print;
-	bool placed; /* seek has been called */
-	void *priv;  /* the source's own */
+	bool placed;   /* seek has been called */
+	bool doubtful; /* ends() saw that it may be another log: verify and seek */
+	void *priv;    /* the source's own */
 };
 
 struct tide_source; /* Opaque; every implementation begins with its ops. */
@@ -51,6 +52,11 @@ struct tide_loss {
 	enum tide_loss_kind kind;
 	int64_t from, to; /* "offset was changed from X to Y" */
 	int64_t lost;     /* records, or -1 when it cannot be known */
+};
+
+/* How long a topic keeps records: as long as neither is exceeded. -1: no limit. */
+struct tide_retention {
+	int64_t ms, bytes;
 };
 
 struct tide_source_ops {
@@ -84,8 +90,17 @@ struct tide_source_ops {
 	             int timeout_ms, struct tide_batch *batch, struct tide_error *err);
 	/* Mirror positions to the consumer group, for lag tools; best effort. */
 	void (*mirror)(struct tide_source *src, struct tide_source_part **parts, int count);
+	/* Optional, as is the next: how long the topic keeps records. False when that
+	 * may not be known. Asks the broker: once is enough. */
+	bool (*retention)(struct tide_source *src, const char *topic, struct tide_retention *out);
+	/* Refresh where the logs start, also of partitions that are being read. */
+	int (*starts)(struct tide_source *src, struct tide_source_part **parts, int count,
+	              struct tide_error *err);
 	/* Background work and pending errors; TIDE_OK or why no broker answers. */
 	int (*poll)(struct tide_source *src, struct tide_error *err);
+	/* Optional: after TIDE_ERR_UNAVAILABLE, is there no use in waiting (a login that
+	 * is refused)? */
+	bool (*refused)(struct tide_source *src);
 	void (*close)(struct tide_source *src);
 };
 

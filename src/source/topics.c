@@ -239,16 +239,19 @@ static int part_add(struct tide_kafka *kafka, const char *topic, int32_t partiti
                     struct tide_error *err)
 {
 	size_t n = (size_t)kafka->part_count;
+	pthread_mutex_lock(&kafka->parts_lock);
 	struct kafka_part **grown = realloc(kafka->parts, (n + 1) * sizeof(struct kafka_part *));
-	if (grown == NULL)
-		return tide_fail(err, TIDE_ERR_NOMEM, "%s-%d", topic, partition);
-	kafka->parts = grown;
-	grown[n] = part_new(kafka, topic, partition);
-	if (grown[n] == NULL)
-		return tide_fail(err, TIDE_ERR_NOMEM, "%s-%d", topic, partition);
-	grown[n]->pub.priv = grown[n];
-	kafka->part_count++;
-	return TIDE_OK;
+	if (grown != NULL) {
+		kafka->parts = grown;
+		grown[n] = part_new(kafka, topic, partition);
+	}
+	bool made = grown != NULL && grown[n] != NULL;
+	if (made) {
+		grown[n]->pub.priv = grown[n];
+		kafka->part_count++;
+	}
+	pthread_mutex_unlock(&kafka->parts_lock);
+	return made ? TIDE_OK : tide_fail(err, TIDE_ERR_NOMEM, "%s-%d", topic, partition);
 }
 
 /* What the source knows and the caller's list lacks: the list may hold other

@@ -29,6 +29,8 @@ int tide_kafka_verify(struct tide_source *src, struct tide_source_part *part,
 	bool exists;
 	enum found found = FOUND_NONE;
 	*loss = (struct tide_loss){ .kind = TIDE_LOSS_NONE, .from = part->next, .to = part->next };
+	/* Whatever is said from now on asks for another look. */
+	atomic_store(&((struct kafka_part *)part)->away, false);
 	int rc = bounds(kafka, part, &start, &end, &exists, err);
 	if (rc != TIDE_OK)
 		return rc;
