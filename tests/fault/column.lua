@@ -35,6 +35,8 @@ M.rows = {
      ci = 100, soak = 2000, stretches = 10 },
    { name = "brokers", number = 7, what = "brokers killed, restarted, stopped for a while",
      ci = 15, soak = 120, stretches = 4 },
+   { name = "failover", number = 7, what = "one of three brokers killed: the next goes on",
+     ci = 2, soak = 12, stretches = 2 },
    { name = "retention", number = 13, what = "logs cut, topics recreated shorter and longer",
      ci = 16, soak = 16, stretches = 1 },
    { name = "pressure", number = 19, what = "slow sinks and slow functions",

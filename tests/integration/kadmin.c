@@ -129,7 +129,7 @@ static void create(int argc, char **argv)
 	rd_kafka_AdminOptions_t *opts;
 	rd_kafka_queue_t *queue = admin_queue(RD_KAFKA_ADMIN_OP_CREATETOPICS, &opts);
 	rd_kafka_NewTopic_t *topic =
-		rd_kafka_NewTopic_new(argv[0], (int)number(argv[1]), 1, why, sizeof why);
+		rd_kafka_NewTopic_new(argv[0], (int)number(argv[1]), -1, why, sizeof why);
 	if (topic == NULL)
 		die("%s", why);
 	for (int i = 2; i < argc; i++) {
