@@ -32,7 +32,15 @@ static const char job_text[] = "local tide = require \"tidemark\"\n"
 			       "      return n + %d\n"
 			       "   end, { \"n:int\" })\n"
 			       "   :to(tide.console {})\n";
-static const char slow_line[] = "%     5 |       for word in";
+
+/* Line 5 stands in the report with a share of the time. */
+static bool tells_the_slow_line(const char *report)
+{
+	const char *line = strstr(report, " 5 |       for word in");
+	while (line != NULL && line > report && line[-1] != '\n')
+		line--;
+	return line != NULL && strtod(line, NULL) > 20;
+}
 
 struct stand {
 	char path[64];
@@ -121,7 +129,7 @@ static void slow_line_is_in_the_report(void **state)
 	stand_close(&stand);
 	const char *report = tide_sampler_report(sampler);
 	assert_non_null(report);
-	assert_non_null(strstr(report, slow_line));
+	assert_true(tells_the_slow_line(report));
 	assert_non_null(strstr(report, ":5: not compiled: string.gmatch ("));
 	raise(SIGPROF); /* one that is late ends nothing */
 	tide_sampler_free(sampler);
@@ -169,7 +177,7 @@ static void a_vm_may_go_on_on_another_thread(void **state)
 		pthread_join(thread, NULL);
 	}
 	stand_close(&stand);
-	assert_non_null(strstr(tide_sampler_report(sampler), slow_line));
+	assert_true(tells_the_slow_line(tide_sampler_report(sampler)));
 	tide_sampler_free(sampler);
 }
 
