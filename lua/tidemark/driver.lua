@@ -362,8 +362,11 @@ local function refused(loop, e)
    if ctx.made > ctx.made_max then
       C.tide_ffi_text_rewind(ctx)
    end
-   local message = describe(e)
-   if fatal or not M.report(message, memory_message(e) or errors.reason(e), errors.place(e)) then
+   local message, place = describe(e), errors.place(e)
+   if place == "" then -- compiled code may have failed where Lua knows no line
+      place = loop.place or ""
+   end
+   if fatal or not M.report(message, memory_message(e) or errors.reason(e), place) then
       return fatal or message
    end
    for _, number in ipairs(loop.outputs) do -- one of them may have a letter more

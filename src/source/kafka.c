@@ -115,6 +115,16 @@ static int part_queue(struct kafka_part *part, struct tide_error *err)
 	return TIDE_OK;
 }
 
+/* A partition that was gone for a while is another one to librdkafka when it comes
+ * back, with a queue of its own: nothing comes into the old one any more. */
+static int queue_anew(struct kafka_part *part, struct tide_error *err)
+{
+	rd_kafka_queue_cb_event_enable(part->queue, NULL, NULL);
+	rd_kafka_queue_destroy(part->queue);
+	part->queue = NULL;
+	return part_queue(part, err);
+}
+
 static int assign(struct tide_kafka *kafka, rd_kafka_topic_partition_list_t *list, bool on,
                   struct tide_error *err)
 {
@@ -155,6 +165,8 @@ static int place(struct tide_kafka *kafka, struct tide_source_part **parts, int 
 		struct kafka_part *part = (struct kafka_part *)parts[i];
 		pthread_mutex_lock(&part->lock);
 		tide_kafka_carry_drop(part);
+		if (part->lost)
+			rc = queue_anew(part, err);
 		part->assigned = false;
 		part->lost = part->pub.doubtful = false;
 		part->error.status = TIDE_OK;

@@ -36,6 +36,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/failpoint.h"
 #include "base/mutant.h"
 #include "state/rocks_inside.h"
@@ -48,7 +49,9 @@ enum {
 	BATCH_COUNT_MAX = 50000,   /* … this, changes become SST files */
 	OPEN_FILES_MAX = 256,
 	CACHE_SHARD_BITS = 2,
-	RECOVER_TOLERATE_TAIL = 0, /* WALRecoveryMode::kTolerateCorruptedTailRecords */
+	/* of enum WALRecoveryMode */
+	RECOVER_TOLERATE_TAIL = 0,
+	RECOVER_POINT_IN_TIME = 2,
 	CHECKSUM_XXH3 = 4,
 	LOG_WARN = 2
 };
@@ -195,11 +198,44 @@ static void sst_dir_clean(const struct tide_rocks *db)
 	closedir(dir);
 }
 
+/* NULL, or what RocksDB says. */
+static char *open_db(struct tide_rocks *db)
+{
+	const char *names[] = { "default" };
+	const rocksdb_options_t *of_cf[] = { db->options };
+	char *text = NULL;
+	if (db->read_only)
+		db->db = rocksdb_open_for_read_only_column_families(db->options, db->path, 1, names,
+		                                                    of_cf, &db->cf, 0, &text);
+	else
+		db->db = rocksdb_open_column_families(db->options, db->path, 1, names, of_cf,
+		                                      &db->cf, &text);
+	if (text != NULL)
+		db->db = NULL;
+	return text;
+}
+
+/* What was being written when the power went may have holes on a disk that keeps
+ * no order, which RocksDB takes for damage. Up to there its log is whole. Whether a
+ * decision is missing then, the anchor tells. */
+static bool open_torn(struct tide_rocks *db)
+{
+	rocksdb_options_set_wal_recovery_mode(db->options, RECOVER_POINT_IN_TIME);
+	char *text = open_db(db);
+	rocksdb_options_set_wal_recovery_mode(db->options, RECOVER_TOLERATE_TAIL);
+	if (text == NULL)
+		tide_log(TIDE_WARN,
+		         "%s: the end of its log is torn, as after a loss of power; it is used up "
+		         "to there if no decision is missing",
+		         db->path);
+	rocksdb_free(text);
+	return text == NULL;
+}
+
 int tide_rocks_open(const char *path, const struct tide_rocks_options *options,
                     struct tide_rocks **out, struct tide_error *err)
 {
 	assert(!(options->create && options->read_only));
-	char *text = NULL;
 	struct tide_rocks *db = calloc(1, sizeof *db);
 	if (db == NULL || (db->path = strdup(path)) == NULL ||
 	    asprintf(&db->sst_dir, "%s.ingest", path) < 0) {
@@ -210,16 +246,13 @@ int tide_rocks_open(const char *path, const struct tide_rocks_options *options,
 	options_make(db, options);
 	if (!db->read_only)
 		sst_dir_clean(db);
-	const char *names[] = { "default" };
-	const rocksdb_options_t *of_cf[] = { db->options };
-	if (db->read_only)
-		db->db = rocksdb_open_for_read_only_column_families(db->options, path, 1, names,
-		                                                    of_cf, &db->cf, 0, &text);
-	else
-		db->db = rocksdb_open_column_families(db->options, path, 1, names, of_cf, &db->cf,
-		                                      &text);
+	char *text = open_db(db);
+	if (text != NULL && !db->read_only && strncmp(text, "Corruption", 10) == 0 &&
+	    open_torn(db)) {
+		rocksdb_free(text);
+		text = NULL;
+	}
 	if (text != NULL) {
-		db->db = NULL;
 		tide_rocks_close(db);
 		return tide_rocks_fail(err, path, "open it", text);
 	}

@@ -515,9 +515,22 @@ static void a_topic_recreated_while_running_is_told(void **state)
 	assert_int_equal(rc, TIDE_ERR_DATA_LOSS);
 	struct tide_loss loss = verify(&r);
 	assert_int_equal(loss.kind, TIDE_LOSS_RECREATED);
-	r.parts[0]->next = loss.to;
-	seek_all(&r);
-	assert_int_equal(drain(&r, 0, 20, 1000, NULL), 20);
+	/* A broker may go on for a while as if the old log were there. As a job does:
+	 * look at topics and ends all the time, and seek when there is a doubt. */
+	while (rc == TIDE_ERR_DATA_LOSS && tide_clock_mono_us() < until) {
+		r.parts[0]->next = 0;
+		seek_all(&r);
+		rc = TIDE_OK;
+		while (rc == TIDE_OK && r.parts[0]->next == 0 && tide_clock_mono_us() < until) {
+			discover(&r);
+			ends(&r);
+			rc = r.parts[0]->doubtful
+			             ? TIDE_ERR_DATA_LOSS
+			             : r.src->ops->fetch(r.src, r.parts[0], 1, 50,
+			                                 tide_ring_next(r.ring, topic, 0), &r.err);
+		}
+	}
+	assert_int_equal(drain(&r, 0, 20, 1000, NULL), 19);
 	reader_close(&r);
 }
 

@@ -67,8 +67,8 @@ local function row_of(rest)
    end))
 end
 
-local counts = { late = true, failed = true, malformed = true, filtered = true,
-                 state = true }
+local counts = { late = true, dropped = true, failed = true, malformed = true,
+                 filtered = true, state = true }
 
 local function batch_new()
    return { feed = {}, rows = {}, late = 0, failed = 0, malformed = 0, filtered = 0 }
