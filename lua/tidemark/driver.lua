@@ -362,11 +362,11 @@ local function refused(loop, e)
    if ctx.made > ctx.made_max then
       C.tide_ffi_text_rewind(ctx)
    end
-   local message, place = describe(e), errors.place(e)
-   if place == "" then -- compiled code may have failed where Lua knows no line
-      place = loop.place or ""
+   if errors.is_ours(e) and not e.path then -- compiled code, where Lua knew no line
+      e.path, e.line = loop.path, loop.line or 0
    end
-   if fatal or not M.report(message, memory_message(e) or errors.reason(e), place) then
+   local message = describe(e)
+   if fatal or not M.report(message, memory_message(e) or errors.reason(e), errors.place(e)) then
       return fatal or message
    end
    for _, number in ipairs(loop.outputs) do -- one of them may have a letter more

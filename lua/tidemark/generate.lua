@@ -633,7 +633,7 @@ function M.input(input)
    add(out, "end\n")
    return { text = table.concat(out), keyed = keyed, outputs = outputs, strict = strict,
             timed = timed_ends(found), sieves = sieves_among(found),
-            place = list[1] and list[1].path and ("%s:%d"):format(list[1].path, list[1].line) }
+            path = list[1] and list[1].path, line = list[1] and list[1].line }
 end
 
 --- Adds what waits to the states that were found for it. A row that fails takes

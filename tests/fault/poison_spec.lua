@@ -187,7 +187,8 @@ for _, family in ipairs(families) do
             assert.are.same({ topic, 0 }, { letter.topic, letter.partition })
             assert.is_truthy(letter.timestamp, kind.name)
             assert.is_true(#letter.reason > 0 and #letter.reason < 20000, kind.name)
-            assert.is_truthy(type(letter.line) == "string" and letter.line:find "job%.lua:%d+", kind.name .. ": " .. letter.reason)
+            assert.is_truthy(type(letter.line) == "string" and letter.line:find "job%.lua:%d+",
+                             kind.name .. ": " .. letter.reason)
             local key = kind[1].key
             if type(key) == "string" and #key < 1000 then
                assert.are.equal(key, letter.key)
