@@ -331,6 +331,27 @@ describe("partitions", function()
       assert.equal(0, job:run())
    end)
 
+   for how, restart in pairs { stop = { workers = 4 }, kill = { workers = 1, crash = true } } do
+      it("that are idle hold nobody back after a " .. how .. ", until they have a row", function()
+         job = open(per_partition, { partitions = 2, workers = 2 })
+         feed(job, to(0, "12:00:05", 1), to(1, "12:00:00", 2))
+         job:epoch() -- finds nothing, and the minute begins
+         job:advance "61s"
+         job:run()
+         feed(job, to(0, "12:00:20", 3)) -- an epoch, which stores that the other is idle
+         assert.equal("11:59:50", mark_of(job))
+         job:restart(restart)
+         -- No minute has passed since: the flag is the checkpoint's.
+         feed(job, to(0, "12:01:00", 4))
+         assert.equal("12:00:30", mark_of(job))
+         feed(job, to(1, "12:00:50", 5))
+         job:restart(restart)
+         -- Nor is it forgotten that the row ended it.
+         feed(job, to(0, "12:05:00", 6))
+         assert.equal("12:00:30", mark_of(job))
+      end)
+   end
+
    it("that run ahead wait until the others follow", function()
       job = open((averages:format("", "update"):gsub('"30s"', '"10m"')),
                  { partitions = 2, max_records_per_batch = 20 })
