@@ -213,6 +213,20 @@ static int refuse_state(const char *dir, const struct line *was, struct tide_sli
 	                 was->what.p, (int)now.len, now.p, keyed->version + 1, ways_out);
 }
 
+/* It may come from the watermark's delay, which may change: then only saying the
+ * old one keeps the keys that are held. */
+static int refuse_within(const char *dir, const struct line *was, struct tide_slice now,
+                         struct tide_error *err)
+{
+	return tide_fail(err, TIDE_ERR_CHECKPOINT,
+	                 "%s was made by another version of this job. Changed: the within of state "
+	                 "\"%.*s\" (where :dedup gives none, it is the watermark's delay)\n"
+	                 "  was: %.*s\n  now: %.*s\nTo go on with the old one, say it: :dedup { …, "
+	                 "within = \"%lldms\" }.\n%s",
+	                 dir, (int)was->name.len, was->name.p, (int)was->what.len, was->what.p,
+	                 (int)now.len, now.p, strtoll(was->what.p, NULL, 10), ways_out);
+}
+
 static int refuse_gone(const char *dir, const struct line *was, struct tide_error *err)
 {
 	return tide_fail(err, TIDE_ERR_CHECKPOINT,
@@ -290,6 +304,8 @@ static int compare_state(const char *now, const struct line *was,
 		return TIDE_OK;
 	if (of_aggregate(was))
 		return refuse_state(dir, was, there ? found.what : nothing, keyed, err);
+	if (is(was->which, "within") && there)
+		return refuse_within(dir, was, found.what, err);
 	return refuse(dir, was, there ? found.what : nothing, err);
 }
 

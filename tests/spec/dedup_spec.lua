@@ -252,6 +252,36 @@ return tide.from(tide.kafka { topic = "t" }):json { "id:string", "at:timestamp" 
          :group_by("id"):count()]]:find "once for each of its versions")
    end)
 
+   for what, change in pairs {
+      ["another within"] = { from = ', within = "1h"', to = ', within = "3h"', was = 3600000 },
+      ["a within that was the delay"] = { from = "", to = ', within = "3h"', was = 7200000 },
+      ["another delay, which is its within"] = { from = "", to = "", delay = "3h", was = 7200000 },
+   } do
+      it("is refused with " .. what .. " on its old checkpoint, with the ways out", function()
+         local function text(within, delay)
+            return (job_text:format("first"):gsub('"2h"', ('"%s"'):format(delay or "2h"))
+               :gsub(" }\n   :select", function() return within .. " }\n   :select" end))
+         end
+         job = testing.job(text(change.from))
+         feed(job, { { "a", "10:00:00", "v1" } })
+         job:run()
+         local ok, why = pcall(job.restart, job, { text = text(change.to, change.delay) })
+         assert.is_false(ok)
+         for _, part in ipairs { 'the within of state "dedup(id)"', "the watermark's delay",
+                                 ("was: %d ms"):format(change.was),
+                                 "now: 10800000 ms",
+                                 ('within = "%dms"'):format(change.was),
+                                 "Nothing was changed", "--checkpoint-dir" } do
+            assert.truthy(why:find(part, 1, true), why)
+         end
+         -- The way out that it names is one: the same checkpoint goes on, and knows its keys.
+         job:restart { text = text((', within = "%dms"'):format(change.was), change.delay) }
+         feed(job, { { "a", "10:30:00", "v2" }, { "b", "10:30:00", "v1" } })
+         job:run()
+         assert.equal("b v1", passed(job))
+      end)
+   end
+
    it("is what the bundled job does", function()
       job = testing.open(helper.root .. "/jobs/dedup.lua")
       job:feed { value = '{"id":"x","published_at":"2024-01-01T00:00:00Z","title":"old"}' }
