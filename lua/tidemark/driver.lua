@@ -362,8 +362,9 @@ local function refused(loop, e)
    if ctx.made > ctx.made_max then
       C.tide_ffi_text_rewind(ctx)
    end
-   if errors.is_ours(e) and not e.path then -- compiled code, where Lua knew no line
-      e.path, e.line = loop.path, loop.line or 0
+   if not memory_message(e) and errors.place(e) == "" then
+      -- In compiled code, or without a stack left, Lua knew no line.
+      e = errors.made(errors.reason(e), loop.path, loop.line)
    end
    local message = describe(e)
    if fatal or not M.report(message, memory_message(e) or errors.reason(e), errors.place(e)) then
