@@ -35,7 +35,7 @@ enum {
 	SETTLE_US = 1000000,    /* of rest before published marks are written down */
 	EXPLAIN_US = 200000,    /* between looks at why nothing comes out */
 	/* What epochs have overwritten and a comparison of versions looks back on. */
-	PAST_BYTES_MAX = 64 << 20
+	PAST_BYTES_MAX = 8 << 20
 };
 
 static bool stopping(const struct loop *loop)
