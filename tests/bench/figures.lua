@@ -2,59 +2,14 @@
 -- Runs the programs in turn and prints a table; tests/bench/run has made the
 -- broker and the topics.
 local cjson = require "cjson"
+package.path = "./tests/bench/?.lua;" .. package.path
+local tools = require "tools"
+local say, read, shell, check = tools.say, tools.read, tools.shell, tools.check
+local sorted, median, measured = tools.sorted, tools.median, tools.measured
 
 local brokers, words = os.getenv "BROKERS", os.getenv "WORDS"
 local records, scratch = tonumber(os.getenv "RECORDS"), os.getenv "SCRATCH"
 local pairs_count = tonumber(os.getenv "PAIRS" or "5")
-local failed = 0
-
-local function say(text, ...)
-   io.stderr:write("bench: ", text:format(...), "\n")
-end
-
-local function read(command)
-   local pipe = assert(io.popen(command))
-   local text = pipe:read "*a"
-   pipe:close()
-   return text
-end
-
-local function shell(command)
-   local ok = os.execute(command)
-   return ok == true or ok == 0
-end
-
-local function sorted(list, field)
-   local values = {}
-   for i, item in ipairs(list) do
-      values[i] = item[field]
-   end
-   table.sort(values)
-   return values
-end
-
-local function median(list, field)
-   local values = sorted(list, field)
-   local n = #values
-   return n % 2 == 1 and values[(n + 1) / 2] or (values[n / 2] + values[n / 2 + 1]) / 2
-end
-
-local function check(ok, text, ...)
-   if not ok then
-      failed = failed + 1
-   end
-   print((ok and "  ok    " or "  MISS  ") .. text:format(...))
-end
-
-local function measured(flags, command)
-   local text = read(("build/bench/measure %s %s 2>%s/err"):format(flags, command, scratch))
-   local took = text ~= "" and cjson.decode(text) or { exit = 1 }
-   if took.exit ~= 0 then
-      io.stderr:write(read(("tail -n 20 %s/err"):format(scratch)))
-      error(("%s ended with %s"):format(command, tostring(took.exit)), 0)
-   end
-   return took
-end
 
 -- Jobs ---------------------------------------------------------------------------
 
@@ -88,9 +43,13 @@ end
 local function run_job(job, output)
    local progress = scratch .. "/progress"
    shell(("rm -rf %s %s"):format(progress, checkpoint))
+   if job.before then
+      job.before()
+   end
    local took = measured("-o " .. scratch .. "/out", ("build/tidemark %s -b %s --topic %s " ..
-      "--from earliest --until-end -c %s --output %s --no-ui --progress %s")
-      :format(job.command, brokers, job.topic, checkpoint, output or "none", progress))
+      "--from earliest --until-end -c %s --output %s --no-ui --progress %s %s")
+      :format(job.command, brokers, job.topic, checkpoint, output or "none", progress,
+      job.flags or ""))
    return { rate = job.records / span_of(progress) * 1e3, cpu = took.cpu_s / job.records * 1e6,
             rss = took.rss_mb, wall = took.wall_s }
 end
@@ -133,7 +92,8 @@ local function compare(job)
    end
    local share = median(jobs, "rate") / median(raws, "rate")
    print(("  raw      |%s|\n  tidemark |%-40s|"):format(bar(1), bar(math.min(share, 1))))
-   local result = { records = job.records, pairs = pairs_count, raw = raws, tidemark = jobs }
+   local result = { name = job.name, records = job.records, pairs = pairs_count, raw = raws,
+                    tidemark = jobs }
    result.rate_ratio = ratio("records/s", raws, jobs, "rate", job.rate, true)
    result.cpu_ratio = ratio("CPU-seconds", raws, jobs, "cpu", job.cpu, false)
    if job.rss then
@@ -197,17 +157,31 @@ local function unique_is_right(job)
    return tonumber(last) == wanted
 end
 
+-- What a read_committed consumer sees of the last run, and what it has to see: as
+-- many records, and the same sum over their bytes, in each of the two topics.
+local function routes_are_right()
+   local right = shell(("build/bench/count_json committed %s bench-even bench-odd | cmp -s - %s")
+      :format(brokers, os.getenv "ROUTES"))
+   tools.remove("bench-even", "bench-odd")
+   return right
+end
+
 local jobs = {
    { name = "J1 word count by field", command = "wordcount", topic = words, records = records,
-     rate = 0.6, cpu = 2.6, rss = 100, right = counts_are_right,
+     rate = 0.85, cpu = 1.7, rss = 100, right = counts_are_right,
      claim = "every count equals the independent one, in each run" },
    { name = "J2 averages in windows of 10 s", command = "run tests/bench/averages.lua",
-     topic = os.getenv "READINGS", records = records, rate = 0.4, cpu = 5,
+     topic = os.getenv "READINGS", records = records, rate = 0.75, cpu = 2.2, rss = 100,
      exact = windows_are_right,
      claim = "no row is late, and every closed window equals the independent one" },
    { name = "J3 articles, each once", command = "run tests/bench/articles.lua",
-     topic = os.getenv "ARTICLES", records = records / 2, rate = 0.4, cpu = 5,
+     topic = os.getenv "ARTICLES", records = records / 2, rate = 0.75, cpu = 2.2, rss = 150,
      exact = unique_is_right, claim = "as many different ones as the independent count has" },
+   { name = "J4 readings, filtered and routed to two topics", topic = os.getenv "READINGS",
+     command = "run tests/bench/routes.lua", flags = "--set prefix=bench", records = records,
+     before = function() tools.topics(4, "bench-even", "bench-odd") end,
+     rate = 0.4, cpu = 4, rss = 100, exact = routes_are_right,
+     claim = "read_committed sees every byte that the independent count has, and no more" },
 }
 
 -- Start ------------------------------------------------------------------------
@@ -319,18 +293,29 @@ local result = {
    settings = same_settings(),
 }
 print(("\n%s, %d cores, %.0f GiB"):format(result.cpu, result.cores, result.memory_kb / 2 ^ 20))
-result.jobs = {}
-for i, job in ipairs(jobs) do
-   result.jobs[i] = compare(job)
+
+-- What ONLY names, or all of it.
+local function wanted(name)
+   local only = os.getenv "ONLY"
+   return not only or name:find(only) ~= nil
 end
-result.start = start()
-if os.getenv "FULL" then
-   result.keys = keys()
-   result.closing = closing()
-   result.ids = ids()
+
+result.jobs = {}
+for _, job in ipairs(jobs) do
+   if wanted(job.name) then
+      table.insert(result.jobs, compare(job))
+   end
+end
+for _, part in ipairs {
+   { "start", start }, { "keys", keys, true }, { "closing", closing, true }, { "ids", ids, true },
+} do
+   local name, run, full = part[1], part[2], part[3]
+   if wanted(name) and (os.getenv "FULL" or not full) then
+      result[name] = run()
+   end
 end
 local file = assert(io.open("build/bench/results.json", "w"))
 file:write(cjson.encode(result), "\n")
 file:close()
-print(("\nwritten to build/bench/results.json; %d goal(s) missed"):format(failed))
-os.exit(failed == 0 and 0 or 1)
+print(("\nwritten to build/bench/results.json; %d goal(s) missed"):format(tools.failed))
+os.exit(tools.failed == 0 and 0 or 1)
