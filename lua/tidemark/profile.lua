@@ -2,6 +2,7 @@
 -- Where a job's time goes and where LuaJIT gives up compiling it: what the sampler
 -- in src/job/sampler.c counts, and what the JIT says of its traces, as a report.
 local boot = require "tidemark.boot"
+local cjson = require "cjson"
 local errors = require "tidemark.errors"
 local jutil = require "jit.util"
 
@@ -177,6 +178,17 @@ function M.begin()
    jit.attach(on_trace, "trace")
 end
 
+--- The end of that: where traces stopped, as text for M.finish, which may run in
+-- another worker's Lua state.
+function M.stops()
+   local list = {}
+   jit.attach(on_trace)
+   for _, stop in pairs(stops) do
+      list[#list + 1] = stop
+   end
+   return cjson.new().encode(list)
+end
+
 -- The report -------------------------------------------------------------------------
 
 local function advice_for(reason)
@@ -186,6 +198,10 @@ local function advice_for(reason)
       end
    end
    return nil
+end
+
+local function rounded(count)
+   return math.floor(count + 0.5)
 end
 
 -- Lines of the job with their samples, the most first; and what is nobody's.
@@ -208,6 +224,10 @@ local function lines_of(made, counted)
          runtime = runtime + samples
       end
    end
+   for _, at in ipairs(list) do
+      at.samples, at.compiled = rounded(at.samples), rounded(at.compiled)
+      at.collecting = rounded(at.collecting)
+   end
    table.sort(list, function(a, b)
       if a.samples ~= b.samples then
          return a.samples > b.samples
@@ -216,12 +236,23 @@ local function lines_of(made, counted)
       end
       return a.line < b.line
    end)
-   return list, runtime
+   return list, rounded(runtime)
 end
 
-local function stops_of(made)
+-- All workers', each with what it counted.
+local function stops_in(workers)
+   local list = {}
+   for _, worker in ipairs(workers) do
+      for _, stop in ipairs(worker.stops and cjson.new().decode(worker.stops) or {}) do
+         list[#list + 1] = stop
+      end
+   end
+   return list
+end
+
+local function stops_of(made, workers)
    local list, harmless, by = {}, 0, {}
-   for _, stop in pairs(stops) do
+   for _, stop in ipairs(stops_in(workers)) do
       local path, line = nil, nil
       if stop.source then
          path, line = place(made, stop.source, stop.line)
@@ -333,6 +364,20 @@ local function show_file(file, whole, put)
    end
 end
 
+-- They were looked at in turn.
+local function show_workers(workers, put)
+   local spent_ms = 0
+   for _, worker in ipairs(workers) do
+      spent_ms = spent_ms + worker.spent_ms
+   end
+   for _, worker in ipairs(#workers > 1 and workers or {}) do
+      put("worker %d: %.0f%% of their time%s\n", worker.worker,
+          100 * worker.spent_ms / math.max(spent_ms, 1),
+          worker.samples > 0 and (", looked at %d times"):format(worker.samples)
+          or "; the run was too short to look at it")
+   end
+end
+
 local function show(report, whole)
    local out = {}
    local function put(text, ...)
@@ -341,7 +386,9 @@ local function show(report, whole)
    local function percent(samples)
       return report.samples > 0 and 100 * samples / report.samples or 0
    end
-   put("== profile: %d samples of the first worker's processor time\n", report.samples)
+   put("== profile: %d samples of the processor time of %s\n", report.samples,
+       #report.workers == 1 and "one worker" or ("%d workers"):format(#report.workers))
+   show_workers(report.workers, put)
    put("self %%  samples  compiled stops  line\n")
    for _, file in ipairs(files_of(report)) do
       show_file(file, whole, put)
@@ -370,14 +417,17 @@ local function show(report, whole)
    return table.concat(out)
 end
 
---- The report of what was counted since M.begin: text, of whole
+--- The report of what was counted since M.begin, in all workers: text, of whole
 -- files if asked for, or one JSON object.
 function M.finish(counted, json, whole)
-   jit.attach(on_trace)
    local made = made_for_steps()
-   local report = { outside = counted.outside, compiling = counted.compiling }
+   local report = { outside = rounded(counted.outside), compiling = rounded(counted.compiling) }
    report.lines, report.runtime = lines_of(made, counted)
-   report.aborts, report.retries = stops_of(made)
+   report.aborts, report.retries = stops_of(made, counted.workers)
+   report.workers = counted.workers
+   for _, worker in ipairs(report.workers) do
+      worker.stops = nil
+   end
    report.samples = report.outside + report.compiling + report.runtime
    for _, at in ipairs(report.lines) do
       report.samples = report.samples + at.samples
@@ -385,7 +435,7 @@ function M.finish(counted, json, whole)
    if not json then
       return show(report, whole)
    end
-   local text = require "cjson".new().encode(report)
+   local text = cjson.new().encode(report)
    return text:gsub('"(%l+)":{}', '"%1":[]') .. "\n" -- cjson cannot know
 end
 

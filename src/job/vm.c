@@ -75,6 +75,7 @@ struct tide_vm {
 	size_t memory_max;
 	bool jit_off, trying;
 	struct tide_sampler *sampler; /* NULL: nobody asks where time goes */
+	int number;                   /* that it has there */
 };
 
 /* Names the limit: "not enough memory" alone sends people to look at the machine. */
@@ -134,10 +135,10 @@ static int vm_perform(struct tide_vm *vm, enum entry entry, struct tide_error *e
 	assert(lua_gettop(lua) == 0);
 	lua_rawgeti(lua, LUA_REGISTRYINDEX, state->entries[entry]);
 	if (vm->sampler != NULL)
-		tide_sampler_enter(vm->sampler, lua);
+		tide_sampler_enter(vm->sampler, vm->number, lua);
 	int failed = lua_pcall(lua, 0, 1, 0);
 	if (vm->sampler != NULL)
-		tide_sampler_exit();
+		tide_sampler_exit(vm->sampler, vm->number, lua);
 	if (failed != 0 || !lua_isnil(lua, -1))
 		rc = vm_fail(vm, err, error_text(lua));
 	lua_settop(lua, 0);
@@ -146,11 +147,10 @@ static int vm_perform(struct tide_vm *vm, enum entry entry, struct tide_error *e
 	return rc;
 }
 
-/* A profiled state is left alone: LuaJIT's profiler would outlive it. */
 static int64_t limit_of(const struct tide_vm *vm, enum entry entry)
 {
 	int64_t limit_us = tide_hang_limit_us();
-	if (limit_us == 0 || vm->sampler != NULL)
+	if (limit_us == 0 || (vm->sampler != NULL && tide_sampler_looks(vm->sampler, vm->number)))
 		return 0;
 	if (entry == SEARCH)
 		return limit_us < SEARCH_US ? limit_us : SEARCH_US;
@@ -163,13 +163,17 @@ static int64_t limit_of(const struct tide_vm *vm, enum entry entry)
 /* Call an entry on what vm->ctx->call says. */
 static int vm_call(struct tide_vm *vm, enum entry entry, struct tide_error *err)
 {
-	int64_t limit_us = limit_of(vm, entry);
 	if (vm->state == NULL)
 		return tide_fail(err, TIDE_ERR_SCRIPT, "the job's Lua state was given up");
+	if (vm->sampler != NULL)
+		tide_sampler_turn(vm->sampler, vm->number, vm->state->lua);
+	int64_t limit_us = limit_of(vm, entry);
 	if (limit_us == 0)
 		return vm_perform(vm, entry, err);
 	if (sigsetjmp(vm->hang.home, 0) != 0) {
 		tide_hang_landed(&vm->hang);
+		if (vm->sampler != NULL)
+			tide_sampler_lose(vm->sampler, vm->number, vm->state->lua);
 		vm->state->next = vm->given_up;
 		vm->given_up = vm->state;
 		vm->state = NULL;
@@ -310,7 +314,7 @@ void tide_vm_free(struct tide_vm *vm)
 	if (vm == NULL)
 		return;
 	if (vm->sampler != NULL && vm->state != NULL)
-		tide_sampler_leave(vm->sampler, vm->state->lua);
+		tide_sampler_leave(vm->sampler, vm->number, vm->state->lua);
 	state_free(vm->state);
 	forget_given_up(vm);
 	tide_hang_leave(&vm->hang);
@@ -557,6 +561,8 @@ int tide_vm_run(struct tide_vm *vm, int input, const struct tide_batch *batch,
 	while (rc == HUNG)
 		rc = condemn(vm, err);
 	forget_given_up(vm);
+	if (rc == TIDE_OK && vm->sampler != NULL)
+		rc = tide_vm_sample(vm, vm->sampler, vm->number, err);
 	return rc;
 }
 
@@ -596,12 +602,14 @@ int tide_vm_finish(struct tide_vm *vm, int keyed, int output, const struct tide_
 	return call_whole(vm, FINISH, "finishing states", err);
 }
 
-int tide_vm_sample(struct tide_vm *vm, struct tide_sampler *sampler, struct tide_error *err)
+int tide_vm_sample(struct tide_vm *vm, struct tide_sampler *sampler, int number,
+                   struct tide_error *err)
 {
 	if (vm->state == NULL)
 		return TIDE_OK;
 	vm->sampler = sampler;
-	return tide_sampler_follow(sampler, vm->state->lua, err);
+	vm->number = number;
+	return tide_sampler_follow(sampler, number, vm->state->lua, err);
 }
 
 int tide_vm_migrate(struct tide_vm *vm, int keyed, const char *layout, struct tide_pair *pairs,

@@ -88,9 +88,10 @@ int tide_vm_merge(struct tide_vm *vm, int keyed, const struct tide_pair *pairs, 
 int tide_vm_finish(struct tide_vm *vm, int keyed, int output, const struct tide_cell *cells,
                    int stride, const uint64_t *states, size_t count, struct tide_error *err);
 
-/* From now on: where its time goes. On the thread that runs it, between two calls;
- * the sampler outlives the VM. */
-int tide_vm_sample(struct tide_vm *vm, struct tide_sampler *sampler, struct tide_error *err);
+/* From now on: where its time goes, as the worker of this number. On the thread that
+ * runs it, between two calls; the sampler outlives the VM. */
+int tide_vm_sample(struct tide_vm *vm, struct tide_sampler *sampler, int number,
+                   struct tide_error *err);
 
 /* Fill states, which are zero, from those of an older version of the job: from
  * each pair's `from`, which lies as the lines of `layout` say, into its `into`. A

@@ -149,7 +149,9 @@ static int run_asked(struct tide_cli *cli, struct tide_setup *setup, bool demo,
 {
 	if (tide_cli_own(cli, "profile-lua") == NULL)
 		return run_job(cli, setup, demo, err);
-	struct tide_sampler_options options = { .lua_dir = setup->lua_dir, .rests = true };
+	struct tide_sampler_options options = { .lua_dir = setup->lua_dir,
+		                                .vms = setup->settings.workers,
+		                                .rests = true };
 	struct tide_sampler *sampler = tide_sampler_new(&options);
 	if (sampler == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to profile");

@@ -94,8 +94,8 @@ static int sample_file(const struct tide_profiling *profiling, const struct tide
 	return rc;
 }
 
-/* As `run` has them, but for what waits and where things lie. One worker, as one
- * VM is followed. */
+/* As `run` has them, but for what waits and where things lie. One worker: it runs every
+ * record, and has not to be looked at in turns. */
 static void settle(struct tide_setup *setup, const struct tide_harness *harness,
                    struct tide_sampler *sampler)
 {
@@ -205,6 +205,7 @@ int tide_profiling(const struct tide_profiling *profiling, char **report, struct
 	}
 	if (rc == TIDE_OK) {
 		struct tide_sampler_options options = { .lua_dir = setup.lua_dir,
+			                                .vms = 1,
 			                                .json = profiling->json,
 			                                .whole = profiling->whole,
 			                                .adds_up = true,

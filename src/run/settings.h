@@ -58,7 +58,7 @@ struct tide_settings {
 	bool muted;           /* console sinks take no rows */
 	bool result_terminal; /* stdout is one */
 	bool jit_off;
-	struct tide_sampler *sampler;       /* follows the first worker's VM; NULL: none */
+	struct tide_sampler *sampler;       /* follows the workers' VMs; NULL: none */
 	const struct tide_harness *harness; /* NULL: the real world */
 };
 

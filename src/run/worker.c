@@ -466,8 +466,8 @@ int tide_worker_run(struct tide_worker *worker, struct tide_error *err)
 			if (worker->shares[i]->claims[k] != NULL)
 				tide_claims_clear(worker->shares[i]->claims[k]);
 	/* Whichever VM it is by now. */
-	int rc = work->settings->sampler != NULL && worker->index == 0
-	                 ? tide_vm_sample(worker->vm, work->settings->sampler, err)
+	int rc = work->settings->sampler != NULL
+	                 ? tide_vm_sample(worker->vm, work->settings->sampler, worker->index, err)
 	                 : TIDE_OK;
 	if (rc == TIDE_OK)
 		rc = bind(worker, err);

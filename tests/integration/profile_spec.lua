@@ -41,7 +41,7 @@ describe("a profile", function()
       h.eventually("rows of B", function() return job:out():find '"B"' end, job)
       job:kill "INT"
       h.expect_exit(job, 0)
-      assert.is_truthy(job:err():find("== profile: %d+ samples"))
+      assert.is_truthy(job:err():find("== profile: %d+ samples of the processor time of 2 workers"))
    end)
 
    it("is of the newest records of the job's topic, and commits nothing", function()

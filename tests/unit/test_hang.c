@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "job/hang.h"
+#include "job/sampler.h"
 #include "job/vm.h"
 #include "record/rows.h"
 #include "state/queue.h"
@@ -381,6 +382,34 @@ static void slow_batch_of_quick_rows_is_left_alone(void **state)
 	world_close(&world);
 }
 
+/* LuaJIT's profiler cannot be left behind in a state that is given up, so one that it
+ * looks at is not ended; between its looks all are. */
+static void row_that_never_returns_fails_in_a_run_that_is_profiled_too(void **state)
+{
+	(void)state;
+	struct tide_sampler_options options = {
+		.lua_dir = "lua", .vms = 1, .look_ms = 1, .rests = true
+	};
+	struct tide_sampler *sampler = tide_sampler_new(&options);
+	struct world world;
+	char job[2048];
+	int rc;
+	snprintf(job, sizeof job, mapping, "map", "", "", "while v == 'bad' do end return", "");
+	world_open(&world, job, 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(tide_vm_sample(world.vm, sampler, 0, &world.err), 0);
+		while (tide_sampler_looks(sampler, 0))
+			bind(&world);
+		run(&world, 17, &rc);
+		assert_int_equal(rc, 0);
+		assert_int_equal(world.bad, i + 1);
+		assert_int_equal(world.bad_row, 17);
+	}
+	world_close(&world);
+	assert_non_null(strstr(tide_sampler_report(sampler), "== profile: "));
+	tide_sampler_free(sampler);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -392,6 +421,7 @@ int main(void)
 		cmocka_unit_test(pattern_that_never_ends_while_loading_is_an_error),
 		cmocka_unit_test(pattern_that_never_ends_while_tried_is_an_error),
 		cmocka_unit_test(slow_batch_of_quick_rows_is_left_alone),
+		cmocka_unit_test(row_that_never_returns_fails_in_a_run_that_is_profiled_too),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,12 +21,12 @@
 #include "job/trial.h"
 #include "record/batch.h"
 
-enum { RECORDS = 200, BUSY_MS = 150 };
+enum { RECORDS = 200, BUSY_MS = 150, LOOK_MS = 10 };
 
 static const char job_text[] = "local tide = require \"tidemark\"\n"
 			       "return tide.from(tide.kafka { topic = \"t\" })\n"
 			       "   :map(function(rec)\n"
-			       "      local n = 0\n"
+			       "      local n = 0 if rec.key == \"quick\" then return 0 end\n"
 			       "      for word in (\"a b c d e f g h\"):rep(9):gmatch(\"%%a\") do\n"
 			       "         n = n + #word\n"
 			       "      end\n"
@@ -33,13 +34,13 @@ static const char job_text[] = "local tide = require \"tidemark\"\n"
 			       "   end, { \"n:int\" })\n"
 			       "   :to(tide.console {})\n";
 
-/* Line 5 stands in the report with a share of the time. */
-static bool tells_the_slow_line(const char *report)
+/* The share of the time that line 5 stands in the report with. */
+static double slow_share(const char *report)
 {
 	const char *line = strstr(report, " 5 |       for word in");
 	while (line != NULL && line > report && line[-1] != '\n')
 		line--;
-	return line != NULL && strtod(line, NULL) > 20;
+	return line != NULL ? strtod(line, NULL) : 0;
 }
 
 struct stand {
@@ -84,33 +85,41 @@ static int64_t busy_ms(void)
 	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+static void work_batch(struct stand *stand, struct tide_slice key)
+{
+	struct tide_run_result result;
+	struct tide_batch *batch = tide_trial_batch(stand->trial);
+	for (int i = 0; i < RECORDS; i++)
+		assert_non_null(tide_batch_add(batch, key, key, i, 0));
+	if (tide_vm_run(stand->vm, 0, batch, &result, &stand->err) != 0)
+		fail_msg("%s", stand->err.text);
+	assert_int_equal(result.rows_failed, 0);
+	struct tide_vm_bind bind = tide_trial_bind(stand->trial);
+	assert_int_equal(tide_vm_bind(stand->vm, &bind, &stand->err), 0);
+}
+
 /* Batches, for a while of this thread's time. */
 static void work(struct stand *stand)
 {
-	struct tide_slice value = { "v", 1 };
 	int64_t end = busy_ms() + BUSY_MS;
-	while (busy_ms() < end) {
-		struct tide_run_result result;
-		struct tide_batch *batch = tide_trial_batch(stand->trial);
-		for (int i = 0; i < RECORDS; i++)
-			assert_non_null(tide_batch_add(batch, value, value, i, 0));
-		if (tide_vm_run(stand->vm, 0, batch, &result, &stand->err) != 0)
-			fail_msg("%s", stand->err.text);
-		assert_int_equal(result.rows_failed, 0);
-		struct tide_vm_bind bind = tide_trial_bind(stand->trial);
-		assert_int_equal(tide_vm_bind(stand->vm, &bind, &stand->err), 0);
-	}
+	while (busy_ms() < end)
+		work_batch(stand, (struct tide_slice){ "v", 1 });
+}
+
+static void follow_as(struct stand *stand, struct tide_sampler *sampler, int number)
+{
+	if (tide_vm_sample(stand->vm, sampler, number, &stand->err) != 0)
+		fail_msg("%s", stand->err.text);
 }
 
 static void follow(struct stand *stand, struct tide_sampler *sampler)
 {
-	if (tide_vm_sample(stand->vm, sampler, &stand->err) != 0)
-		fail_msg("%s", stand->err.text);
+	follow_as(stand, sampler, 0);
 }
 
 static struct tide_sampler *sampler_new(bool adds_up)
 {
-	struct tide_sampler_options options = { .lua_dir = "lua", .adds_up = adds_up };
+	struct tide_sampler_options options = { .lua_dir = "lua", .vms = 1, .adds_up = adds_up };
 	struct tide_sampler *sampler = tide_sampler_new(&options);
 	assert_non_null(sampler);
 	return sampler;
@@ -129,7 +138,7 @@ static void slow_line_is_in_the_report(void **state)
 	stand_close(&stand);
 	const char *report = tide_sampler_report(sampler);
 	assert_non_null(report);
-	assert_true(tells_the_slow_line(report));
+	assert_true(slow_share(report) > 20);
 	assert_non_null(strstr(report, ":5: not compiled: string.gmatch ("));
 	raise(SIGPROF); /* one that is late ends nothing */
 	tide_sampler_free(sampler);
@@ -177,8 +186,71 @@ static void a_vm_may_go_on_on_another_thread(void **state)
 		pthread_join(thread, NULL);
 	}
 	stand_close(&stand);
-	assert_true(tells_the_slow_line(tide_sampler_report(sampler)));
+	assert_true(slow_share(tide_sampler_report(sampler)) > 20);
 	tide_sampler_free(sampler);
+}
+
+/* Two workers, of which one has the keys that are slow. Both go on until both have
+ * worked long enough: who is idle keeps its turn. */
+struct pair {
+	struct tide_sampler *sampler;
+	struct stand stands[2];
+	pthread_barrier_t begin;
+	atomic_int ready;
+};
+
+struct half {
+	struct pair *pair;
+	int number;
+};
+
+static void *work_beside(void *arg)
+{
+	struct half *half = arg;
+	struct pair *pair = half->pair;
+	struct stand *stand = &pair->stands[half->number];
+	struct tide_slice key = half->number == 1 ? (struct tide_slice){ "slow", 4 }
+	                                          : (struct tide_slice){ "quick", 5 };
+	follow_as(stand, pair->sampler, half->number);
+	pthread_barrier_wait(&pair->begin);
+	bool ready = false;
+	for (int64_t end = busy_ms() + 3 * BUSY_MS; atomic_load(&pair->ready) < 2;) {
+		work_batch(stand, key);
+		if (!ready && busy_ms() >= end) {
+			atomic_fetch_add(&pair->ready, 1);
+			ready = true;
+		}
+	}
+	return NULL;
+}
+
+static void lines_of_all_workers_are_in_the_report(void **state)
+{
+	(void)state;
+	struct tide_sampler_options options = { .lua_dir = "lua", .vms = 2, .look_ms = LOOK_MS };
+	struct pair pair = { .sampler = tide_sampler_new(&options) };
+	struct half halves[2] = { { &pair, 0 }, { &pair, 1 } };
+	pthread_t threads[2];
+	assert_non_null(pair.sampler);
+	pthread_barrier_init(&pair.begin, NULL, 2);
+	for (int i = 0; i < 2; i++) {
+		stand_open(&pair.stands[i], 1);
+		assert_int_equal(pthread_create(&threads[i], NULL, work_beside, &halves[i]), 0);
+	}
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	pthread_barrier_destroy(&pair.begin);
+	stand_close(&pair.stands[0]);
+	assert_null(tide_sampler_report(pair.sampler));
+	stand_close(&pair.stands[1]);
+	const char *report = tide_sampler_report(pair.sampler);
+	assert_non_null(strstr(report, " samples of the processor time of 2 workers\n"));
+	assert_non_null(strstr(report, "worker 0: "));
+	assert_non_null(strstr(report, "worker 1: "));
+	assert_null(strstr(report, "too short"));
+	assert_true(slow_share(report) > 0);
+	assert_non_null(strstr(report, ":5: not compiled: string.gmatch ("));
+	tide_sampler_free(pair.sampler);
 }
 
 int main(void)
@@ -187,6 +259,7 @@ int main(void)
 		cmocka_unit_test(slow_line_is_in_the_report),
 		cmocka_unit_test(report_is_of_the_vm_that_ran_last),
 		cmocka_unit_test(a_vm_may_go_on_on_another_thread),
+		cmocka_unit_test(lines_of_all_workers_are_in_the_report),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
