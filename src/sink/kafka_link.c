@@ -25,6 +25,7 @@ enum {
 	CONNECT_MS = 15000,
 	PUBLISH_MS = 600000, /* of trying, before the job gives up */
 	STOP_MS = 4000,      /* likewise, once somebody wants to stop */
+	CALL_FIRST_MS = 16,  /* likewise CALL_MS, to which each call comes nearer */
 	CALL_MS = 500,       /* of one call: then look whether to stop, and call again */
 	GUARD_MS = 5000,     /* a commit that took longer is not trusted */
 	CLOSE_MS = 2000,
@@ -222,12 +223,15 @@ static bool is_unsupported(rd_kafka_resp_err_t code)
 	       code == RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION;
 }
 
-/* *exact becomes false when the broker has no transactions. */
+/* *exact becomes false when the broker has no transactions. Newer librdkafkas drop
+ * the connection that they began with as soon as they know the brokers, and look
+ * for the coordinator again only after 500 ms (2.12.1), or when they are asked. */
 static int init_transactions(struct tide_kafka_link *link, int64_t until_us, bool *exact,
                              struct tide_error *err)
 {
-	for (;;) {
-		int ms = left_ms(link, until_us, CALL_MS);
+	for (int patience_ms = CALL_FIRST_MS;;) {
+		int ms = left_ms(link, until_us, patience_ms);
+		patience_ms = patience_ms < CALL_MS / 2 ? 2 * patience_ms : CALL_MS;
 		rd_kafka_error_t *error = rd_kafka_init_transactions(handle(link), ms > 0 ? ms : 1);
 		if (error == NULL)
 			return TIDE_OK;

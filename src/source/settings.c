@@ -53,6 +53,12 @@ static const struct setting for_consumers[] = {
 	{ "fetch.message.max.bytes", "524288", false },
 };
 
+/* Of librdkafka 2.2 and later, which otherwise leave a queue alone for a second once
+ * it was full, however fast it is emptied. Debian's 2.0.2 does not, nor know it. */
+static const struct setting for_new_consumers[] = {
+	{ "fetch.queue.backoff.ms", "10", false },
+};
+
 static const struct setting for_control[] = {
 	{ "fetch.wait.max.ms", "10", false },
 	{ "queued.min.messages", "1", false },
@@ -134,6 +140,17 @@ static int conf_table(rd_kafka_conf_t *conf, const struct setting *table, size_t
 	return rc;
 }
 
+/* What this librdkafka does not know is left out. */
+static int conf_known(rd_kafka_conf_t *conf, const struct setting *table, size_t count,
+                      struct tide_error *err)
+{
+	int rc = TIDE_OK;
+	for (size_t i = 0; i < count && rc == TIDE_OK; i++)
+		if (rd_kafka_conf_get(conf, table[i].key, NULL, &(size_t){ 0 }) == RD_KAFKA_CONF_OK)
+			rc = conf_set(conf, table[i].key, table[i].value, err);
+	return rc;
+}
+
 /* With a queue to each partition librdkafka's limit is one per partition. */
 static int conf_prefetch(rd_kafka_conf_t *conf, const struct tide_options *options, int partitions,
                          struct tide_error *err)
@@ -166,6 +183,8 @@ int tide_kafka_conf(const struct tide_options *options, enum tide_kafka_role rol
 		rc = conf_set(conf, "bootstrap.servers", tide_kafka_brokers(options), err);
 	if (rc == TIDE_OK && consumes)
 		rc = conf_table(conf, for_consumers, COUNT(for_consumers), err);
+	if (rc == TIDE_OK && consumes)
+		rc = conf_known(conf, for_new_consumers, COUNT(for_new_consumers), err);
 	/* assign() wants a group even where nobody joins it. */
 	if (rc == TIDE_OK && consumes)
 		rc = conf_set(conf, "group.id",

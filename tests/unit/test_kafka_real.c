@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "source/kafka.h"
+#include "source/settings.h"
 
 enum { DEADLINE_US = 40 * 1000 * 1000 };
 
@@ -639,6 +640,29 @@ static void positions_are_mirrored_to_the_group(void **state)
 	reader_close(&r);
 }
 
+/* By default newer librdkafkas leave a queue alone for a second once it was full. */
+static void a_full_queue_is_looked_at_again_soon(void **state)
+{
+	struct tide_options options = { 0 };
+	struct tide_secrets secrets = { 0 };
+	struct tide_error err;
+	rd_kafka_conf_t *conf = NULL;
+	char value[32] = "";
+	size_t size = sizeof value;
+	(void)state;
+	assert_int_equal(tide_kafka_conf(&options, TIDE_KAFKA_CONTROL, 1, &conf, &secrets, &err),
+	                 TIDE_OK);
+	rd_kafka_conf_res_t found = rd_kafka_conf_get(conf, "fetch.queue.backoff.ms", value, &size);
+	if (rd_kafka_version() < 0x02020000) {
+		assert_int_equal(found, RD_KAFKA_CONF_UNKNOWN);
+	} else {
+		assert_int_equal(found, RD_KAFKA_CONF_OK);
+		assert_in_range(atoi(value), 1, 20);
+	}
+	rd_kafka_conf_destroy(conf);
+	tide_secrets_fini(&secrets);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -658,6 +682,7 @@ int main(void)
 		TEST(a_missing_topic_is_created_when_asked),
 		TEST(times_become_offsets),
 		TEST(positions_are_mirrored_to_the_group),
+		TEST(a_full_queue_is_looked_at_again_soon),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
