@@ -94,6 +94,9 @@ static const struct tide_own_flag replay_flags[] = {
 	{ "diff", NULL,
 	  "compare the rows of the recorded job with those of --job; exit 4 where they differ" },
 	{ "max-diff", "SHARE", "with --diff: up to this share of the rows (0.1%) may differ" },
+	{ "failures", NULL,
+	  "compare how many records fail in the recorded job and in --job; exit 4 where more "
+	  "do in --job" },
 	{ "emit-spec", "FILE", "write a spec for `tidemark test` from it; - is stdout" },
 	{ "jit-off", NULL, "run the job's Lua interpreted, to compare" },
 	{ 0 }

@@ -196,6 +196,28 @@ static int replay_both(struct replaying *replaying, double most, struct tide_err
 	return rc;
 }
 
+/* Whatever comes of it is on stdout, too, so that who started us can tell it. */
+static int replay_failures(struct replaying *replaying, struct tide_error *err)
+{
+	const char *jobs[2] = { replaying->recorded_job, replaying->new_job };
+	struct tide_replayed runs[2] = { 0 };
+	struct tide_buf text = { 0 };
+	int rc = TIDE_OK;
+	for (int i = 0; rc == TIDE_OK && i < 2; i++) {
+		struct tide_rerun_options options = options_of(replaying, jobs[i]);
+		rc = tide_replay(&options, NULL, NULL, &runs[i], err);
+	}
+	if (rc == TIDE_OK)
+		rc = tide_replay_failures(&runs[0], &runs[1], &text, err);
+	else
+		tide_buf_printf(&text, "%s", err->text);
+	printf("%.*s\n", (int)text.len, text.len > 0 ? text.p : "");
+	tide_replayed_fini(&runs[0]);
+	tide_replayed_fini(&runs[1]);
+	tide_buf_fini(&text);
+	return rc;
+}
+
 static int emit(struct replaying *replaying, const char *path, struct tide_error *err)
 {
 	const char *given = tide_option_get(&replaying->recording.info, "path");
@@ -223,6 +245,7 @@ int tide_cli_replay(struct tide_cli *cli, struct tide_error *err)
 	struct replaying *replaying = calloc(1, sizeof *replaying);
 	const char *spec = tide_cli_own(cli, "emit-spec");
 	bool diff = tide_cli_own(cli, "diff") != NULL;
+	bool failures = tide_cli_own(cli, "failures") != NULL;
 	double most = 0;
 	if (replaying == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to replay");
@@ -235,16 +258,20 @@ int tide_cli_replay(struct tide_cli *cli, struct tide_error *err)
 		rc = tide_hang_start(tide_config_int(cli->config, "record-timeout"), err);
 	if (rc == TIDE_OK && !diff && tide_cli_own(cli, "max-diff") != NULL)
 		rc = tide_fail(err, TIDE_ERR_USAGE, "--max-diff goes with --diff");
-	if (rc == TIDE_OK && diff && (replaying->new_job == NULL || spec != NULL))
+	if (rc == TIDE_OK && (diff || failures) &&
+	    (replaying->new_job == NULL || spec != NULL || diff == failures))
 		rc = tide_fail(err, TIDE_ERR_USAGE,
-		               "--diff compares the recorded job with another: say which with "
-		               "--job FILE, and no --emit-spec");
+		               "--%s compares the recorded job with another: say which with "
+		               "--job FILE, and no --%s",
+		               failures ? "failures" : "diff",
+		               diff == failures ? "diff" : "emit-spec");
 	if (rc == TIDE_OK)
 		rc = tide_recording_read(cli->words[0], &replaying->recording, err);
-	if (rc == TIDE_OK && (diff || replaying->new_job == NULL))
+	if (rc == TIDE_OK && (diff || failures || replaying->new_job == NULL))
 		rc = write_job(replaying, err);
 	if (rc == TIDE_OK)
 		rc = diff           ? replay_both(replaying, most, err)
+		     : failures     ? replay_failures(replaying, err)
 		     : spec != NULL ? emit(replaying, spec, err)
 		                    : replay_one(replaying, err);
 	tide_scratch_remove(replaying->scratch);

@@ -156,12 +156,20 @@ static int open_crew(struct loop *loop, struct tide_error *err)
 
 /* A new job's first positions go on record before anything is read: killed
  * before its first epoch, a job that starts at "latest" must not start at a
- * later latest. */
+ * later latest. The record of an epoch that is there already still says what it
+ * has read: who looks back goes by that. */
 static int note_start(struct loop *loop, struct tide_error *err)
 {
+	for (int i = 0; i < loop->partitions.count; i++) {
+		struct tide_share *share = loop->partitions.shares[i];
+		const struct tide_position *at =
+			tide_meta_position(&loop->meta, share->part->topic, share->part->partition);
+		bool same = at != NULL && at->next == share->part->next;
+		share->from = same ? at->from : share->part->next;
+	}
+	int rc = tide_partitions_note(&loop->partitions, &loop->meta, err);
 	for (int i = 0; i < loop->partitions.count; i++)
 		loop->partitions.shares[i]->from = loop->partitions.shares[i]->part->next;
-	int rc = tide_partitions_note(&loop->partitions, &loop->meta, err);
 	if (rc == TIDE_OK)
 		rc = tide_pass("start", err);
 	tide_commit_mark(loop->commit, &loop->meta);

@@ -16,10 +16,11 @@
 #include "base/watch.h"
 #include "checkpoint/kept.h"
 #include "run/control.h"
+#include "run/evidence.h"
 #include "run/jobfiles.h"
 #include "run/shadow.h"
 
-enum { LOOK_MS = 50, LINE_MAX = 256 };
+enum { LOOK_MS = 50, LINE_MAX = 256, TRIAL_EPOCHS = 10 };
 
 /* One that has taken over. */
 struct taken {
@@ -258,23 +259,29 @@ static struct taken running(struct tide_reload *reload)
 	return found;
 }
 
-static int compare(struct tide_reload *reload, const struct tide_candidate *candidate,
-                   const char *max_diff, struct tide_error *err)
+static struct tide_shadow beside(struct tide_reload *reload, const struct taken *old,
+                                 const struct tide_candidate *candidate)
 {
-	struct taken old = running(reload);
-	struct tide_shadow shadow = {
+	return (struct tide_shadow){
 		.settings = reload->options.settings,
-		.plan = old.plan != NULL ? old.plan : reload->options.plan,
-		.old_files = old.files,
+		.plan = old->plan != NULL ? old->plan : reload->options.plan,
+		.old_files = old->files,
 		.new_files = candidate->files,
 		.board = reload->options.board,
 		.past = reload->options.past,
 		.epochs = reload->request.epochs,
-		.max_diff = max_diff,
 		.line = pass_on,
 		.stopped = nobody_waits,
 		.arg = reload,
 	};
+}
+
+static int compare(struct tide_reload *reload, const struct tide_candidate *candidate,
+                   const char *max_diff, struct tide_error *err)
+{
+	struct taken old = running(reload);
+	struct tide_shadow shadow = beside(reload, &old, candidate);
+	shadow.max_diff = max_diff;
 	if (old.files == NULL)
 		return tide_fail(err, TIDE_ERR_IO,
 		                 "the files of the version that runs could not be kept");
@@ -311,6 +318,32 @@ static bool compared(struct tide_reload *reload, const struct tide_candidate *ca
 	return false;
 }
 
+/* What changes the states cannot be taken back: it is tried before, and not, as functions
+ * alone are, in its first epochs. True: it may take over. Otherwise that is answered. */
+static bool tried(struct tide_reload *reload, const struct tide_candidate *candidate)
+{
+	struct taken old = running(reload);
+	struct tide_shadow shadow = beside(reload, &old, candidate);
+	struct tide_error err = { 0 };
+	char how[sizeof err.text];
+	shadow.epochs = TRIAL_EPOCHS;
+	int rc = old.files != NULL ? tide_shadow_try(&shadow, how, sizeof how, &err)
+	                           : tide_fail(&err, TIDE_ERR_IO,
+	                                       "the files of the version that runs could not be "
+	                                       "kept, so that no other can be tried beside it");
+	if (rc != TIDE_OK) {
+		tide_evidence_add(candidate->plan, (struct tide_slice){ NULL, 0 }, &err);
+		refuse(reload, candidate->change, rc, err.text);
+		return false;
+	}
+	tide_log(TIDE_INFO,
+	         shadow.records > 0 ? "the new version was tried on %s"
+	                            : "the new version could not be tried before it takes "
+	                              "over: %s",
+	         how);
+	return true;
+}
+
 static void consider(struct tide_reload *reload)
 {
 	struct tide_error err = { 0 };
@@ -325,7 +358,8 @@ static void consider(struct tide_reload *reload)
 	} else if (candidate->change == TIDE_CHANGE_NONE) {
 		tide_board_notice(reload->options.board, "");
 		answer(reload, TIDE_CHANGE_NONE, TIDE_OK, "this version runs already");
-	} else if (reload->request.epochs == 0 || compared(reload, candidate)) {
+	} else if ((reload->request.epochs == 0 || compared(reload, candidate)) &&
+	           (candidate->change != TIDE_CHANGE_WARM || tried(reload, candidate))) {
 		offer(reload, candidate, what.p);
 		candidate = NULL; /* It has changed hands. */
 	}

@@ -2,6 +2,7 @@
 /* Replaying a recording. */
 #include "run/replay.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,6 +79,7 @@ int tide_replay(const struct tide_rerun_options *options, tide_replay_step *each
                 struct tide_replayed *out, struct tide_error *err)
 {
 	struct tide_rerun *rerun = NULL;
+	uint64_t failed = 0;
 	bool ran = true;
 	int at = 0;
 	*out = (struct tide_replayed){ .failed_step = -1 };
@@ -85,6 +87,8 @@ int tide_replay(const struct tide_rerun_options *options, tide_replay_step *each
 	int rc = tide_rerun_open(options, &rerun, err);
 	if (rc == TIDE_OK)
 		rc = init(out, rerun, options->recording, err);
+	if (rc == TIDE_OK)
+		failed = tide_rerun_meta(rerun)->rows_failed;
 	while (rc == TIDE_OK && out->failed_step < 0 && at >= 0) {
 		rc = tide_rerun_step(rerun, &at, &out->why);
 		if (of_the_job(rc)) {
@@ -105,8 +109,11 @@ int tide_replay(const struct tide_rerun_options *options, tide_replay_step *each
 		if (rc == TIDE_OK && each != NULL && ran)
 			rc = each(arg, rerun, NULL, err);
 	}
-	if (rerun != NULL)
+	if (rerun != NULL) {
 		out->spent_us = tide_rerun_us(rerun);
+		out->rows_failed = tide_rerun_meta(rerun)->rows_failed - failed;
+		snprintf(out->failure, sizeof out->failure, "%s", tide_rerun_failure(rerun));
+	}
 	tide_rerun_close(rerun);
 	return rc;
 }
@@ -167,4 +174,27 @@ int tide_replay_compare(const struct tide_replayed *old_run, const struct tide_r
 	tide_buf_printf(out, "time per record: %.2f us old, %.2f us new\n", per_record_us(old_run),
 	                per_record_us(new_run));
 	return out->failed ? fail_memory(err) : rc;
+}
+
+int tide_replay_failures(const struct tide_replayed *old_run, const struct tide_replayed *new_run,
+                         struct tide_buf *text, struct tide_error *err)
+{
+	const char *sample = new_run->failure;
+	bool ends = new_run->failed_step >= 0 && old_run->failed_step < 0;
+	tide_buf_printf(
+		text, "of %llu records %llu fail with the new version and %llu with the old",
+		(unsigned long long)new_run->records, (unsigned long long)new_run->rows_failed,
+		(unsigned long long)old_run->rows_failed);
+	if (ends) {
+		tide_buf_clear(text);
+		tide_buf_printf(text, "on these records the new version fails");
+		sample = new_run->why.text;
+	}
+	if (sample[0] != '\0')
+		tide_buf_printf(text, ": %s", sample);
+	if (text->failed)
+		return fail_memory(err);
+	return ends || new_run->rows_failed > old_run->rows_failed
+	               ? tide_fail(err, TIDE_ERR_DIFFER, "%.*s", (int)text->len, text->p)
+	               : TIDE_OK;
 }

@@ -16,6 +16,8 @@ struct tide_replayed {
 	int failed_step; /* -1: none; then why … */
 	struct tide_error why;
 	uint64_t records;
+	uint64_t rows_failed; /* passed over; and what the first of them failed of */
+	char failure[2048];
 	int64_t spent_us;
 };
 
@@ -36,5 +38,10 @@ const struct tide_rows *tide_replayed_rows(const struct tide_replayed *replayed,
  * one of them fails where the other does not. */
 int tide_replay_compare(const struct tide_replayed *old_run, const struct tide_replayed *new_run,
                         struct tide_buf *out, double *share, struct tide_error *err);
+
+/* TIDE_ERR_DIFFER: the new one fails more rows, or fails as a whole where the old one
+ * does not. *text says what either did. */
+int tide_replay_failures(const struct tide_replayed *old_run, const struct tide_replayed *new_run,
+                         struct tide_buf *text, struct tide_error *err);
 
 #endif

@@ -3,6 +3,7 @@
 #include "run/rerun.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,8 @@ struct tide_rerun {
 	const struct tide_recorded_step *step; /* that runs; NULL: none reads anything */
 	int64_t *offsets;                      /* of a plain one: per partition, the next */
 	int64_t spent_us;
+	atomic_flag failed;
+	char failure[2048];    /* of the first record that failed */
 	enum tide_level level; /* of the log, before */
 };
 
@@ -123,6 +126,13 @@ static int feed_step(struct tide_rerun *rerun, const struct tide_recorded_step *
 	for (int i = 0; ok && i < step->range_count; i++)
 		ok = feed(rerun, i, &step->ranges[i]);
 	return ok ? TIDE_OK : tide_fail(err, TIDE_ERR_NOMEM, "no memory for records");
+}
+
+static void note_failed(void *arg, const char *text)
+{
+	struct tide_rerun *rerun = arg;
+	if (!atomic_flag_test_and_set(&rerun->failed))
+		snprintf(rerun->failure, sizeof rerun->failure, "%s", text);
 }
 
 /* ---- life ---- */
@@ -227,6 +237,7 @@ static int init(struct tide_rerun *rerun, const struct tide_rerun_options *optio
 	rerun->harness = (struct tide_harness){
 		.memory = rerun->memory,
 		.ranges = take_ranges,
+		.failed = note_failed,
 		.arg = rerun,
 		.adopt = options->adopt,
 		.sink = &tide_keeper_ops,
@@ -378,6 +389,11 @@ const struct tide_meta *tide_rerun_meta(const struct tide_rerun *rerun)
 struct tide_rows *tide_rerun_rows(const struct tide_rerun *rerun, int output)
 {
 	return tide_keeper_rows(&rerun->keeper, rerun->plan->outputs[output].name);
+}
+
+const char *tide_rerun_failure(const struct tide_rerun *rerun)
+{
+	return rerun->failure;
 }
 
 int64_t tide_rerun_us(const struct tide_rerun *rerun)

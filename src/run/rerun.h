@@ -45,6 +45,8 @@ const struct tide_plan *tide_rerun_plan(const struct tide_rerun *rerun);
 const struct tide_meta *tide_rerun_meta(const struct tide_rerun *rerun);
 /* Of the step; NULL: none. */
 struct tide_rows *tide_rerun_rows(const struct tide_rerun *rerun, int output);
+/* What the first record that failed failed of, once a step has ended; "": none did. */
+const char *tide_rerun_failure(const struct tide_rerun *rerun);
 /* Time spent in epochs so far. */
 int64_t tide_rerun_us(const struct tide_rerun *rerun);
 

@@ -24,7 +24,10 @@ struct tide_harness {
 	/* Sees what the next epoch would read, and may change it; returns how many
 	 * records that spans. NULL: nobody does. */
 	int64_t (*ranges)(void *arg, struct tide_share *const *shares, int count, int64_t planned);
-	void *arg;                        /* of these two */
+	/* Sees each record that failed and is passed over, on its worker's thread. NULL:
+	 * nobody does. */
+	void (*failed)(void *arg, const char *text);
+	void *arg;                        /* of these three */
 	bool adopt;                       /* see run/shards.h */
 	const struct tide_sink_ops *sink; /* every output goes there … */
 	void *sink_arg;                   /* … and this to its open */

@@ -19,15 +19,27 @@
 
 enum {
 	LOOK_MS = 20,
-	IDLE_US = 5000000,      /* no more epochs seem to come */
-	TELL_US = 1000000,      /* between words of how far it is */
-	FETCH_MS = 100,         /* for one fetch */
-	SILENT_US = 15000000,   /* no record came that must be there */
-	SECONDS_LEAST = 20,     /* for the replays … */
-	RECORDS_A_SECOND = 2000 /* … and more for many records */
+	IDLE_US = 5000000,       /* no more epochs seem to come */
+	TELL_US = 1000000,       /* between words of how far it is */
+	FETCH_MS = 100,          /* for one fetch */
+	SILENT_US = 15000000,    /* no record came that must be there */
+	SECONDS_LEAST = 20,      /* for the replays … */
+	RECORDS_A_SECOND = 2000, /* … and more for many records */
+	/* A trial is shorter, and more patient with what is slow. */
+	TRIAL_IDLE_US = 1000000,
+	TRIAL_RECORDS = 20000,
+	TRIAL_RECORDS_A_SECOND = 50
 };
 
 static const size_t state_bytes_max = (size_t)256 << 20, records_bytes_max = (size_t)256 << 20;
+static const size_t trial_bytes_max = (size_t)64 << 20; /* of either */
+
+/* The records that are looked at, and the state they begin with. */
+enum beginning {
+	PAST,  /* the last epochs, where what was there before them is kept */
+	EMPTY, /* the last epochs, and no state */
+	NEWEST /* the next epochs, and what is there now */
+};
 
 /* The epochs that the running version has decided since. */
 struct decided {
@@ -54,6 +66,11 @@ static int fail_memory(struct tide_error *err)
 	return tide_fail(err, TIDE_ERR_NOMEM, "no memory to run two versions beside each other");
 }
 
+static size_t most_state(const struct work *work)
+{
+	return work->shadow->trial ? trial_bytes_max : state_bytes_max;
+}
+
 static bool stopped(const struct work *work)
 {
 	return work->shadow->stopped(work->shadow->arg);
@@ -75,7 +92,7 @@ static int copy_newest(struct work *work, struct tide_error *err)
 	int rc = tide_checkpoint_open(work->shadow->settings->checkpoint_dir, &options, &cp, err);
 	if (rc == TIDE_OK) {
 		work->decided.after = work->decided.kept = tide_checkpoint_meta(cp)->epoch;
-		rc = tide_checkpoint_copy(cp, state_bytes_max, &to->meta, &to->state, err);
+		rc = tide_checkpoint_copy(cp, most_state(work), &to->meta, &to->state, err);
 	}
 	tide_checkpoint_close(cp);
 	return rc;
@@ -88,11 +105,11 @@ static int copy_past(struct work *work, struct tide_error *err)
 	struct decided *decided = &work->decided;
 	struct tide_recording *to = &work->recording;
 	char text[120];
-	int rc = tide_past_copy(shadow->past, shadow->epochs, state_bytes_max, &decided->after,
+	int rc = tide_past_copy(shadow->past, shadow->epochs, most_state(work), &decided->after,
 	                        &decided->kept, &to->meta, &to->state, err);
 	work->gone = rc == TIDE_ERR_UNAVAILABLE;
 	int64_t epochs = decided->kept - decided->after;
-	if (rc == TIDE_OK && epochs < shadow->epochs) {
+	if (rc == TIDE_OK && epochs < shadow->epochs && !shadow->trial) {
 		snprintf(text, sizeof text,
 		         "of the last %d epochs %lld are kept, and the next %lld are waited for",
 		         shadow->epochs, (long long)epochs, (long long)(shadow->epochs - epochs));
@@ -107,7 +124,10 @@ static int await_epochs(struct work *work, struct tide_error *err)
 	struct tide_shadow *shadow = work->shadow;
 	int64_t seen = work->decided.kept, want = work->decided.after + shadow->epochs;
 	int64_t came_us = tide_clock_mono_us(), told_us = 0;
-	while (seen < want && tide_clock_mono_us() - came_us < IDLE_US) {
+	int64_t idle_us = shadow->trial ? TRIAL_IDLE_US : IDLE_US;
+	if (shadow->trial)
+		want = work->decided.after + 1; /* It is there, unless it is the next. */
+	while (seen < want && tide_clock_mono_us() - came_us < idle_us) {
 		int64_t epoch = tide_board_epoch(shadow->board), now_us = tide_clock_mono_us();
 		char text[96];
 		if (stopped(work))
@@ -118,7 +138,7 @@ static int await_epochs(struct work *work, struct tide_error *err)
 		} else {
 			nanosleep(&(struct timespec){ .tv_nsec = LOOK_MS * 1000000L }, NULL);
 		}
-		if (now_us - told_us > TELL_US && seen < want) {
+		if (now_us - told_us > TELL_US && seen < want && !shadow->trial) {
 			snprintf(text, sizeof text, "%lld of the next %lld epochs have come",
 			         (long long)(seen - work->decided.kept),
 			         (long long)(want - work->decided.kept));
@@ -138,18 +158,22 @@ static bool take_meta(const struct tide_meta *meta, void *arg)
 	return !decided->failed;
 }
 
-static int read_decided(struct work *work, struct tide_error *err)
+static int read_decided(struct work *work, bool last, struct tide_error *err)
 {
 	struct tide_checkpoint_options options = { .read_only = true };
 	struct tide_checkpoint *cp = NULL;
 	struct decided *decided = &work->decided;
 	decided->most = work->shadow->epochs;
 	int rc = tide_checkpoint_open(work->shadow->settings->checkpoint_dir, &options, &cp, err);
+	if (rc == TIDE_OK && last)
+		decided->after = tide_checkpoint_meta(cp)->epoch - decided->most;
 	if (rc == TIDE_OK)
 		rc = tide_checkpoint_history(cp, take_meta, decided, err);
 	tide_checkpoint_close(cp);
 	if (rc == TIDE_OK && decided->failed)
 		return fail_memory(err);
+	if (last && decided->count > 0)
+		decided->after = decided->metas[0].epoch - 1;
 	if (rc == TIDE_OK && decided->count == 0)
 		return tide_fail(err, TIDE_ERR_DIFFER,
 		                 "no record came within %d s, so that there is nothing to compare "
@@ -290,7 +314,11 @@ static int take_epochs(struct work *work, struct tide_error *err)
 {
 	size_t bytes = 0;
 	int rc = open_source(work, err);
-	for (int e = 0; rc == TIDE_OK && e < work->decided.count && bytes < records_bytes_max;
+	bool trial = work->shadow->trial;
+	size_t most = trial ? trial_bytes_max : records_bytes_max;
+	uint64_t records_max = trial ? TRIAL_RECORDS : UINT64_MAX;
+	for (int e = 0; rc == TIDE_OK && e < work->decided.count && bytes < most &&
+	                work->shadow->records < records_max;
 	     e++) {
 		rc = take_epoch(work, &work->decided.metas[e], &bytes, err);
 		work->shadow->ran = e + 1;
@@ -326,7 +354,8 @@ static int replay(struct work *work, struct tide_error *err)
 {
 	struct tide_shadow *shadow = work->shadow;
 	char folder[4200], file[4200], job[8300];
-	int seconds = SECONDS_LEAST + (int)(shadow->records / RECORDS_A_SECOND);
+	int a_second = shadow->trial ? TRIAL_RECORDS_A_SECOND : RECORDS_A_SECOND;
+	int seconds = SECONDS_LEAST + (int)(shadow->records / (uint64_t)a_second);
 	int rc = tide_scratch_make(work->scratch, sizeof work->scratch, false, err);
 	snprintf(folder, sizeof folder, "%s/new", work->scratch);
 	snprintf(file, sizeof file, "%s/shadow.tide", work->scratch);
@@ -349,19 +378,20 @@ static void forget(struct work *work)
 		tide_meta_fini(&work->decided.metas[e]);
 	work->decided = (struct decided){ 0 };
 	tide_recording_fini(&work->recording);
-	work->shadow->ran = 0;
-	work->shadow->records = 0;
 }
 
-static int gather(struct work *work, bool past, struct tide_error *err)
+static int gather(struct work *work, enum beginning from, struct tide_error *err)
 {
+	work->gone = false;
+	work->shadow->ran = 0;
+	work->shadow->records = 0;
 	int rc = note_job(work, err);
-	if (rc == TIDE_OK)
-		rc = past ? copy_past(work, err) : copy_newest(work, err);
-	if (rc == TIDE_OK)
+	if (rc == TIDE_OK && from != EMPTY)
+		rc = from == PAST ? copy_past(work, err) : copy_newest(work, err);
+	if (rc == TIDE_OK && from != EMPTY)
 		rc = await_epochs(work, err);
 	if (rc == TIDE_OK)
-		rc = read_decided(work, err);
+		rc = read_decided(work, from == EMPTY, err);
 	return rc == TIDE_OK ? take_epochs(work, err) : rc;
 }
 
@@ -386,16 +416,50 @@ int tide_shadow_compare(struct tide_shadow *shadow, struct tide_error *err)
 	if (work == NULL)
 		return fail_memory(err);
 	work->shadow = shadow;
-	int rc = gather(work, true, err);
+	int rc = gather(work, PAST, err);
 	if (rc != TIDE_OK && work->gone) {
 		snprintf(text, sizeof text, "%s: the next %d epochs are waited for", err->text,
 		         shadow->epochs);
 		shadow->line(shadow->arg, false, text);
 		forget(work);
-		rc = gather(work, false, err);
+		rc = gather(work, NEWEST, err);
 	}
 	if (rc == TIDE_OK) {
 		tell(work);
+		rc = replay(work, err);
+	}
+	forget(work);
+	free(work);
+	return rc;
+}
+
+/* ---- a trial ---- */
+
+int tide_shadow_try(struct tide_shadow *shadow, char *how, size_t size, struct tide_error *err)
+{
+	static const char *const states[] = { "the state before them", "an empty state",
+		                              "the state before them" };
+	struct work *work = calloc(1, sizeof *work);
+	bool nothing = true;
+	int rc = TIDE_OK;
+	if (work == NULL)
+		return fail_memory(err);
+	work->shadow = shadow;
+	shadow->trial = true;
+	for (int from = PAST; nothing && from <= NEWEST; from++) {
+		forget(work);
+		rc = gather(work, (enum beginning)from, err);
+		nothing = work->gone || rc == TIDE_ERR_DIFFER || rc == TIDE_ERR_USAGE ||
+		          (rc == TIDE_OK && shadow->records == 0);
+		snprintf(how, size, "%llu records of epochs %lld to %lld, from %s",
+		         (unsigned long long)shadow->records, (long long)work->decided.after + 1,
+		         (long long)work->decided.after + shadow->ran, states[from]);
+	}
+	if (nothing) {
+		snprintf(how, size, "%s", rc != TIDE_OK ? err->text : "its epochs had no records");
+		shadow->records = 0;
+		rc = TIDE_OK;
+	} else if (rc == TIDE_OK) {
 		rc = replay(work, err);
 	}
 	forget(work);

@@ -24,6 +24,7 @@ struct tide_shadow {
 	struct tide_past *past; /* of the run */
 	int epochs;
 	const char *max_diff; /* as --max-diff of replay; NULL: nothing may differ */
+	bool trial;           /* tide_shadow_try's: it is of interest alone what fails */
 	/* Each line of what differs, and how far it is. */
 	void (*line)(void *arg, bool result, const char *text);
 	bool (*stopped)(void *arg); /* whoever waits for it is gone */
@@ -36,7 +37,13 @@ struct tide_shadow {
 /* TIDE_ERR_DIFFER: more than that differs; and any other error: it cannot be told. */
 int tide_shadow_compare(struct tide_shadow *shadow, struct tide_error *err);
 
-/* tidemark replay --diff of a recording in a process that is stopped after so many
+/* Does the new version fail more of these records than the old one? Waits for nothing but,
+ * where there are none at all, a moment for the next. TIDE_ERR_DIFFER, TIDE_ERR_SCRIPT and
+ * TIDE_ERR_CHECKPOINT: it does, or fails as a whole, and any other error: it cannot be told.
+ * TIDE_OK without records: there is nothing to try it on. *how is what was done, or why not. */
+int tide_shadow_try(struct tide_shadow *shadow, char *how, size_t size, struct tide_error *err);
+
+/* tidemark replay --diff, or --failures of a trial, of a recording in a process that is stopped after so many
  * seconds; `scratch` is a folder for whatever it leaves behind. */
 int tide_shadow_replay(const struct tide_shadow *shadow, const char *recording, const char *job,
                        const char *scratch, int seconds, struct tide_error *err);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "job/hang.h"
 #include "run/shadow.h"
 
 enum { LOOK_MS = 50, NICE = 10 };
@@ -29,7 +30,8 @@ struct child {
 	bool ended;
 };
 
-/* The same with our own TMPDIR, so that what a killed one leaves is found. */
+/* The same with our own TMPDIR, so that what a killed one leaves is found, and without
+ * what is to strike the job that runs. */
 static char **environment_of(const char *scratch, char *tmpdir, size_t size)
 {
 	int count = 0, kept = 0;
@@ -37,7 +39,8 @@ static char **environment_of(const char *scratch, char *tmpdir, size_t size)
 		count++;
 	char **out = malloc(sizeof *out * ((size_t)count + 2));
 	for (int i = 0; out != NULL && i < count; i++)
-		if (strncmp(environ[i], "TMPDIR=", 7) != 0)
+		if (strncmp(environ[i], "TMPDIR=", 7) != 0 &&
+		    strncmp(environ[i], "TIDEMARK_FAILPOINT", 18) != 0)
 			out[kept++] = environ[i];
 	if (out == NULL)
 		return NULL;
@@ -81,11 +84,11 @@ static void bound(const struct child *child, int seconds)
 	prlimit(child->pid, RLIMIT_CPU, &cpu, NULL);
 }
 
-/* Lines that are whole go to whoever waits. */
+/* Lines that are whole go to whoever waits; what a trial says is its verdict. */
 static void pass_on(struct child *child, const struct tide_shadow *shadow)
 {
 	size_t from = 0;
-	for (size_t i = 0; i < child->said.len; i++) {
+	for (size_t i = 0; i < child->said.len && !shadow->trial; i++) {
 		if (child->said.p[i] != '\n')
 			continue;
 		child->said.p[i] = '\0';
@@ -156,6 +159,42 @@ static int verdict(int status, const char *most, const char *errors, struct tide
 	return tide_fail(err, TIDE_ERR_DIFFER, "the versions could not be compared: %s", why);
 }
 
+/* In the folder of the job's file, and not where it was run. */
+static void name_files(const struct tide_shadow *shadow, const char *job, struct tide_buf *text)
+{
+	const char *own = shadow->settings->job_path, *slash = strrchr(own, '/');
+	size_t len = (size_t)(strrchr(job, '/') - job) + 1;
+	struct tide_buf out = { 0 };
+	for (size_t i = 0; i < text->len;) {
+		bool here = text->len - i >= len && memcmp(text->p + i, job, len) == 0;
+		if (here && slash != NULL)
+			tide_buf_put(&out, own, (size_t)(slash - own) + 1);
+		else if (!here)
+			tide_buf_put(&out, text->p + i, 1);
+		i += here ? len : 1;
+	}
+	tide_buf_fini(text);
+	*text = out;
+}
+
+static int verdict_of_trial(int status, struct child *child, const char *errors,
+                            struct tide_error *err)
+{
+	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	struct tide_buf *said = &child->said;
+	while (said->len > 0 && said->p[said->len - 1] == '\n')
+		said->len--;
+	if (code == 0)
+		return TIDE_OK;
+	static const int of_the_job[] = { TIDE_ERR_SCRIPT, TIDE_ERR_CHECKPOINT };
+	for (size_t i = 0; i < sizeof of_the_job / sizeof of_the_job[0]; i++)
+		if (said->len > 0 && code == tide_exit_code(of_the_job[i]))
+			return tide_fail(err, of_the_job[i], "%.*s", (int)said->len, said->p);
+	if (said->len > 0)
+		return tide_fail(err, TIDE_ERR_DIFFER, "%.*s", (int)said->len, said->p);
+	return verdict(status, nothing, errors, err);
+}
+
 int tide_shadow_replay(const struct tide_shadow *shadow, const char *recording, const char *job,
                        const char *scratch, int seconds, struct tide_error *err)
 {
@@ -163,6 +202,13 @@ int tide_shadow_replay(const struct tide_shadow *shadow, const char *recording, 
 	const char *most = shadow->max_diff != NULL ? shadow->max_diff : nothing;
 	const char *args[] = { "tidemark",   "replay", recording,   "--job", job, "--diff",
 		               "--max-diff", most,     "--workers", "1",     NULL };
+	char timeout[40];
+	if (shadow->trial) {
+		args[5] = "--failures";
+		args[6] = "--record-timeout"; /* ours, wherever it came from */
+		args[7] = timeout;
+	}
+	snprintf(timeout, sizeof timeout, "%lldms", (long long)tide_hang_limit_us() / 1000);
 	char **env = environment_of(scratch, tmpdir, sizeof tmpdir);
 	struct child child = { .pid = -1, .out = -1 };
 	int ends[2] = { -1, -1 }, status = 0, rc = TIDE_OK;
@@ -184,8 +230,12 @@ int tide_shadow_replay(const struct tide_shadow *shadow, const char *recording, 
 			kill(child.pid, SIGKILL);
 		while (waitpid(child.pid, &status, 0) < 0 && errno == EINTR)
 			;
-		if (rc == TIDE_OK)
+		if (rc == TIDE_OK && shadow->trial) {
+			name_files(shadow, job, &child.said);
+			rc = verdict_of_trial(status, &child, errors, err);
+		} else if (rc == TIDE_OK) {
 			rc = verdict(status, most, errors, err);
+		}
 	}
 	if (child.out >= 0)
 		close(child.out);

@@ -4,6 +4,7 @@
 #include "run/worker.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -17,17 +18,32 @@ enum {
 	BAD_ROWS_LOGGED_MAX = 5 /* an epoch; the rest is counted */
 };
 
+static void show_failed(const struct tide_harness *harness, const struct tide_batch *batch,
+                        uint32_t row, const char *reason, const char *place)
+{
+	char text[sizeof((struct tide_error *)0)->text];
+	snprintf(text, sizeof text, "%.*s[%d]@%lld: %s%s%s", batch->topic_len, batch->topic,
+	         batch->partition, (long long)batch->recs[row].offset_, place,
+	         place[0] != '\0' ? ": " : "", reason);
+	harness->failed(harness->arg, text);
+}
+
 static bool bad_row(void *arg, const struct tide_batch *batch, uint32_t row, const char *message,
                     const char *reason, const char *place)
 {
 	struct tide_worker *worker = arg;
 	int letters = worker->work->letters;
+	(void)message;
 	if (!worker->work->skip_bad_rows)
 		return false;
+	const struct tide_harness *harness = worker->work->settings->harness;
+	if (harness != NULL && harness->failed != NULL)
+		show_failed(harness, batch, row, reason, place);
 	if (worker->bad_rows_logged++ < BAD_ROWS_LOGGED_MAX)
-		tide_log(TIDE_WARN, "%.*s[%d]@%lld %s: %s", batch->topic_len, batch->topic,
+		tide_log(TIDE_WARN, "%.*s[%d]@%lld %s: %s%s%s", batch->topic_len, batch->topic,
 		         batch->partition, (long long)batch->recs[row].offset_,
-		         letters < 0 ? "skipped" : "set aside", letters < 0 ? message : reason);
+		         letters < 0 ? "skipped" : "set aside", place, place[0] != '\0' ? ": " : "",
+		         reason);
 	return letters < 0 || tide_letter_add(worker->rows[letters], batch, row, reason, place);
 }
 

@@ -16,6 +16,8 @@ describe("a comparison of two versions", function()
       { { "reload", "job.lua", "--shadow", "1", "--max-diff", "101%" }, "not \"101%\"" },
       { { "replay", "case.tide", "--job", "job.lua", "--diff", "--max-diff", "few" },
         "not \"few\"" },
+      { { "replay", "case.tide", "--failures" }, "say which with --job FILE" },
+      { { "replay", "case.tide", "--job", "job.lua", "--failures", "--diff" }, "no --diff" },
       { { "replay", "case.tide", "--max-diff", "1%" }, "--max-diff goes with --diff" },
    }
    for _, case in ipairs(refused) do

@@ -159,6 +159,46 @@ return tide.from(tide.kafka { topic = "unset", start = "earliest" })
       stop(job)
    end)
 
+   it("to more aggregates, which cannot be undone, is tried before on the last epochs", function()
+      local more = 'aggregate { tide.count(), tide.max "version" :as "most" }'
+      local function refused()
+         save("nothing.at.all", more)
+         local said = reload(4)
+         for _, what in ipairs { "of 3 records 3 fail with the new version and 0 with the old",
+                                 h.path "job.lua" .. ":4: ", '"nothing"', "4 |" } do
+            assert.truthy(said:find(what, 1, true), said)
+         end
+      end
+      version "A"
+      local job = start(topic)
+      h.produce_counts(topic, { 3 })
+      counted(job, 3)
+      refused()
+      save('(rec.offset and "A")', more .. ":nothing()")
+      reload(3)
+      stop(job)
+      -- One that has begun anew keeps nothing of the epochs before.
+      version "A"
+      job = start(topic)
+      h.eventually("the job", function()
+         return reload():find("runs already", 1, true)
+      end, job)
+      refused()
+      h.produce_counts(topic, { 2 })
+      h.eventually("the old one's row", function()
+         return (counts(job)).A == 5
+      end, job)
+      save('(rec.offset and "A")', more)
+      assert.truthy(reload(0):find("warm: more than functions", 1, true))
+      assert.truthy(job:err():find("tried on 2 records of epochs", 1, true), job:err())
+      h.produce_counts(topic, { 1 })
+      assert.are.same({ A = 6 }, counted(job, 6))
+      stop(job)
+      for _, epoch in ipairs(h.progress()) do
+         assert.are.equal(0, epoch.rowsFailed)
+      end
+   end)
+
    it("of the same text does nothing", function()
       version "A"
       local job = start(topic)
