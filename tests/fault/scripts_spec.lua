@@ -99,6 +99,17 @@ return tide.job { on_error = ON_ERROR, outputs = { s:to(tide.console { mode = "u
 ]],
 }
 
+-- A late row's topic: the second record is late once the first has been an epoch.
+places.late_to = FROM .. [[
+   :map(function(rec) local v = tostring(rec.value)
+return v, tide.parse(v == "a" and "2024-01-02T00:00:00Z" or "2024-01-01T00:00:00Z") end,
+        { "v:string", "ts:timestamp" })
+   :watermark("ts", "1s")
+   :late_to(tide.kafka { topic = function(row)
+if row.v == "bad" then local rec = { value = row.v } LINE end return tide.setting "late" end })
+   :select { "v" }
+]] .. OUT
+
 -- Where there is no record to blame, the job ends, with this code and message.
 local whole = {
    { "load, endless", "while true do end\n" .. MAKE .. OUT, "job.lua:2: the job file does not" },
@@ -188,6 +199,10 @@ local function strike(kind, place, policy, default_limit)
    local lined = message ~= "" and message ~= "--script-memory"
    local text, limit = with_line(place, line), default_limit and {} or
       { "--record-timeout", message == "--script-memory" and "60s" or LIMIT_MS .. "ms" }
+   local late = place == "late_to" and h.topic(1, "late")
+   if late then
+      limit = { "--max-records-per-batch", 1, "--set", "late=" .. late, unpack(limit) }
+   end
    if policy == "fail" then
       h.job((text:gsub("ON_ERROR", '"fail"')))
       local job = h.run(args_of(topic, "--until-end", unpack(limit)), nil, 3)
@@ -200,6 +215,11 @@ local function strike(kind, place, policy, default_limit)
       local on_error = dead and ("tide.kafka { topic = %q }"):format(dead) or '"skip"'
       local seen, peak, err = run_on(text, on_error, unpack(limit))
       assert.are.same({ "a", "c" }, seen, name .. ": " .. err)
+      if late then
+         local rows = h.json_lines(h.kadmin("consume", late, 0, 0, -1))
+         assert.are.equal(1, #rows)
+         assert.is_truthy(rows[1].value:find('"v":"c"', 1, true), rows[1].value)
+      end
       assert.is_truthy(err:find(message or "it does not return", 1, true), name .. ": " .. err)
       if not message and assert_quick(err) then
          assert.is_true(default_limit == nil or assert_quick(err) < 2000, err)
@@ -251,6 +271,16 @@ describe("hostile scripts,", function()
          local policy = policies[i % 3 + 1]
          it(("%s in %s, on_error %s"):format(kind[1], place, policy), function()
             strike(kind, place, policy)
+         end)
+      end
+      for i, name in ipairs { "error", "loop", "table" } do
+         local policy = policies[(i + 1) % 3 + 1]
+         it(("%s in late_to, on_error %s"):format(name, policy), function()
+            for _, kind in ipairs(kinds) do
+               if kind[1] == name then
+                  strike(kind, "late_to", policy)
+               end
+            end
          end)
       end
       it("a loop is noticed within two seconds by default", function()
