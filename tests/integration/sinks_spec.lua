@@ -226,7 +226,12 @@ describe("sinks of a job", function()
       says(h.run(job_args(from, "--checkpoint-dir", h.path "c4"), nil, 7):err(),
            "topic nobody-made-it does not exist, and this broker makes none by itself; " ..
            "create it: kafka-topics.sh --create")
-      for _, dir in ipairs { "cp", "c2", "c3" } do
+      h.job(stream:gsub("return .- end, %b{}", [[
+         return "", tide.parse "1969-12-31T23:59:59.999Z" end, { "id:string", "at:timestamp" }]]) ..
+         ("return s:to(tide.kafka { topic = %q, timestamp = 'at' })"):format(small))
+      says(h.run(job_args(from, "--checkpoint-dir", h.path "c5"), nil, 1):err(),
+           "Kafka has no timestamps before 1970, and column at is")
+      for _, dir in ipairs { "cp", "c2", "c3", "c5" } do
          assert.are.same({}, h.next_offsets(h.path(dir), from)) -- no epoch
       end
    end)
