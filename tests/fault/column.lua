@@ -40,7 +40,7 @@ M.rows = {
    { name = "retention", number = 13, what = "logs cut, topics recreated shorter and longer",
      ci = 16, soak = 16, stretches = 1 },
    { name = "pressure", number = 19, what = "slow sinks and slow functions",
-     ci = 3, soak = 3, stretches = 1 },
+     ci = 4, soak = 4, stretches = 1 },
    { name = "transactions", number = 8, what = "late, lost and slow ends of transactions",
      ci = 20, soak = 200, stretches = 4 },
    { name = "io", number = 12, what = "full disks, I/O errors, failed syncs",

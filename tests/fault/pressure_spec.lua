@@ -125,6 +125,39 @@ return tide.from(tide.kafka { topic = "unset", start = "earliest" })
       assert.are.equal(total, next_one)
    end)
 
+   it("may be a pipe's reader that takes a kilobyte a second", function()
+      local total, most, parts, taken, next_s, left = 60, 3 * 1024, {}, 0, 0, nil
+      local pipe = h.process.stalled_pipe(h.path "pipe", 4096)
+      h.at_end(pipe.close)
+      h.job [[
+return tide.from(tide.kafka { topic = "unset", start = "earliest" })
+   :map(function(rec) return rec.offset, rec.value end, { "off:int", "text:string" })
+   :to(tide.console { mode = "append" })]]
+      h.produce_counts(topic, { total }, ("x"):rep(300))
+      local argv = args(h.brokers)
+      argv[#argv] = 4 -- records in an epoch, which take more than a second
+      local job = h.start(argv, { stdout = h.path "pipe" })
+      assert_bounded(watch(job, total, function()
+         if taken < most and h.process.now() >= next_s then
+            next_s = h.process.now() + 1
+            parts[#parts + 1] = pipe.read(1024)
+            taken = taken + #parts[#parts]
+         elseif taken >= most then
+            left = left or (progress() or {}).lag
+            parts[#parts + 1] = left and pipe.read()
+         end
+      end), 300)
+      stop(job)
+      parts[#parts + 1] = pipe.read()
+      assert.is_true(left > total / 3, "the reader did not hold it up")
+      local next_one = 0
+      for _, printed in ipairs(h.json_lines(table.concat(parts))) do
+         assert.are.equal(next_one, printed.off)
+         next_one = next_one + 1
+      end
+      assert.are.equal(total, next_one)
+   end)
+
    it("may be a function of the job", function()
       local total, bytes = 15000, 1000
       h.job [[

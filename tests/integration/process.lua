@@ -54,6 +54,7 @@ int unlockpt(int fd);
 int ptsname_r(int fd, char *buf, size_t);
 int ioctl(int fd, unsigned long request, const unsigned short *window);
 int mkfifo(const char *, unsigned);
+int fcntl(int, int, ...);
 int open(const char *, int flags, ...);
 int getpid(void);
 char *getcwd(char *, size_t);
@@ -67,6 +68,7 @@ M.signals = { HUP = 1, INT = 2, QUIT = 3, KILL = 9, PIPE = 13, TERM = 15, CONT =
 
 local O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND = 1, 2, 64, 512, 1024
 local O_NOCTTY, O_NONBLOCK, O_CLOEXEC = 256, 2048, 524288
+local F_SETPIPE_SZ = 1031
 local TIOCSWINSZ = 0x5414
 local SPAWN_SETSIGDEF, SPAWN_SETSIGMASK, SPAWN_SETSID, SPAWN_SETPGROUP = 4, 8, 128, 2
 
@@ -422,8 +424,9 @@ end
 
 -- --- Readers that do not read ------------------------------------------------
 
---- A named pipe that is open and not read: { read() } takes what is in it.
-function M.stalled_pipe(path)
+--- A named pipe that is open and not read: { read() } takes what is in it, which
+--- is `size` bytes at most.
+function M.stalled_pipe(path, size)
    if C.mkfifo(path, 384) ~= 0 then
       fail_errno(path)
    end
@@ -431,17 +434,23 @@ function M.stalled_pipe(path)
    if fd < 0 then
       fail_errno(path)
    end
+   if size and C.fcntl(fd, F_SETPIPE_SZ, ffi.cast("int", size)) < 0 then
+      fail_errno(path)
+   end
    local pipe, buffer = {}, ffi.new "char[65536]"
 
-   function pipe.read()
-      local parts = {}
-      while true do
-         local got = tonumber(C.read(fd, buffer, 65536))
+   -- What there is, or the first `most` bytes of it.
+   function pipe.read(most)
+      local parts, left = {}, most or math.huge
+      while left > 0 do
+         local got = tonumber(C.read(fd, buffer, math.min(left, 65536)))
          if got <= 0 then
-            return table.concat(parts)
+            break
          end
          parts[#parts + 1] = ffi.string(buffer, got)
+         left = left - got
       end
+      return table.concat(parts)
    end
 
    function pipe.close()
