@@ -53,6 +53,8 @@ struct dev {
 	struct tide_buf got[STREAMS];
 	int64_t began_us, deadline_us;
 	bool begun;   /* it has loaded, and runs */
+	bool done;    /* all that it puts out is there: it closes what it had open */
+	bool shown;   /* so that was drawn */
 	int hurry_ms; /* see rehearse.h */
 	int wait_status;
 
@@ -111,10 +113,11 @@ static void become_child(const int ends[STREAMS], pid_t parent)
 	close(ends[LOG]);
 }
 
-/* One that is to end by itself gets enough time for that. */
+/* One that is to end by itself, which it does by its processor time, gets enough for
+ * that where others keep the processors busy. */
 static int64_t allowed_us(const struct dev *dev)
 {
-	int64_t ms = dev->hurry_ms == 0 ? dev->options->limit_ms : 3 * HURRY_MS;
+	int64_t ms = dev->hurry_ms == 0 ? dev->options->limit_ms : 10 * HURRY_MS;
 	return ms * 1000;
 }
 
@@ -133,7 +136,7 @@ static int start(struct dev *dev, bool *child, struct tide_error *err)
 		ends[s] = pipes[s][1];
 	}
 	dev->began_us = tide_clock_mono_us();
-	dev->begun = false;
+	dev->begun = dev->done = dev->shown = false;
 	dev->deadline_us = dev->began_us + allowed_us(dev);
 	if (rc == TIDE_OK && (dev->child = fork()) < 0)
 		rc = tide_fail(err, TIDE_ERR_FAILED, "cannot fork: %s", strerror(errno));
@@ -159,6 +162,7 @@ enum end { RUNNING, OVER, STOPPED, SAVED, HUNG, GREEDY };
 static void listen(struct dev *dev, size_t from)
 {
 	const struct tide_buf *told = &dev->got[TOLD];
+	bool summary = false;
 	for (size_t i = from; i < told->len; i++) {
 		bool first = i == 0 || told->p[i - 1] == '\n';
 		if (first && told->p[i] == TIDE_TOLD_READING)
@@ -167,6 +171,10 @@ static void listen(struct dev *dev, size_t from)
 			dev->deadline_us = tide_clock_mono_us() + allowed_us(dev);
 			dev->begun = true;
 		}
+		if (told->p[i] == TIDE_TOLD_SUMMARY && first)
+			summary = true;
+		if (summary && told->p[i] == '\n')
+			dev->done = true;
 	}
 }
 
@@ -231,12 +239,42 @@ static enum end look(struct dev *dev)
 	return greedy(dev) ? GREEDY : RUNNING;
 }
 
+/* Until it has ended or is to be ended, or RUNNING: it is done, and closes. */
 static enum end follow(struct dev *dev)
 {
 	enum end end;
 	do
 		poll_streams(dev);
-	while ((end = look(dev)) == RUNNING);
+	while ((end = look(dev)) == RUNNING && !dev->done);
+	return end;
+}
+
+/* What has been put out before it was done is in the pipes. */
+static void drain(struct dev *dev)
+{
+	static const enum stream both[] = { ROWS, LOG };
+	for (int i = 0; i < 2; i++) {
+		struct pollfd ready = { .events = POLLIN };
+		while ((ready.fd = dev->fds[both[i]]) >= 0 && poll(&ready, 1, 0) > 0)
+			take(dev, both[i]);
+	}
+}
+
+/* A save that comes while it closes is for later. */
+static enum end close_down(struct dev *dev)
+{
+	while (!finished(dev)) {
+		poll_streams(dev);
+		if (stopped(dev))
+			return STOPPED;
+		if (tide_clock_mono_us() > dev->deadline_us)
+			return HUNG;
+	}
+	return OVER;
+}
+
+static void reap(struct dev *dev, enum end end)
+{
 	if (end != OVER)
 		kill(dev->child, SIGKILL);
 	while (!finished(dev))
@@ -245,7 +283,6 @@ static enum end follow(struct dev *dev)
 				take(dev, (enum stream)s);
 	while (waitpid(dev->child, &dev->wait_status, 0) < 0 && errno == EINTR) {
 	}
-	return end;
 }
 
 /* --- what came of it ------------------------------------------------------------------ */
@@ -284,6 +321,12 @@ static int understand(struct dev *dev, struct tide_error *err)
 	return count > own ? tide_watch_set(dev->watch, files, count, err) : TIDE_OK;
 }
 
+static void say_more(struct dev *dev)
+{
+	if (dev->got[ROWS].len >= SHOWN_BYTES_MAX)
+		tide_buf_printf(&dev->got[LOG], "... and more rows than fit here\n");
+}
+
 static void say_end(struct dev *dev, enum end end)
 {
 	struct tide_buf *log = &dev->got[LOG];
@@ -301,8 +344,8 @@ static void say_end(struct dev *dev, enum end end)
 	else if (WIFSIGNALED(dev->wait_status))
 		tide_buf_printf(log, "error: the job was ended by signal %d (%s)\n",
 		                WTERMSIG(dev->wait_status), strsignal(WTERMSIG(dev->wait_status)));
-	if (dev->got[ROWS].len >= SHOWN_BYTES_MAX)
-		tide_buf_printf(log, "... and more rows than fit here\n");
+	if (!dev->shown)
+		say_more(dev);
 }
 
 static int write_all(const struct tide_buf *out, struct tide_error *err)
@@ -411,14 +454,32 @@ static int read_input(struct dev *dev, struct tide_error *err)
 	return tide_file_read(input, TIDE_SAMPLE_BYTES_MAX, &dev->text, &dev->text_len, err);
 }
 
+/* Its rows need not wait for what nobody will look at again to be closed. */
+static int show_done(struct dev *dev, struct tide_error *err)
+{
+	dev->took_ms = (tide_clock_mono_us() - dev->began_us) / 1000;
+	dev->failed = false;
+	dev->shown = true;
+	int rc = understand(dev, err);
+	say_more(dev);
+	return rc == TIDE_OK ? draw(dev, err) : rc;
+}
+
 static int attempt(struct dev *dev, bool *child, enum end *end, struct tide_error *err)
 {
 	int rc = start(dev, child, err);
 	if (rc != TIDE_OK || *child)
 		return rc;
 	*end = follow(dev);
+	if (*end == RUNNING && dev->hurry_ms == 0) {
+		drain(dev);
+		rc = show_done(dev, err);
+	}
+	if (*end == RUNNING)
+		*end = rc == TIDE_OK ? close_down(dev) : STOPPED;
+	reap(dev, *end);
 	tide_scratch_remove(dev->scratch);
-	return TIDE_OK;
+	return rc;
 }
 
 /* A compiled loop cannot be asked where it is, so the job runs once more, slowly. */
@@ -440,14 +501,17 @@ static int locate(struct dev *dev, bool *child, enum end *end, struct tide_error
 static int try_once(struct dev *dev, bool *child, enum end *end, struct tide_error *err)
 {
 	int rc = attempt(dev, child, end, err);
-	if (rc == TIDE_OK && !*child && *end == HUNG)
+	if (rc == TIDE_OK && !*child && *end == HUNG && !dev->shown)
 		rc = locate(dev, child, end, err);
 	if (rc != TIDE_OK || *child || *end == STOPPED)
 		return rc;
-	dev->took_ms = (tide_clock_mono_us() - dev->began_us) / 1000;
-	dev->failed =
+	bool failed =
 		*end != OVER || !WIFEXITED(dev->wait_status) || WEXITSTATUS(dev->wait_status) != 0;
-	rc = understand(dev, err);
+	if (dev->shown && !failed)
+		return TIDE_OK;
+	dev->failed = failed;
+	dev->took_ms = (tide_clock_mono_us() - dev->began_us) / 1000;
+	rc = dev->shown ? TIDE_OK : understand(dev, err);
 	if (rc != TIDE_OK || *end == SAVED)
 		return rc;
 	say_end(dev, *end);

@@ -92,8 +92,11 @@ static int open_checkpoint(struct loop *loop, struct tide_error *err)
 		loop->complete_outputs[o] = keyed && strcmp(mode, "complete") == 0;
 		loop->append_outputs[o] = keyed && strcmp(mode, "append") == 0;
 	}
+	const struct tide_harness *harness = loop->settings->harness;
 	struct tide_checkpoint_options options = {
-		.memory_max = (size_t)loop->settings->memory_bytes / 4,
+		.memory_max = harness != NULL && harness->db_bytes > 0
+		                      ? harness->db_bytes
+		                      : (size_t)loop->settings->memory_bytes / 4,
 		.past = loop->past,
 	};
 	make_parents(loop->settings->checkpoint_dir);

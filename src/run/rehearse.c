@@ -17,7 +17,10 @@
 #include "run/setup.h"
 #include "sink/console.h"
 
-enum { EPOCHS_MAX = 10000 };
+enum {
+	EPOCHS_MAX = 10000,
+	DB_BYTES = 8 << 20 /* opening it fills a part of them, where files are in memory */
+};
 
 static void tell(const struct tide_rehearsal *rehearsal, enum tide_told what, const char *text)
 {
@@ -258,7 +261,7 @@ int tide_rehearse(const struct tide_rehearsal *rehearsal, struct tide_error *err
 	assert(rehearsal->cli != NULL && rehearsal->told_fd >= 0);
 	struct tide_setup setup = { 0 };
 	struct tide_memory *memory = NULL;
-	struct tide_harness harness = { .sink = &stage_ops };
+	struct tide_harness harness = { .sink = &stage_ops, .db_bytes = DB_BYTES };
 	int rc = hurry(rehearsal, err);
 	if (rc == TIDE_OK)
 		rc = tide_setup_load(&setup, rehearsal->cli, rehearsal->job, err);

@@ -28,6 +28,7 @@ struct tide_harness {
 	 * nobody does. */
 	void (*failed)(void *arg, const char *text);
 	void *arg;                        /* of these three */
+	size_t db_bytes;                  /* RocksDB's memory; 0: its part of memory_bytes */
 	bool adopt;                       /* see run/shards.h */
 	const struct tide_sink_ops *sink; /* every output goes there … */
 	void *sink_arg;                   /* … and this to its open */

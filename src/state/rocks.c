@@ -171,6 +171,8 @@ static void options_make(struct tide_rocks *db, const struct tide_rocks_options 
 	rocksdb_options_set_max_bytes_for_level_base(options, 128 << 20);
 	rocksdb_options_set_max_background_jobs(options, 2);
 	rocksdb_options_set_max_manifest_file_size(options, 16 << 20);
+	/* 4 MiB by default, of which file systems in memory fill each page. */
+	rocksdb_options_set_manifest_preallocation_size(options, 64 << 10);
 	rocksdb_options_set_stats_dump_period_sec(options, 0);
 	rocksdb_options_set_stats_persist_period_sec(options, 0);
 	rocksdb_options_set_info_log_level(options, LOG_WARN);

@@ -148,13 +148,15 @@ end, { "value" }):to(tide.console {})
                           body .. ' end, { "a" }):to(tide.console {})', code, ...)
          assert.truthy(out:find(says, 1, true), out)
       end
-      stops("error: t[0]@1: job.lua:2: it does not return, after ", 3, "while true do end")
+      stops("error: t[0]@1: job.lua:2: it does not return, after ", 3, "while true do end",
+            "--limit", "1m")
       stops("stopped after 3000 ms on the sample: it has a loop without end", 1,
             "while true do end", "--limit", "3s", "--record-timeout", "0s")
       stops("error: t[0]@1: job.lua:2: the job is still busy here after 2000 ms; ", 1,
             "while true do local _ = #rec.value end", "--limit", "3s", "--record-timeout", "0s")
-      stops("stack overflow", 3, "local function f() return 1 + f() end f()")
-      stops("512 MiB its Lua state may use", 3, "local t = {} for i = 1, 1e9 do t[i] = { i } end")
+      stops("stack overflow", 3, "local function f() return 1 + f() end f()", "--limit", "1m")
+      stops("512 MiB its Lua state may use", 3, "local t = {} for i = 1, 1e9 do t[i] = { i } end",
+            "--limit", "1m")
       local out = once("while true do end", 1, "--limit", "300ms")
       assert.truthy(out:find("stopped after 300 ms of loading", 1, true), out)
       assert.truthy(out:find("error: job.lua:2: the job is still busy here after 300 ms\n" ..
