@@ -84,7 +84,7 @@ local function start(job, options)
       from = options.from, workers = options.workers or 1, partitions = job.partitions,
       batch_records_max = options.max_records_per_batch or 0,
       memory_bytes = options.memory or 0,
-      jit_off = options.jit == false,
+      jit_off = options.jit == false, forget = options.forget or false,
    })
    job.options = options
    for key, value in pairs(options.set or {}) do
@@ -97,13 +97,13 @@ local function start(job, options)
 end
 
 local known = { workers = true, partitions = true, from = true, jit = true, now = true,
-                max_records_per_batch = true, memory = true, set = true }
+                max_records_per_batch = true, memory = true, forget = true, set = true }
 
 local function check_options(options)
    for key in pairs(options) do
       if not known[key] then
          fail('testing: no option "%s"; there are workers, partitions, from, jit, now, ' ..
-              'max_records_per_batch, memory, set', tostring(key))
+              'max_records_per_batch, memory, forget, set', tostring(key))
       end
    end
    return options
@@ -139,7 +139,7 @@ end
 --- Opens a job on empty topics and a fresh checkpoint.
 ---@param path string of the job file, from where we are or from the spec's folder
 ---@param options? table workers, partitions, from, jit, now, max_records_per_batch,
----memory, set
+---memory, forget, set
 ---@return table job
 function M.open(path, options)
    options = check_options(options or {})

@@ -15,8 +15,9 @@
 
 /* Format 1 knew no event time, format 2 did not count malformed records by
  * themselves, format 3 not of what late rows are a part, format 4 not how many
- * states there are; all are read and no longer written. */
-enum { TIDE_CHECKPOINT_FORMAT = 5, TIDE_EPOCHS_KEPT = 100 };
+ * states there are, format 5 not which sessions of a key are open; all are read and
+ * no longer written. */
+enum { TIDE_CHECKPOINT_FORMAT = 6, TIDE_EPOCHS_KEPT = 100 };
 
 struct tide_checkpoint;
 

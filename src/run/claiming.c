@@ -202,7 +202,7 @@ int tide_claiming_write(struct tide_shards *shards, int keyed, struct tide_write
 		tide_key_put_time(&time_and_key, end_of(plan, until_of(plan, entry)));
 		tide_buf_put(&time_and_key, tide_entry_key(slice->table, entry), entry->key_len);
 		tide_buf_clear(&shards->key_bytes);
-		tide_state_key(&shards->key_bytes, shards->options.until_ops[keyed], entry->shard,
+		tide_state_key(&shards->key_bytes, shards->options.index_ops[keyed], entry->shard,
 		               time_and_key.p, time_and_key.len);
 		struct tide_slice key = { shards->key_bytes.p, shards->key_bytes.len };
 		ok = !time_and_key.failed && !shards->key_bytes.failed &&
@@ -296,7 +296,7 @@ static int scan_index(struct tide_shards *shards, int keyed, struct tide_slice f
 	while (rc == TIDE_OK && tide_rocks_iter_next(it, &key, &value)) {
 		uint32_t shard;
 		tide_buf_clear(&bytes);
-		if (!tide_state_split(key, options->until_ops[keyed], &shard, &bytes) ||
+		if (!tide_state_split(key, options->index_ops[keyed], &shard, &bytes) ||
 		    tide_exchange_owner(shard, options->workers) != options->index)
 			continue;
 		const char *own = bytes.p + TIDE_KEY_TIME_SIZE;
@@ -319,9 +319,9 @@ int tide_claiming_forget(struct tide_shards *shards, int keyed, int64_t to_us,
 	struct tide_buf from = { 0 }, to = { 0 };
 	if (to_us <= slice->closed_us)
 		return TIDE_OK;
-	tide_state_end(&from, shards->options.until_ops[keyed],
+	tide_state_end(&from, shards->options.index_ops[keyed],
 	               slice->closed_us == INT64_MIN ? INT64_MIN : slice->closed_us + 1);
-	tide_state_end(&to, shards->options.until_ops[keyed], to_us + 1);
+	tide_state_end(&to, shards->options.index_ops[keyed], to_us + 1);
 	struct tide_slice first = { from.p, from.len }, last = { to.p, to.len };
 	int rc = from.failed || to.failed ? fail_memory(err) : TIDE_OK;
 	if (rc == TIDE_OK && !slice->complete)

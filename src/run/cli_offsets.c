@@ -70,27 +70,38 @@ static int confirm(const struct tide_cli *cli, const struct tide_meta *before,
 	return TIDE_OK;
 }
 
+static int clear_op(struct tide_state_op op, struct tide_writes *writes, struct tide_error *err)
+{
+	struct tide_buf from = { 0 }, to = { 0 };
+	tide_state_range(&from, &to, op);
+	bool ok = !from.failed && !to.failed &&
+	          tide_writes_delete_range(writes, (struct tide_slice){ from.p, from.len },
+	                                   (struct tide_slice){ to.p, to.len });
+	tide_buf_fini(&from);
+	tide_buf_fini(&to);
+	return ok ? TIDE_OK : tide_fail(err, TIDE_ERR_NOMEM, "no memory to clear state");
+}
+
 static int clear_state(struct tide_checkpoint *cp, const struct tide_plan *plan,
                        struct tide_meta *meta, struct tide_writes *writes, struct tide_error *err)
 {
 	int rc = TIDE_OK;
 	for (int k = 0; rc == TIDE_OK && k < plan->keyed_count; k++) {
+		const struct tide_plan_keyed *keyed = &plan->keyed[k];
 		struct tide_state_op op = { 0 };
-		struct tide_state_count *count = tide_meta_state(meta, plan->keyed[k].name);
+		struct tide_state_count *count = tide_meta_state(meta, keyed->name);
 		if (count != NULL) {
 			count->rows = 0;
 			count->closed_us = INT64_MIN;
 		}
-		struct tide_buf from = { 0 }, to = { 0 };
-		rc = tide_checkpoint_op(cp, plan->keyed[k].name, tide_plan_order(&plan->keyed[k]),
-		                        &op, err);
-		tide_state_range(&from, &to, op);
-		if (rc == TIDE_OK &&
-		    !tide_writes_delete_range(writes, (struct tide_slice){ from.p, from.len },
-		                              (struct tide_slice){ to.p, to.len }))
-			rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory to clear state");
-		tide_buf_fini(&from);
-		tide_buf_fini(&to);
+		rc = tide_checkpoint_op(cp, keyed->name, tide_plan_order(keyed), &op, err);
+		if (rc == TIDE_OK)
+			rc = clear_op(op, writes, err);
+		if (rc != TIDE_OK || !tide_plan_indexed(keyed))
+			continue;
+		rc = tide_plan_index_op(keyed, cp, &op, err);
+		if (rc == TIDE_OK)
+			rc = clear_op(op, writes, err);
 	}
 	return rc;
 }

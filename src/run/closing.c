@@ -48,7 +48,7 @@ int tide_closing_stored(const struct tide_shards *shards, int keyed, int64_t fro
 {
 	bool dedups = tide_plan_dedups(&shards->options.plan->keyed[keyed]);
 	struct tide_state_op op =
-		dedups ? shards->options.until_ops[keyed] : shards->options.ops[keyed];
+		dedups ? shards->options.index_ops[keyed] : shards->options.ops[keyed];
 	struct tide_buf from = { 0 }, to = { 0 }, ignored = { 0 }, bytes = { 0 };
 	struct tide_slice key, value;
 	uint32_t shard;
@@ -288,11 +288,10 @@ int tide_shards_close(struct tide_shards *shards, const int64_t *watermarks_us,
 int64_t tide_shards_first_end(const struct tide_shards *shards, int keyed)
 {
 	const struct tide_slice_of *slice = &shards->slices[keyed];
-	if (slice->sessions != NULL)
-		return tide_sessions_first_end(slice->sessions);
-	if (slice->ends == NULL)
+	if (slice->sessions == NULL && slice->ends == NULL)
 		return INT64_MAX;
-	int64_t first_us = tide_ends_first(slice->ends);
+	int64_t first_us = slice->sessions != NULL ? tide_sessions_first_end(slice->sessions)
+	                                           : tide_ends_first(slice->ends);
 	return first_us < slice->stored_us ? first_us : slice->stored_us;
 }
 

@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Joining sessions: what the workers' deltas hold, into the sessions that are
- * open, and out when the watermark has passed their ends.
+/* Joining sessions: what the workers' deltas hold, into the sessions that are open.
  *
  * A delta's entry is a session of its own: it lies at its event's time plus the
  * gap. What touches becomes one state at its last end; the states that went into
- * it leave memory and RocksDB. Joining comes before closing: a session that the
- * watermark has passed and that has not been put out may still be extended, by
- * a row that is not late. What an epoch has changed ends behind its watermark,
- * so what closes is decided, clean and the same in memory and in RocksDB. */
+ * it leave memory and RocksDB. Which sessions of a key are open the index says, or
+ * the key's list in RocksDB, which is written anew when that changes. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "run/exchange.h"
+#include "run/joining.h"
+#include "run/listing.h"
 #include "run/shards_inside.h"
 #include "state/value.h"
 
@@ -23,23 +21,14 @@ static int fail_memory(struct tide_error *err)
 	return tide_fail(err, TIDE_ERR_NOMEM, "no memory for sessions");
 }
 
-static int fail_damaged(const struct tide_shards *shards, int keyed, struct tide_error *err)
+int tide_joining_damaged(const struct tide_shards *shards, int keyed, struct tide_error *err)
 {
 	return tide_fail(err, TIDE_ERR_CHECKPOINT,
 	                 "a session of %s is damaged; run `tidemark checkpoint verify`",
 	                 shards->options.plan->keyed[keyed].name);
 }
 
-/* The state's first field, in front of those of the aggregates. */
-static int64_t start_of(const void *state)
-{
-	int64_t start_us;
-	memcpy(&start_us, state, sizeof start_us);
-	return start_us;
-}
-
-/* The key that a session's state has in the table. */
-static void put_key(struct tide_buf *out, int64_t end_us, const char *key, size_t key_len)
+void tide_joining_key(struct tide_buf *out, int64_t end_us, const char *key, size_t key_len)
 {
 	tide_key_put_time(out, end_us);
 	tide_buf_put(out, key, key_len);
@@ -47,9 +36,8 @@ static void put_key(struct tide_buf *out, int64_t end_us, const char *key, size_
 
 /* ---- states that memory does not hold ---- */
 
-/* Their values, in shards->values; the caller frees them. */
-static int read_stored(struct tide_shards *shards, int keyed, struct tide_session *const *list,
-                       const uint32_t *which, size_t count, struct tide_error *err)
+int tide_joining_read(struct tide_shards *shards, int keyed, struct tide_session *const *list,
+                      const uint32_t *which, size_t count, struct tide_error *err)
 {
 	struct tide_buf key = { 0 };
 	size_t ends[CHUNK];
@@ -58,7 +46,7 @@ static int read_stored(struct tide_shards *shards, int keyed, struct tide_sessio
 	for (size_t i = 0; i < count; i++) {
 		const struct tide_session *session = list[which[i]];
 		tide_buf_clear(&key);
-		put_key(&key, session->end_us, session->key, session->key_len);
+		tide_joining_key(&key, session->end_us, session->key, session->key_len);
 		if (!key.failed)
 			tide_state_key(&shards->key_bytes, shards->options.ops[keyed],
 			               session->shard, key.p, key.len);
@@ -75,22 +63,21 @@ static int read_stored(struct tide_shards *shards, int keyed, struct tide_sessio
 	                                         shards->values, err);
 }
 
-static void free_values(struct tide_shards *shards, size_t count)
+void tide_joining_free_values(struct tide_shards *shards, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		free((void *)(uintptr_t)shards->values[i].p);
 }
 
-/* Which of at most a chunk of sessions the table does not hold; the others'
- * entries. */
-static bool find_entries(struct tide_shards *shards, int keyed, struct tide_session *const *list,
-                         size_t count, struct tide_entry **entries, size_t *missing_count)
+bool tide_joining_find(struct tide_shards *shards, int keyed, struct tide_session *const *list,
+                       size_t count, struct tide_entry **entries, size_t *missing_count)
 {
 	struct tide_slice_of *slice = &shards->slices[keyed];
 	*missing_count = 0;
 	for (size_t i = 0; i < count; i++) {
 		tide_buf_clear(&shards->key_bytes);
-		put_key(&shards->key_bytes, list[i]->end_us, list[i]->key, list[i]->key_len);
+		tide_joining_key(&shards->key_bytes, list[i]->end_us, list[i]->key,
+		                 list[i]->key_len);
 		if (shards->key_bytes.failed)
 			return false;
 		entries[i] = tide_table_find(slice->table, shards->key_bytes.p,
@@ -107,16 +94,17 @@ static int hold(struct tide_shards *shards, int keyed, struct tide_session *cons
 {
 	struct tide_slice_of *slice = &shards->slices[keyed];
 	size_t missing_count;
-	if (!find_entries(shards, keyed, list, count, entries, &missing_count))
+	if (!tide_joining_find(shards, keyed, list, count, entries, &missing_count))
 		return fail_memory(err);
-	int rc = read_stored(shards, keyed, list, shards->missing, missing_count, err);
+	int rc = tide_joining_read(shards, keyed, list, shards->missing, missing_count, err);
 	if (rc != TIDE_OK)
 		return rc;
 	for (size_t i = 0; rc == TIDE_OK && i < missing_count; i++) {
 		const struct tide_session *session = list[shards->missing[i]];
 		struct tide_entry *entry;
 		tide_buf_clear(&shards->key_bytes);
-		put_key(&shards->key_bytes, session->end_us, session->key, session->key_len);
+		tide_joining_key(&shards->key_bytes, session->end_us, session->key,
+		                 session->key_len);
 		entry = shards->key_bytes.failed ? NULL
 		                                 : tide_table_put(slice->table, shards->key_bytes.p,
 		                                                  (uint32_t)shards->key_bytes.len);
@@ -126,9 +114,9 @@ static int hold(struct tide_shards *shards, int keyed, struct tide_session *cons
 		else if (shards->values[i].p == NULL ||
 		         !tide_value_decode(shards->values[i], tide_entry_state(entry),
 		                            slice->value_size))
-			rc = fail_damaged(shards, keyed, err);
+			rc = tide_joining_damaged(shards, keyed, err);
 	}
-	free_values(shards, missing_count);
+	tide_joining_free_values(shards, missing_count);
 	return rc;
 }
 
@@ -211,6 +199,7 @@ static bool arrivals_take(struct arrivals *arrivals, const struct tide_parcels *
 /* One session to be, of some that are and some arrivals. */
 struct join {
 	struct tide_joined joined;
+	size_t key;     /* the first arrival of its key */
 	size_t arrival; /* the first of them; they follow one another */
 	size_t touched; /* likewise */
 };
@@ -226,7 +215,8 @@ struct joining {
 	struct tide_session **touched; /* and the entries of their states */
 	struct tide_entry **entries;
 	size_t touched_count, touched_capacity;
-	int64_t *ends_us; /* of the arrivals of one key */
+	struct tide_listed keys[CHUNK]; /* that are looked up together */
+	int64_t *ends_us;               /* of the arrivals of one key */
 	size_t ends_capacity;
 };
 
@@ -275,7 +265,7 @@ static struct tide_entry *target_of(struct joining *joining, const struct join *
 	struct tide_slice key =
 		key_of(joining->arrivals->delta, &joining->arrivals->items[join->arrival]);
 	tide_buf_clear(&shards->key_bytes);
-	put_key(&shards->key_bytes, join->joined.end_us, key.p, key.len);
+	tide_joining_key(&shards->key_bytes, join->joined.end_us, key.p, key.len);
 	if (shards->key_bytes.failed)
 		return NULL;
 	struct tide_entry *entry =
@@ -332,6 +322,28 @@ static int replace(struct joining *joining, const struct join *join, struct tide
 	               : fail_memory(err);
 }
 
+static struct tide_listed listed_of(const struct joining *joining, const struct join *join)
+{
+	const struct arrival *arrival = &joining->arrivals->items[join->arrival];
+	return (struct tide_listed){ arrival->entry->shard,
+		                     key_of(joining->arrivals->delta, arrival) };
+}
+
+/* The lists of their keys; joins of one key follow one another. */
+static int write_lists(struct joining *joining, struct tide_error *err)
+{
+	int rc = TIDE_OK;
+	for (size_t i = 0; rc == TIDE_OK && i < joining->join_count; i++) {
+		if (i + 1 < joining->join_count &&
+		    joining->joins[i].key == joining->joins[i + 1].key)
+			continue;
+		rc = tide_listing_write(joining->shards, joining->keyed,
+		                        listed_of(joining, &joining->joins[i]), joining->writes,
+		                        err);
+	}
+	return rc;
+}
+
 static int flush(struct joining *joining, struct tide_error *err)
 {
 	struct tide_shards *shards = joining->shards;
@@ -348,6 +360,8 @@ static int flush(struct joining *joining, struct tide_error *err)
 		                   joining->pair_count, err);
 	for (size_t i = 0; rc == TIDE_OK && i < joining->join_count; i++)
 		rc = replace(joining, &joining->joins[i], err);
+	if (rc == TIDE_OK)
+		rc = write_lists(joining, err);
 	joining->join_count = joining->pair_count = joining->touched_count = 0;
 	return rc;
 }
@@ -374,7 +388,7 @@ static int join_key(struct joining *joining, size_t first, size_t count, struct 
 		.count = count,
 		.gap_us = shards->options.plan->keyed[joining->keyed].size_us,
 	};
-	struct join join;
+	struct join join = { .key = first };
 	int rc = TIDE_OK;
 	while (rc == TIDE_OK && tide_sessions_next(&walk, &join.joined)) {
 		join.arrival = first + join.joined.event;
@@ -388,6 +402,30 @@ static int join_key(struct joining *joining, size_t first, size_t count, struct 
 		if (joining->join_count == CHUNK)
 			rc = flush(joining, err);
 	}
+	return rc;
+}
+
+/* Up to a chunk of keys, from arrival *at on, which moves behind them. */
+static int join_keys(struct joining *joining, size_t *at, struct tide_error *err)
+{
+	const struct arrivals *arrivals = joining->arrivals;
+	const struct arrival *items = arrivals->items;
+	size_t firsts[CHUNK + 1], count = 0, end = *at;
+	struct tide_listed *keys = joining->keys;
+	for (; end < arrivals->count; end++) {
+		if (count > 0 &&
+		    by_head_and_key(arrivals->delta, &items[end - 1], &items[end]) == 0)
+			continue;
+		if (count == CHUNK)
+			break;
+		keys[count] = (struct tide_listed){ items[end].entry->shard,
+			                            key_of(arrivals->delta, &items[end]) };
+		firsts[count++] = end;
+	}
+	firsts[count] = *at = end;
+	int rc = tide_listing_hold(joining->shards, joining->keyed, keys, count, err);
+	for (size_t i = 0; rc == TIDE_OK && i < count; i++)
+		rc = join_key(joining, firsts[i], firsts[i + 1] - firsts[i], err);
 	return rc;
 }
 
@@ -405,13 +443,8 @@ int tide_shards_join(struct tide_shards *shards, int keyed, const struct tide_pa
 	joining->keyed = keyed;
 	joining->writes = writes;
 	joining->arrivals = &arrivals;
-	for (size_t at = 0, end; rc == TIDE_OK && at < arrivals.count; at = end) {
-		for (end = at + 1; end < arrivals.count; end++)
-			if (by_head_and_key(arrivals.delta, &arrivals.items[at],
-			                    &arrivals.items[end]) != 0)
-				break;
-		rc = join_key(joining, at, end - at, err);
-	}
+	for (size_t at = 0; rc == TIDE_OK && at < arrivals.count;)
+		rc = join_keys(joining, &at, err);
 	if (rc == TIDE_OK)
 		rc = flush(joining, err);
 	free(joining->touched);
@@ -420,249 +453,4 @@ int tide_shards_join(struct tide_shards *shards, int keyed, const struct tide_pa
 	free(joining);
 	free(arrivals.items);
 	return rc;
-}
-
-/* ---- closing ---- */
-
-static int by_end_shard_and_key(const void *a, const void *b)
-{
-	const struct tide_session *x = *(struct tide_session *const *)a,
-				  *y = *(struct tide_session *const *)b;
-	if (x->end_us != y->end_us)
-		return x->end_us < y->end_us ? -1 : 1;
-	if (x->shard != y->shard)
-		return x->shard < y->shard ? -1 : 1;
-	int order = memcmp(x->key, y->key, x->key_len < y->key_len ? x->key_len : y->key_len);
-	if (order != 0)
-		return order;
-	return x->key_len < y->key_len ? -1 : x->key_len > y->key_len;
-}
-
-/* Sessions that leave together. */
-struct closing {
-	struct tide_shards *shards;
-	int keyed;
-	const bool *append_outputs;
-	struct tide_session **list;
-	size_t count, capacity;
-	struct tide_entry *entries[CHUNK];
-	char *states; /* room for those that memory does not hold */
-	size_t room;  /* how many that are */
-};
-
-/* Everything that has ended by then, in the order in which it leaves. */
-static bool take_ended(struct closing *closing, struct tide_sessions *sessions, int64_t to_us)
-{
-	while (tide_sessions_first_end(sessions) <= to_us) {
-		if (closing->count == closing->capacity) {
-			size_t capacity = closing->capacity * 2 + 64;
-			void *grown = realloc(closing->list, capacity * sizeof *closing->list);
-			if (grown == NULL)
-				return false;
-			closing->list = grown;
-			closing->capacity = capacity;
-		}
-		closing->list[closing->count++] = tide_sessions_pop(sessions);
-	}
-	if (closing->count > 1)
-		qsort(closing->list, closing->count, sizeof(struct tide_session *),
-		      by_end_shard_and_key);
-	return true;
-}
-
-/* Addresses of the states of some sessions, and the cells of their keys. */
-static int gather(struct closing *closing, struct tide_session *const *list, size_t count,
-                  struct tide_error *err)
-{
-	struct tide_shards *shards = closing->shards;
-	const struct tide_keyspec *spec = &shards->options.specs[closing->keyed];
-	size_t size = shards->slices[closing->keyed].value_size, missing_count, ends[CHUNK];
-	if (!find_entries(shards, closing->keyed, list, count, closing->entries, &missing_count))
-		return fail_memory(err);
-	for (size_t i = 0; i < count; i++)
-		if (closing->entries[i] != NULL)
-			shards->states[i] =
-				(uint64_t)(uintptr_t)tide_entry_state(closing->entries[i]);
-	int rc = read_stored(shards, closing->keyed, list, shards->missing, missing_count, err);
-	if (rc != TIDE_OK)
-		return rc;
-	for (size_t i = 0; i < missing_count; i++) {
-		char *state = closing->states + i * size;
-		if (shards->values[i].p == NULL ||
-		    !tide_value_decode(shards->values[i], state, size))
-			rc = fail_damaged(shards, closing->keyed, err);
-		shards->states[shards->missing[i]] = (uint64_t)(uintptr_t)state;
-	}
-	free_values(shards, missing_count);
-	tide_buf_clear(&shards->key_bytes);
-	for (size_t i = 0; rc == TIDE_OK && i < count; i++) {
-		put_key(&shards->key_bytes, list[i]->end_us, list[i]->key, list[i]->key_len);
-		ends[i] = shards->key_bytes.len;
-	}
-	if (rc == TIDE_OK && shards->key_bytes.failed)
-		rc = fail_memory(err);
-	for (size_t i = 0, at = 0; rc == TIDE_OK && i < count; at = ends[i++])
-		if (!tide_key_decode(spec, shards->key_bytes.p + at, ends[i] - at,
-		                     shards->cells + i * (size_t)spec->count))
-			rc = fail_damaged(shards, closing->keyed, err);
-	return rc;
-}
-
-/* Their rows for one output, a segment for each end. */
-static int emit(struct closing *closing, int output, struct tide_session *const *list, size_t count,
-                struct tide_error *err)
-{
-	struct tide_shards *shards = closing->shards;
-	int parts = shards->options.specs[closing->keyed].count, rc = TIDE_OK;
-	for (size_t at = 0, end; rc == TIDE_OK && at < count; at = end) {
-		for (end = at + 1; end < count; end++)
-			if (list[end]->end_us != list[at]->end_us)
-				break;
-		rc = tide_vm_finish(shards->options.vm, closing->keyed, output,
-		                    shards->cells + at * (size_t)parts, parts, shards->states + at,
-		                    end - at, err);
-		if (rc == TIDE_OK)
-			rc = tide_shards_segment(shards, output, list[at]->end_us, err);
-	}
-	return rc;
-}
-
-static int leave(struct closing *closing, struct tide_session *const *list, size_t count, bool rows,
-                 struct tide_error *err)
-{
-	struct tide_shards *shards = closing->shards;
-	const struct tide_plan *plan = shards->options.plan;
-	size_t missing_count;
-	int rc = TIDE_OK;
-	if (!rows &&
-	    !find_entries(shards, closing->keyed, list, count, closing->entries, &missing_count))
-		return fail_memory(err);
-	if (rows)
-		rc = gather(closing, list, count, err);
-	for (int o = 0; rc == TIDE_OK && rows && o < plan->output_count; o++)
-		if (plan->outputs[o].keyed == closing->keyed && closing->append_outputs[o])
-			rc = emit(closing, o, list, count, err);
-	for (size_t i = 0; rc == TIDE_OK && i < count; i++)
-		if (closing->entries[i] != NULL)
-			tide_table_remove(shards->slices[closing->keyed].table,
-			                  closing->entries[i]);
-	return rc;
-}
-
-static bool any_rows(const struct tide_shards *shards, int keyed, const bool *append_outputs)
-{
-	const struct tide_plan *plan = shards->options.plan;
-	for (int o = 0; o < plan->output_count; o++)
-		if (plan->outputs[o].keyed == keyed && append_outputs[o])
-			return true;
-	return false;
-}
-
-static int close_ended(struct tide_shards *shards, int keyed, const bool *append_outputs,
-                       int64_t to_us, struct tide_error *err)
-{
-	enum { STATES_BYTES = 4 << 20 };
-	struct tide_slice_of *slice = &shards->slices[keyed];
-	struct closing *closing = calloc(1, sizeof *closing);
-	int rc = TIDE_OK;
-	if (closing == NULL)
-		return fail_memory(err);
-	closing->shards = shards;
-	closing->keyed = keyed;
-	closing->append_outputs = append_outputs;
-	closing->room = STATES_BYTES / slice->value_size + 1;
-	if (closing->room > CHUNK)
-		closing->room = CHUNK;
-	closing->states = malloc(closing->room * slice->value_size);
-	if (closing->states == NULL || !take_ended(closing, slice->sessions, to_us))
-		rc = fail_memory(err);
-	bool rows = any_rows(shards, keyed, append_outputs);
-	for (size_t at = 0, some; rc == TIDE_OK && at < closing->count; at += some) {
-		some = closing->count - at < closing->room ? closing->count - at : closing->room;
-		rc = leave(closing, closing->list + at, some, rows, err);
-	}
-	slice->closed_some = closing->count > 0;
-	slice->gone += closing->count;
-	for (size_t i = 0; i < closing->count; i++)
-		free(closing->list[i]);
-	free(closing->list);
-	free(closing->states);
-	free(closing);
-	return rc;
-}
-
-int tide_joining_close(struct tide_shards *shards, const bool *append_outputs,
-                       struct tide_error *err)
-{
-	const struct tide_plan *plan = shards->options.plan;
-	int rc = TIDE_OK;
-	for (int k = 0; rc == TIDE_OK && k < plan->keyed_count; k++) {
-		struct tide_slice_of *slice = &shards->slices[k];
-		if (!plan->keyed[k].session || !tide_plan_closes(&plan->keyed[k]))
-			continue;
-		int64_t to_us = shards->watermarks_us[plan->keyed[k].mark];
-		slice->closed_some = false;
-		if (tide_sessions_first_end(slice->sessions) <= to_us)
-			rc = close_ended(shards, k, append_outputs, to_us, err);
-		slice->closed_us = to_us;
-	}
-	return rc;
-}
-
-/* ---- the index at the start ---- */
-
-static int open_one(struct tide_shards *shards, int keyed, struct tide_slice key,
-                    struct tide_slice value, char *state, struct tide_buf *bytes,
-                    struct tide_error *err)
-{
-	const struct tide_shards_options *options = &shards->options;
-	struct tide_slice_of *slice = &shards->slices[keyed];
-	uint32_t shard;
-	tide_buf_clear(bytes);
-	if (!tide_state_split(key, options->ops[keyed], &shard, bytes))
-		return fail_damaged(shards, keyed, err);
-	if (bytes->failed)
-		return fail_memory(err);
-	if (tide_exchange_owner(shard, options->workers) != options->index)
-		return TIDE_OK;
-	if (!tide_value_decode(value, state, slice->value_size))
-		return fail_damaged(shards, keyed, err);
-	struct tide_joined joined = { .start_us = start_of(state),
-		                      .end_us = tide_key_time(bytes->p) };
-	if (joined.start_us >= joined.end_us)
-		return fail_damaged(shards, keyed, err);
-	return tide_sessions_put(slice->sessions, shard, bytes->p + TIME_SIZE,
-	                         bytes->len - TIME_SIZE, &joined) != NULL
-	               ? TIDE_OK
-	               : fail_memory(err);
-}
-
-int tide_joining_open(struct tide_shards *shards, int keyed, struct tide_error *err)
-{
-	struct tide_slice_of *slice = &shards->slices[keyed];
-	struct tide_state_op op = shards->options.ops[keyed];
-	struct tide_buf from = { 0 }, to = { 0 }, bytes = { 0 };
-	struct tide_rocks_iter *it = NULL;
-	struct tide_slice key, value;
-	char *state = malloc(slice->value_size);
-	int rc = TIDE_OK;
-	tide_state_range(&from, &to, op);
-	if (tide_plan_closes(&shards->options.plan->keyed[keyed])) {
-		tide_buf_clear(&from);
-		tide_state_end(&from, op, slice->closed_us + 1);
-	}
-	if (state != NULL && !from.failed && !to.failed)
-		it = tide_rocks_iter_new(shards->options.rocks,
-		                         (struct tide_slice){ from.p, from.len },
-		                         (struct tide_slice){ to.p, to.len });
-	if (it == NULL)
-		rc = fail_memory(err);
-	while (rc == TIDE_OK && tide_rocks_iter_next(it, &key, &value))
-		rc = open_one(shards, keyed, key, value, state, &bytes, err);
-	int end = it != NULL ? tide_rocks_iter_end(it, rc == TIDE_OK ? err : NULL) : TIDE_OK;
-	tide_buf_fini(&from);
-	tide_buf_fini(&to);
-	tide_buf_fini(&bytes);
-	free(state);
-	return rc != TIDE_OK ? rc : end;
 }

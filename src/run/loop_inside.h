@@ -17,7 +17,7 @@ struct loop {
 	const struct tide_settings *settings;
 	const struct tide_plan *plan;
 	struct tide_keyspec *specs;
-	struct tide_state_op *ops, *until_ops;
+	struct tide_state_op *ops, *index_ops;
 	bool *update_outputs, *append_outputs, *complete_outputs;
 	struct tide_checkpoint *checkpoint;
 	struct tide_past *past; /* what the newest epochs have left behind; or NULL */

@@ -21,18 +21,15 @@ void tide_loop_tick(void *arg)
 	tide_board_draw(loop->options.board, atomic_load(&loop->work.records));
 }
 
-/* The operator's number in the checkpoint; the index of a dedup has its own. */
+/* The operator's number in the checkpoint; what lies beside it has its own. */
 static int number_operator(struct loop *loop, int k, struct tide_error *err)
 {
 	const struct tide_plan_keyed *keyed = &loop->plan->keyed[k];
-	char name[1024];
 	int rc = tide_checkpoint_op(loop->checkpoint, keyed->name, tide_plan_order(keyed),
 	                            &loop->ops[k], err);
-	if (rc != TIDE_OK || !tide_plan_dedups(keyed))
-		return rc;
-	snprintf(name, sizeof name, "%.1000s#until", keyed->name);
-	return tide_checkpoint_op(loop->checkpoint, name, TIDE_ORDER_WINDOWS, &loop->until_ops[k],
-	                          err);
+	return rc == TIDE_OK && tide_plan_indexed(keyed)
+	               ? tide_plan_index_op(keyed, loop->checkpoint, &loop->index_ops[k], err)
+	               : rc;
 }
 
 static int adopt_checkpoint(struct loop *loop, struct tide_error *err)
@@ -73,12 +70,12 @@ static int open_checkpoint(struct loop *loop, struct tide_error *err)
 	const struct tide_plan *plan = loop->plan;
 	loop->specs = calloc((size_t)plan->keyed_count + 1, sizeof *loop->specs);
 	loop->ops = calloc((size_t)plan->keyed_count + 1, sizeof *loop->ops);
-	loop->until_ops = calloc((size_t)plan->keyed_count + 1, sizeof *loop->until_ops);
+	loop->index_ops = calloc((size_t)plan->keyed_count + 1, sizeof *loop->index_ops);
 	loop->update_outputs = calloc((size_t)plan->output_count + 1, sizeof *loop->update_outputs);
 	loop->append_outputs = calloc((size_t)plan->output_count + 1, sizeof *loop->append_outputs);
 	loop->complete_outputs =
 		calloc((size_t)plan->output_count + 1, sizeof *loop->complete_outputs);
-	if (loop->specs == NULL || loop->ops == NULL || loop->until_ops == NULL ||
+	if (loop->specs == NULL || loop->ops == NULL || loop->index_ops == NULL ||
 	    loop->update_outputs == NULL || loop->append_outputs == NULL ||
 	    loop->complete_outputs == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for the plan");
@@ -135,7 +132,7 @@ static int open_crew(struct loop *loop, struct tide_error *err)
 	loop->work.settings = loop->settings;
 	loop->work.specs = loop->specs;
 	loop->work.ops = loop->ops;
-	loop->work.until_ops = loop->until_ops;
+	loop->work.index_ops = loop->index_ops;
 	loop->work.update_outputs = loop->update_outputs;
 	loop->work.append_outputs = loop->append_outputs;
 	loop->work.complete_outputs = loop->complete_outputs;
@@ -255,7 +252,7 @@ void tide_loop_close_all(struct loop *loop)
 	tide_meta_fini(&loop->meta);
 	free(loop->specs);
 	free(loop->ops);
-	free(loop->until_ops);
+	free(loop->index_ops);
 	free(loop->update_outputs);
 	free(loop->append_outputs);
 	free(loop->complete_outputs);

@@ -251,6 +251,35 @@ static int move_all(struct moving *moving, struct tide_error *err)
 	return rc;
 }
 
+/* Sessions that were given up are in the lists of their keys still. Without lists
+ * they are made anew at the start (listing.h). */
+static int drop_lists(struct moving *moving, struct tide_checkpoint *cp, struct tide_error *err)
+{
+	struct tide_state_op op;
+	struct tide_buf from = { 0 }, to = { 0 };
+	struct tide_slice key, value;
+	struct tide_rocks_iter *it = NULL;
+	int rc = tide_plan_index_op(moving->keyed, cp, &op, err);
+	if (rc != TIDE_OK)
+		return rc;
+	tide_state_range(&from, &to, op);
+	if (!from.failed && !to.failed)
+		it = tide_rocks_iter_new(moving->rocks, (struct tide_slice){ from.p, from.len },
+		                         (struct tide_slice){ to.p, to.len });
+	bool ok = it != NULL;
+	while (ok && rc == TIDE_OK && tide_rocks_iter_next(it, &key, &value)) {
+		ok = tide_writes_delete(moving->writes, key);
+		if (ok && tide_writes_bytes(moving->writes) > SPILL_BYTES)
+			rc = tide_writes_spill(moving->writes, moving->rocks, err);
+	}
+	int end = it != NULL ? tide_rocks_iter_end(it, ok && rc == TIDE_OK ? err : NULL) : TIDE_OK;
+	tide_buf_fini(&from);
+	tide_buf_fini(&to);
+	if (rc == TIDE_OK && !ok)
+		return fail_memory(moving, err);
+	return rc != TIDE_OK ? rc : end;
+}
+
 static void tell(const struct moving *moving)
 {
 	if (moving->vm != NULL)
@@ -282,6 +311,8 @@ static int move_operator(struct moving *moving, struct tide_checkpoint *cp, cons
 	moving->rocks = tide_checkpoint_rocks(cp);
 	if (rc == TIDE_OK)
 		rc = move_all(moving, err);
+	if (rc == TIDE_OK && keyed->session && moving->gone > 0)
+		rc = drop_lists(moving, cp, err);
 	tide_buf_fini(&moving->layout);
 	if (rc == TIDE_OK)
 		tell(moving);

@@ -3,6 +3,7 @@
 #include "run/plan.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,6 +30,20 @@ enum tide_state_order tide_plan_order(const struct tide_plan_keyed *keyed)
 	if (keyed->size_us == 0)
 		return TIDE_ORDER_KEYS;
 	return keyed->session ? TIDE_ORDER_SESSIONS : TIDE_ORDER_WINDOWS;
+}
+
+bool tide_plan_indexed(const struct tide_plan_keyed *keyed)
+{
+	return keyed->session || tide_plan_dedups(keyed);
+}
+
+int tide_plan_index_op(const struct tide_plan_keyed *keyed, struct tide_checkpoint *cp,
+                       struct tide_state_op *op, struct tide_error *err)
+{
+	char name[1024];
+	snprintf(name, sizeof name, "%.1000s#%s", keyed->name, keyed->session ? "open" : "until");
+	return tide_checkpoint_op(cp, name, keyed->session ? TIDE_ORDER_KEYS : TIDE_ORDER_WINDOWS,
+	                          op, err);
 }
 
 /* Steps were made as outputs asked for them, which is not the order of a tree. */

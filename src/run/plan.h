@@ -11,6 +11,11 @@
 
 void tide_plan_keyspec(const struct tide_plan_keyed *keyed, struct tide_keyspec *spec);
 enum tide_state_order tide_plan_order(const struct tide_plan_keyed *keyed);
+/* What an operator keeps beside its states, under a name of its own: a dedup its
+ * keys by when they end, sessions which of a key are open. */
+bool tide_plan_indexed(const struct tide_plan_keyed *keyed);
+int tide_plan_index_op(const struct tide_plan_keyed *keyed, struct tide_checkpoint *cp,
+                       struct tide_state_op *op, struct tide_error *err);
 enum tide_type tide_plan_key_type(const struct tide_plan_keyed *keyed, int part);
 
 /* What of the plan a checkpoint depends on, one fact a line: operators, key

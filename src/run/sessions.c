@@ -12,7 +12,7 @@
 
 #include "base/hash.h"
 
-enum { SLOTS_MIN = 64, OLD_MIN = 1024 };
+enum { SLOTS_MIN = 64, OLD_MIN = 1024, SPARE = 64 };
 
 struct slot {
 	uint64_t hash;
@@ -76,6 +76,12 @@ size_t tide_sessions_bytes(const struct tide_sessions *sessions)
 {
 	return sessions->bytes + (sessions->mask + 1) * sizeof *sessions->slots +
 	       sessions->capacity * sizeof *sessions->heap;
+}
+
+/* What malloc takes for it. */
+static size_t node_bytes(size_t key_len)
+{
+	return (sizeof(struct tide_session) + key_len + 8 + 15) / 16 * 16;
 }
 
 /* ---- keys ---- */
@@ -180,7 +186,7 @@ static void unhang(struct tide_sessions *sessions, struct tide_session *session)
 		slot_free(sessions, slot);
 	session->gone = true;
 	sessions->count--;
-	sessions->bytes -= sizeof *session + session->key_len;
+	sessions->bytes -= node_bytes(session->key_len);
 }
 
 /* ---- ends ---- */
@@ -232,7 +238,7 @@ static bool heap_reserve(struct tide_sessions *sessions)
 		heap_clean(sessions);
 	if (sessions->places < sessions->capacity)
 		return true;
-	size_t capacity = sessions->capacity * 2 + 64;
+	size_t capacity = sessions->capacity * 2 + SPARE;
 	struct place *grown = realloc(sessions->heap, capacity * sizeof *grown);
 	if (grown == NULL)
 		return false;
@@ -274,6 +280,110 @@ struct tide_session *tide_sessions_pop(struct tide_sessions *sessions)
 	unhang(sessions, session);
 	heap_pop(sessions);
 	return session;
+}
+
+void tide_sessions_take(struct tide_sessions *sessions, struct tide_session *session)
+{
+	unhang(sessions, session); /* Its place says when it is freed. */
+}
+
+/* ---- letting go ---- */
+
+const struct tide_session *tide_sessions_each(const struct tide_sessions *sessions, size_t *at)
+{
+	while (*at <= sessions->mask)
+		if (sessions->slots[(*at)++].first != NULL)
+			return sessions->slots[*at - 1].first;
+	return NULL;
+}
+
+static bool was_used(const struct tide_session *first)
+{
+	for (; first != NULL; first = first->next)
+		if (first->used)
+			return true;
+	return false;
+}
+
+/* All of a key. Its slot is left as it is. */
+static void let_go(struct tide_sessions *sessions, struct tide_session *first, int64_t *first_us)
+{
+	for (; first != NULL; first = first->next) {
+		if (first->end_us < *first_us)
+			*first_us = first->end_us;
+		first->gone = true;
+		sessions->count--;
+		sessions->bytes -= node_bytes(first->key_len);
+	}
+	sessions->keys--;
+}
+
+/* The fewest slots for so many keys. */
+static size_t slots_for(const struct tide_sessions *sessions, size_t slots)
+{
+	while (slots > SLOTS_MIN && sessions->keys <= slots / 4)
+		slots /= 2;
+	return slots;
+}
+
+/* Into fresh slots, those that are still held. */
+static void move_slots(struct tide_sessions *sessions, struct slot *slots, size_t count)
+{
+	for (size_t i = 0; i <= sessions->mask; i++) {
+		struct slot *slot = &sessions->slots[i];
+		if (slot->first == NULL || slot->first->gone)
+			continue;
+		size_t at = slot->hash & (count - 1);
+		while (slots[at].first != NULL)
+			at = (at + 1) & (count - 1);
+		slots[at] = *slot;
+	}
+	free(sessions->slots);
+	struct slot *less = realloc(slots, count * sizeof *slots);
+	sessions->slots = less != NULL ? less : slots;
+	sessions->mask = count - 1;
+}
+
+static void heap_shrink(struct tide_sessions *sessions)
+{
+	size_t capacity = sessions->places + SPARE;
+	struct place *less = NULL;
+	if (capacity < sessions->capacity)
+		less = realloc(sessions->heap, capacity * sizeof *less);
+	if (less != NULL) {
+		sessions->heap = less;
+		sessions->capacity = capacity;
+	}
+}
+
+bool tide_sessions_evict(struct tide_sessions *sessions, size_t bytes_max, int64_t *first_us)
+{
+	size_t count = sessions->mask + 1;
+	struct slot *slots = calloc(count, sizeof *slots);
+	*first_us = INT64_MAX;
+	if (slots == NULL)
+		return false;
+	for (int pass = 0; pass < 2; pass++) {
+		for (size_t i = 0; i <= sessions->mask; i++) {
+			struct tide_session *first = sessions->slots[i].first;
+			count = slots_for(sessions, count);
+			if (sessions->bytes + count * sizeof *slots +
+			            (sessions->count + SPARE) * sizeof(struct place) <=
+			    bytes_max)
+				break;
+			if (first == NULL || first->gone)
+				continue;
+			if (pass > 0 || !was_used(first))
+				let_go(sessions, first, first_us);
+			else
+				for (; first != NULL; first = first->next)
+					first->used = false;
+		}
+	}
+	move_slots(sessions, slots, count);
+	heap_clean(sessions);
+	heap_shrink(sessions);
+	return true;
 }
 
 /* ---- joining ---- */
@@ -326,6 +436,7 @@ static struct tide_session *session_new(struct tide_sessions *sessions, uint32_t
 	struct tide_session *session = calloc(1, sizeof *session + key_len);
 	if (session == NULL)
 		return NULL;
+	session->used = true;
 	session->start_us = joined->start_us;
 	session->end_us = joined->end_us;
 	session->shard = shard;
@@ -338,7 +449,7 @@ static struct tide_session *session_new(struct tide_sessions *sessions, uint32_t
 	sessions->keys += slot->first == NULL;
 	hang(slot, session);
 	sessions->count++;
-	sessions->bytes += sizeof *session + key_len;
+	sessions->bytes += node_bytes(key_len);
 	heap_add(sessions, session);
 	return session;
 }
@@ -356,6 +467,7 @@ struct tide_session *tide_sessions_put(struct tide_sessions *sessions, uint32_t 
 	for (size_t i = 1; i < joined->sessions; i++)
 		unhang(sessions, session->next);
 	session->start_us = joined->start_us;
+	session->used = true;
 	if (session->end_us < joined->end_us) {
 		session->end_us = joined->end_us;
 		heap_add(sessions, session);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which sessions of which keys are open: their times, and not their states.
  *
- * An owner's index over all open sessions of its shards, always whole, so that
- * what a row touches is known without a look at what memory does not hold. */
+ * An owner's index over open sessions of its shards. Of a key that it holds it has
+ * all of them, so that what a row touches is known; keys may leave it, and then
+ * only RocksDB knows of theirs (listing.h). */
 #ifndef TIDE_RUN_SESSIONS_H
 #define TIDE_RUN_SESSIONS_H
 
@@ -18,7 +19,8 @@ struct tide_session {
 	struct tide_session *next, *before; /* before the first is the last */
 	int64_t start_us, end_us;           /* its last event is one gap before the end */
 	uint32_t shard, key_len;
-	bool gone;  /* in another one, or closed */
+	bool gone;  /* in another one, closed, or no longer held */
+	bool used;  /* since the last eviction swept by */
 	char key[]; /* behind the end */
 };
 
@@ -55,9 +57,19 @@ struct tide_session *tide_sessions_put(struct tide_sessions *sessions, uint32_t 
                                        const char *key, size_t key_len,
                                        const struct tide_joined *joined);
 
-/* The first end of all; INT64_MAX: none is open. */
+/* The first end of all; INT64_MAX: none is held. */
 int64_t tide_sessions_first_end(struct tide_sessions *sessions);
 /* Take that session out; the caller frees it. */
 struct tide_session *tide_sessions_pop(struct tide_sessions *sessions);
+/* Take any out; it is no longer there for the caller. */
+void tide_sessions_take(struct tide_sessions *sessions, struct tide_session *session);
+
+/* A walk over the first sessions of all keys, in no order; NULL: that was all. */
+const struct tide_session *tide_sessions_each(const struct tide_sessions *sessions, size_t *at);
+
+/* Let go of keys, the long unused first, until at most so many bytes are in use or
+ * none are left. The first end of what went; INT64_MAX: nothing did. False without
+ * memory: nothing went. */
+bool tide_sessions_evict(struct tide_sessions *sessions, size_t bytes_max, int64_t *first_us);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/order.h"
+#include "run/listing.h"
 #include "run/shards_inside.h"
 #include "state/value.h"
 
@@ -19,11 +20,12 @@ static int session_init(struct tide_shards *shards, int k, struct tide_error *er
 	struct tide_slice_of *slice = &shards->slices[k];
 	slice->table = tide_table_new(&options->specs[k], slice->value_size);
 	slice->sessions = tide_sessions_new();
+	slice->complete = true;
 	slice->stored_us = INT64_MAX;
 	slice->closed_us = options->closed_us[keyed->mark];
 	if (slice->table == NULL || slice->sessions == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for sessions");
-	return options->fresh ? TIDE_OK : tide_joining_open(shards, k, err);
+	return options->fresh ? TIDE_OK : tide_listing_open(shards, k, err);
 }
 
 static int slice_init(struct tide_shards *shards, int k, struct tide_error *err)
@@ -428,20 +430,25 @@ int tide_shards_finish(struct tide_shards *shards, const bool *update_outputs,
 
 /* Down to three quarters, so that it is not done every epoch, and so far that
  * what is coming fits; and what has been removed goes when it is more than what
- * is left. */
+ * is left. The index of sessions has half of it. */
 static int evict_slice(struct tide_shards *shards, int keyed, size_t share, size_t coming,
                        struct tide_error *err)
 {
 	struct tide_slice_of *slice = &shards->slices[keyed];
-	size_t index = slice->sessions != NULL ? tide_sessions_bytes(slice->sessions) : 0;
-	share = share > index ? share - index : 0;
+	if (slice->sessions != NULL) {
+		int rc = tide_listing_evict(slice, share / 2, coming, err);
+		if (rc != TIDE_OK)
+			return rc;
+		size_t index = tide_sessions_bytes(slice->sessions);
+		share = share > index ? share - index : 0;
+	}
 	size_t used = tide_table_bytes(slice->table), dead = tide_table_dead_bytes(slice->table);
 	bool full = used + coming > share && used > share / 2;
 	size_t left = coming < share / 4 ? share / 4 * 3 : share / 2;
 	if (!full && (dead <= used / 2 || dead < DEAD_BYTES_MIN))
 		return TIDE_OK;
 	int64_t first_us = slice->ends != NULL ? tide_ends_first(slice->ends) : INT64_MAX;
-	if (tide_table_evict(slice->table, full ? left : share) > 0) {
+	if (tide_table_evict(slice->table, full ? left : share) > 0 && slice->sessions == NULL) {
 		slice->complete = false;
 		if (first_us < slice->stored_us)
 			slice->stored_us = first_us;

@@ -17,12 +17,14 @@ struct tide_shards;
 
 struct tide_shards_options {
 	const struct tide_plan *plan;
-	const struct tide_keyspec *specs;      /* per keyed operator */
-	const struct tide_state_op *ops;       /* likewise: as the checkpoint knows it */
-	const struct tide_state_op *until_ops; /* of a dedup: its keys by when they end */
-	struct tide_rows **rows;               /* per output: where the loops write */
-	const int64_t *closed_us;              /* per watermark: windows up to it have closed */
-	int index, workers;                    /* whose shards */
+	const struct tide_keyspec *specs; /* per keyed operator */
+	const struct tide_state_op *ops;  /* likewise: as the checkpoint knows it */
+	/* Beside them: of a dedup its keys by when they end, of sessions which of a key
+	 * are open. */
+	const struct tide_state_op *index_ops;
+	struct tide_rows **rows;  /* per output: where the loops write */
+	const int64_t *closed_us; /* per watermark: windows up to it have closed */
+	int index, workers;       /* whose shards */
 	struct tide_rocks *rocks;
 	struct tide_vm *vm; /* of the owner */
 	size_t memory_max;  /* for clean entries, all operators */
@@ -80,8 +82,8 @@ int tide_shards_join(struct tide_shards *shards, int keyed, const struct tide_pa
 int tide_shards_claim(struct tide_shards *shards, int keyed, struct tide_claims *claims,
                       struct tide_error *err);
 /* Behind all of that: sessions close. */
-int tide_joining_close(struct tide_shards *shards, const bool *append_outputs,
-                       struct tide_error *err);
+int tide_shards_end_sessions(struct tide_shards *shards, const bool *append_outputs,
+                             struct tide_writes *writes, struct tide_error *err);
 /* Everything the epoch changed, in (operator, shard, key) order: state writes,
  * and result rows for the outputs in update mode. Those of complete mode are made and
  * thrown away: what fails must fail before the decision. Then nothing is dirty. */

@@ -18,13 +18,14 @@ struct tide_slice_of {
 	size_t updated;      /* by the newest epoch */
 	uint64_t made, gone; /* likewise: states */
 	bool complete;       /* memory holds every key: a miss needs no look at RocksDB */
+	bool unlisted;       /* RocksDB has no lists of the sessions that are open */
 	/* Where windows close or keys are forgotten: which entries end when, what has
 	 * closed, and the first end that may be in RocksDB and not in memory
 	 * (INT64_MAX: none). */
 	struct tide_ends *ends;
 	int64_t closed_us, stored_us;
 	bool closed_some;               /* in this epoch */
-	struct tide_sessions *sessions; /* that are open, whether or not memory has them */
+	struct tide_sessions *sessions; /* that are open, whether or not memory has their states */
 };
 
 struct tide_shards {
@@ -61,9 +62,6 @@ int tide_claiming_write(struct tide_shards *shards, int keyed, struct tide_write
 int tide_claiming_forget(struct tide_shards *shards, int keyed, int64_t to_us,
                          struct tide_writes *writes, struct tide_error *err);
 int tide_claiming_moved(struct tide_shards *shards, int keyed, struct tide_error *err);
-
-/* Of sessions, at the start: those that RocksDB holds. */
-int tide_joining_open(struct tide_shards *shards, int keyed, struct tide_error *err);
 
 /* The entry has been made, or all have moved. */
 int tide_closing_add(struct tide_slice_of *slice, struct tide_entry *entry, struct tide_error *err);

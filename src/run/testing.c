@@ -120,6 +120,7 @@ static bool copy_options(struct tide_testing *testing, const struct tide_testing
 		.jit_off = options->jit_off,
 		.harness = &testing->harness,
 	};
+	testing->harness.forget = options->forget;
 	return testing->job_path != NULL && testing->lua_dir != NULL &&
 	       testing->checkpoint_dir != NULL && (options->from == NULL || testing->from != NULL);
 }

@@ -23,6 +23,7 @@ struct tide_testing_options {
 	int64_t batch_records_max; /* 0: no limit */
 	int64_t memory_bytes;      /* likewise: plenty */
 	bool jit_off;
+	bool forget; /* see run/settings.h */
 };
 
 /* This file, to be read by ffi.cdef. */

@@ -158,6 +158,7 @@ int tide_worker_init(struct tide_worker *worker, struct tide_work *work, int ind
                      struct tide_error *err)
 {
 	const struct tide_settings *settings = work->settings;
+	bool forget = settings->harness != NULL && settings->harness->forget;
 	*worker = (struct tide_worker){ .index = index, .work = work };
 	int rc = worker_tables(worker, err);
 	if (rc != TIDE_OK)
@@ -169,7 +170,7 @@ int tide_worker_init(struct tide_worker *worker, struct tide_work *work, int ind
 		.plan = work->plan,
 		.specs = work->specs,
 		.ops = work->ops,
-		.until_ops = work->until_ops,
+		.index_ops = work->index_ops,
 		.rocks = work->rocks,
 		.rows = worker->rows,
 		.closed_us = work->closed_us,
@@ -179,7 +180,9 @@ int tide_worker_init(struct tide_worker *worker, struct tide_work *work, int ind
 		.fresh = work->fresh,
 		.adopt = settings->harness != NULL && settings->harness->adopt,
 		/* With changes, what is written of them and RocksDB, all of it. */
-		.memory_max = (size_t)settings->memory_bytes / 8 * 3 / (size_t)settings->workers,
+		.memory_max =
+			forget ? 0
+			       : (size_t)settings->memory_bytes / 8 * 3 / (size_t)settings->workers,
 	};
 	return tide_shards_new(&shards, &worker->shards, err);
 }
@@ -573,7 +576,7 @@ int tide_worker_fold(struct tide_worker *worker, struct tide_error *err)
 	}
 	if (rc != TIDE_OK || work->level + 1 < tide_worker_levels(plan))
 		return rc;
-	rc = tide_joining_close(worker->shards, work->append_outputs, err);
+	rc = tide_shards_end_sessions(worker->shards, work->append_outputs, worker->writes, err);
 	if (rc == TIDE_OK)
 		rc = tide_shards_finish(worker->shards, work->update_outputs,
 		                        work->complete_outputs, worker->writes, err);

@@ -38,7 +38,7 @@ struct tide_work {
 	const struct tide_plan *plan;
 	const struct tide_settings *settings;
 	const struct tide_keyspec *specs;
-	const struct tide_state_op *ops, *until_ops; /* the latter of dedups */
+	const struct tide_state_op *ops, *index_ops; /* (shards.h) */
 	struct tide_share *const *shares;            /* all, in their order */
 	int share_count;
 	int level; /* how many dedups are behind what is folded or resumed */

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Sessions against a small, slow, obviously right reference: random rows, gaps,
--- delays and policies, with restarts, kills, other numbers of workers and too
--- little memory for the states between epochs. SEED=n repeats a run.
+-- delays and policies, with restarts, kills, other numbers of workers, and with too
+-- little memory for the states between epochs or none. SEED=n repeats a run.
 require "tests.spec.helper"
 local testing = require "tidemark.testing"
 
@@ -134,6 +134,7 @@ local function try(seed, jit)
    local function options(given)
       given.workers = math.random(1, 4)
       given.memory = tight and 524288 * given.workers or 0
+      given.forget = math.random(2) == 1
       return given
    end
    local job = testing.job(job_text:format(config.delay, config.gap, config.late),
@@ -164,12 +165,13 @@ end
 
 -- No row is late, so how they lie in partitions and epochs, and who works, is
 -- nothing that the rows show.
-local function try_split(seed, workers, partitions)
+local function try_split(seed, workers, partitions, forget)
    math.randomseed(seed)
    local config = { gap = math.random(5, 40), delay = 4000, late = "closed" }
    local job = testing.job(job_text:format(config.delay, config.gap, config.late),
                            { now = "2025-01-01T00:00:00Z", workers = workers,
-                             partitions = partitions, memory = 524288 * workers })
+                             partitions = partitions, memory = 524288 * workers,
+                             forget = forget })
    local ref, got, number = reference(config, "append"), {}, 0
    local function run()
       job:run()
@@ -215,10 +217,11 @@ describe("sessions of random rows", function()
       end)
    end
 
-   for _, way in ipairs { { 1, 1 }, { 1, 4 }, { 2, 3 }, { 4, 4 } } do
-      it(("are the same on %d workers and %d partitions"):format(way[1], way[2]), function()
+   for _, way in ipairs { { 1, 1 }, { 1, 4, true }, { 2, 3 }, { 4, 4, true } } do
+      it(("are the same on %d workers and %d partitions%s"):format(way[1], way[2],
+         way[3] and ", which forget" or ""), function()
          print(("SEED=%d"):format(seed))
-         try_split(seed, way[1], way[2])
+         try_split(seed, way[1], way[2], way[3])
       end)
    end
 end)

@@ -125,6 +125,88 @@ static void an_end_that_moved_is_not_due(void **state)
 	tide_sessions_free(sessions);
 }
 
+static void a_session_that_is_taken_is_not_due(void **state)
+{
+	(void)state;
+	struct tide_sessions *sessions = tide_sessions_new();
+	event(sessions, "a", 100);
+	event(sessions, "a", 200);
+	struct tide_session *session = tide_sessions_of(sessions, "a", 1);
+	tide_sessions_take(sessions, session);
+	assert_int_equal(tide_sessions_count(sessions), 1);
+	assert_int_equal(tide_sessions_first_end(sessions), 210);
+	tide_sessions_take(sessions, tide_sessions_of(sessions, "a", 1));
+	assert_null(tide_sessions_of(sessions, "a", 1));
+	event(sessions, "a", 100);
+	assert_int_equal(tide_sessions_first_end(sessions), 110);
+	tide_sessions_free(sessions);
+}
+
+static void number_name(int number, char *name)
+{
+	snprintf(name, 32, "key %d", number);
+}
+
+static size_t keys_held(const struct tide_sessions *sessions)
+{
+	size_t count = 0;
+	for (size_t at = 0; tide_sessions_each(sessions, &at) != NULL;)
+		count++;
+	return count;
+}
+
+static void the_long_unused_go_first_and_with_all_their_sessions(void **state)
+{
+	(void)state;
+	enum { MANY = 5000, USED = 500 };
+	char name[32];
+	int64_t first_us;
+	struct tide_sessions *sessions = tide_sessions_new();
+	size_t empty = tide_sessions_bytes(sessions);
+	assert_true(tide_sessions_evict(sessions, 0, &first_us));
+	assert_int_equal(first_us, INT64_MAX);
+	for (int i = 0; i < MANY; i++) {
+		number_name(i, name);
+		event(sessions, name, 1000 + i);
+		event(sessions, name, 9000 + i);
+	}
+	size_t full = tide_sessions_bytes(sessions);
+	assert_true(tide_sessions_evict(sessions, full, &first_us)); /* sweeps by */
+	assert_int_equal(first_us, INT64_MAX);
+	/* Nothing has to go yet, so nothing was looked at; now half of it has. */
+	assert_true(tide_sessions_evict(sessions, full / 2, &first_us));
+	assert_true(tide_sessions_bytes(sessions) <= full / 2);
+	assert_in_range(first_us, 1000 + GAP, 1000 + MANY);
+	assert_true(keys_held(sessions) > USED);
+	for (int i = 0; i < USED; i++) {
+		number_name(i, name);
+		event(sessions, name, 5000 + i);
+	}
+	assert_true(tide_sessions_evict(sessions, full / 4, &first_us));
+	assert_true(tide_sessions_bytes(sessions) <= full / 4);
+	for (int i = 0; i < USED; i++) {
+		number_name(i, name);
+		assert_non_null(tide_sessions_of(sessions, name, strlen(name)));
+	}
+	for (int i = USED; i < MANY; i++) {
+		number_name(i, name);
+		const struct tide_session *session = tide_sessions_of(sessions, name, strlen(name));
+		if (session == NULL)
+			continue;
+		assert_int_equal(session->start_us, 1000 + i);
+		assert_int_equal(session->next->start_us, 9000 + i);
+		assert_null(session->next->next);
+	}
+	assert_true(tide_sessions_evict(sessions, 0, &first_us));
+	assert_int_equal(tide_sessions_count(sessions), 0);
+	assert_int_equal(keys_held(sessions), 0);
+	assert_int_equal(tide_sessions_first_end(sessions), INT64_MAX);
+	assert_true(tide_sessions_bytes(sessions) < empty + 4096);
+	event(sessions, "a", 7);
+	assert_int_equal(tide_sessions_first_end(sessions), 7 + GAP);
+	tide_sessions_free(sessions);
+}
+
 /* ---- against a model ---- */
 
 /* seen[key][time]: there is an event, and it has not closed. */
@@ -251,6 +333,8 @@ int main(void)
 		cmocka_unit_test(an_event_one_gap_later_joins_and_the_next_does_not),
 		cmocka_unit_test(what_lies_between_sessions_makes_them_one),
 		cmocka_unit_test(an_end_that_moved_is_not_due),
+		cmocka_unit_test(a_session_that_is_taken_is_not_due),
+		cmocka_unit_test(the_long_unused_go_first_and_with_all_their_sessions),
 		cmocka_unit_test(sessions_are_what_their_events_make),
 	};
 	return cmocka_run_group_tests(tests, seed_set, NULL);
