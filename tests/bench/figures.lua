@@ -3,7 +3,7 @@
 -- broker and the topics.
 local cjson = require "cjson"
 package.path = "./tests/bench/?.lua;" .. package.path
-local tools = require "tools"
+local tools, growth = require "tools", require "growth"
 local say, read, shell, check = tools.say, tools.read, tools.shell, tools.check
 local sorted, median, measured = tools.sorted, tools.median, tools.measured
 
@@ -26,20 +26,6 @@ local function raw(topic, expected)
             wall = took.wall_s }
 end
 
--- From the start of the first epoch, which is when the first record is there, to
--- the end of the last one's publication, in milliseconds.
-local function span_of(progress)
-   local first, last
-   for line in io.lines(progress) do
-      local epoch = cjson.decode(line)
-      local hours, minutes, seconds = epoch.timestamp:match "T(%d+):(%d+):([%d.]+)Z"
-      local began = (hours * 3600 + minutes * 60 + seconds) * 1e3
-      first = first or began
-      last = began + epoch.batchDurationMs + (began < first and 86400e3 or 0)
-   end
-   return last - first
-end
-
 local function run_job(job, output)
    local progress = scratch .. "/progress"
    shell(("rm -rf %s %s"):format(progress, checkpoint))
@@ -50,7 +36,8 @@ local function run_job(job, output)
       "--from earliest --until-end -c %s --output %s --no-ui --progress %s %s")
       :format(job.command, brokers, job.topic, checkpoint, output or "none", progress,
       job.flags or ""))
-   return { rate = job.records / span_of(progress) * 1e3, cpu = took.cpu_s / job.records * 1e6,
+   return { rate = job.records / tools.span_of(progress) * 1e3,
+            cpu = took.cpu_s / job.records * 1e6,
             rss = took.rss_mb, wall = took.wall_s }
 end
 
@@ -313,7 +300,8 @@ for _, job in ipairs(jobs) do
 end
 for _, part in ipairs {
    { "start", start }, { "latency", latency }, { "keys", keys, true }, { "closing", closing, true },
-   { "ids", ids, true },
+   { "ids", ids, true }, { "growth", growth.keys, true }, { "partitions", growth.partitions, true },
+   { "workers", growth.workers, true },
 } do
    local name, run, full = part[1], part[2], part[3]
    if wanted(name) and (os.getenv "FULL" or not full) then

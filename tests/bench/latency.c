@@ -254,12 +254,20 @@ static void start_job(void)
 	job_out = fds[0];
 }
 
+/* By itself, and it stays to be waited for. */
+static bool job_ended(void)
+{
+	siginfo_t info = { 0 };
+	return job > 0 && waitid(P_PID, (id_t)job, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	       info.si_pid == job;
+}
+
 static void wait_for_all(rd_kafka_t *rk)
 {
 	int64_t until_us = tide_clock_mono_us() + (int64_t)LAST_MS * 1000;
 	if (rd_kafka_flush(rk, REQUEST_MS) != 0)
 		die("not all could be written");
-	while (atomic_load(&arrived) < records && tide_clock_mono_us() < until_us)
+	while (atomic_load(&arrived) < records && tide_clock_mono_us() < until_us && !job_ended())
 		usleep(1000);
 }
 

@@ -82,4 +82,27 @@ function M.remove(...)
    end
 end
 
+--- From the start of the first epoch, which is when the first record is there, to
+-- the end of the last one's publication, in milliseconds; how many rows came in, and
+-- the last epoch. With `newest`, of so many rows at the end.
+function M.span_of(progress, newest)
+   local epochs, rows, first, from = {}, 0, nil, 1
+   for line in io.lines(progress) do
+      local epoch = cjson.decode(line)
+      local hours, minutes, seconds = epoch.timestamp:match "T(%d+):(%d+):([%d.]+)Z"
+      epoch.began = (hours * 3600 + minutes * 60 + seconds) * 1e3
+      first = first or epoch.began
+      epoch.began = epoch.began + (epoch.began < first and 86400e3 or 0)
+      epochs[#epochs + 1] = epoch
+   end
+   for i = #epochs, 1, -1 do
+      rows, from = rows + epochs[i].numInputRows, i
+      if newest and rows >= newest then
+         break
+      end
+   end
+   local last = epochs[#epochs]
+   return last.began + last.batchDurationMs - epochs[from].began, rows, last
+end
+
 return M
