@@ -13,6 +13,7 @@
 #include "job/sampler.h"
 #include "run/board.h"
 #include "run/cli.h"
+#include "run/evidence.h"
 #include "run/loop.h"
 #include "run/scratch.h"
 #include "run/setup.h"
@@ -169,6 +170,8 @@ static int load_and_run(struct tide_cli *cli, const char *job, struct tide_error
 	int rc = tide_setup_load(&setup, cli, job, err);
 	if (rc == TIDE_OK)
 		rc = run_asked(cli, &setup, false, err);
+	if (rc == TIDE_ERR_SCRIPT) /* As load errors have it, and all that dev shows. */
+		tide_evidence_add(setup.plan, (struct tide_slice){ NULL, 0 }, err);
 	tide_setup_fini(&setup);
 	return rc;
 }

@@ -181,8 +181,18 @@ static void answer(struct tide_reload *reload, enum tide_change change, int rc, 
 	reload->asker = NULL;
 }
 
+/* With the line of the job, as check and dev show it. */
+static const char *shown(const struct tide_reload *reload, const char *why, struct tide_error *out)
+{
+	snprintf(out->text, sizeof out->text, "%s", why);
+	tide_evidence_add(reload->options.plan, (struct tide_slice){ NULL, 0 }, out);
+	return out->text;
+}
+
 static void refuse(struct tide_reload *reload, enum tide_change change, int rc, const char *why)
 {
+	struct tide_error whole;
+	why = shown(reload, why, &whole);
 	tide_log(TIDE_WARN,
 	         "the new version of the job does not take over (%s), and the old one "
 	         "goes on: %s",
@@ -561,6 +571,8 @@ void tide_reload_refused(struct tide_reload *reload, int status, const char *why
 
 void tide_reload_back(struct tide_reload *reload, const char *why)
 {
+	struct tide_error whole;
+	why = shown(reload, why, &whole);
 	pthread_mutex_lock(&reload->lock);
 	reload->plan = reload->before;
 	pthread_mutex_unlock(&reload->lock);
