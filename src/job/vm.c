@@ -22,6 +22,7 @@
 #include "job/ffi.h"
 #include "job/hang.h"
 #include "job/heap.h"
+#include "job/library.h"
 #include "job/pool.h"
 #include "job/sampler.h"
 #include "job/sources.h"
@@ -211,6 +212,7 @@ static int vm_boot(lua_State *lua)
 	lua_getglobal(lua, "package");
 	lua_pushfstring(lua, "%s/?.lua;%s/?/init.lua", vm->lua_dir, vm->lua_dir);
 	lua_setfield(lua, -2, "path");
+	tide_library_open(lua, vm->lua_dir);
 	lua_getfield(lua, -1, "loaded");
 	lua_pushlightuserdata(lua, vm->ctx);
 	lua_setfield(lua, -2, "tidemark.ctx");
