@@ -18,7 +18,9 @@ describe("a damaged checkpoint", function()
       local count, files, refused, unharmed, wrong = job:out():match(
          "(%d+) damages to (%d+) files: (%d+) refused, (%d+) harmless or repaired, (%d+) silently")
       assert.are.equal("0", wrong)
-      assert.is_true(tonumber(refused) > tonumber(count) / 10) -- it did meet the damage
+      -- It did meet the damage. (All damage of a stretch of the soak may be to a file
+      -- that nobody needs.)
+      assert.is_true(row.soak or tonumber(refused) > tonumber(count) / 10)
       row:tally(tonumber(count), ("%s files; %s refused, %s harmless or repaired"):format(files,
                 refused, unharmed))
    end)
