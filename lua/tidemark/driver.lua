@@ -526,8 +526,12 @@ function M.search(runner, input)
    end
 end
 
+-- Why the running row was given up.
 local function stuck()
    local line = ctx.place_line
+   if ctx.stuck_us < 0 then
+      return "not enough memory"
+   end
    return errors.made(("it does not return, after %.0f ms of processor time " ..
                        "(--record-timeout): a loop may never end, or a pattern try too much")
          :format(tonumber(ctx.stuck_us) / 1000), line > 0 and ffi.string(ctx.place) or nil, line)

@@ -82,7 +82,7 @@ struct tide_ctx {
 	char *before_of[256];      /* what operators keep of states while they add … */
 	uint32_t first_of[256];    /* … of the adds from this one on */
 	uint64_t made, made_max;   /* bytes of text, for scripts */
-	int64_t stuck_us;          /* what a record may take */
+	int64_t stuck_us;          /* what a record took that was given up; -1: too much memory */
 	int32_t place_line;        /* the newest line of the job, where that is watched; or 0 */
 	char place[1020];
 	/* Of C alone. */

@@ -127,6 +127,8 @@ void *tide_heap_alloc(void *ud, void *p, size_t old, size_t size)
 	}
 	if (size > old && (heap->used > heap->max || size - old > heap->max - heap->used)) {
 		heap->hit = true;
+		if (heap->full != NULL)
+			heap->full(heap->full_arg);
 		return NULL;
 	}
 	void *to = old == 0 ? block_take(heap, size) : block_move(heap, p, old, size);

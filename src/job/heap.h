@@ -17,7 +17,9 @@ struct tide_heap_large;
 
 struct tide_heap {
 	size_t used, max;
-	bool hit;                      /* the limit refused an allocation */
+	bool hit;                /* the limit refused an allocation */
+	void (*full)(void *arg); /* called then, where there is one; does not return */
+	void *full_arg;
 	struct tide_heap_large *large; /* all blocks that are malloc's */
 	void *free[TIDE_HEAP_CLASSES];
 	void *chunks;   /* a list through their first words */

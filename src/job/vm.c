@@ -5,7 +5,11 @@
  * A call that does not return is ended by hang.c, and its Lua state is lost. What it
  * was about is all in the ctx, so another state of the same version takes its place:
  * first one that watches each line and does the same for nothing, to see where it
- * hangs; then one that lets the row fail and goes on behind it at full speed. */
+ * hangs; then one that lets the row fail and goes on behind it at full speed.
+ *
+ * A call that wants more memory than its state may have ends the same way. LuaJIT would
+ * raise an error, but where compiled code asked for the memory the stack may be in no
+ * order when it looks for somebody to catch it, and the process dies. */
 #include "job/vm.h"
 
 #include <assert.h>
@@ -56,8 +60,8 @@ static const char *const entry_names[ENTRIES] = { "load",  "lint",  "sample", "f
 	                                          "bind",  "run",   "search", "condemn",
 	                                          "trace", "merge", "finish", "migrate" };
 
-/* Beside the statuses: the call did not return, and its state is gone. */
-enum { HUNG = 1 };
+/* Beside the statuses: the call was ended, and its state is gone. */
+enum { ENDED = 1 };
 
 /* LuaJIT's own: all that goes when it is given up. */
 struct state {
@@ -75,21 +79,27 @@ struct tide_vm {
 	char *lua_dir, *path; /* of the library, and of the job that is loaded */
 	size_t memory_max;
 	bool jit_off, trying;
+	bool full;                    /* the call that was ended last wanted too much memory */
 	struct tide_sampler *sampler; /* NULL: nobody asks where time goes */
 	int number;                   /* that it has there */
 };
 
 /* Names the limit: "not enough memory" alone sends people to look at the machine. */
+static int full_fail(const struct tide_vm *vm, struct tide_error *err, const char *what)
+{
+	return tide_fail(
+		err, TIDE_ERR_SCRIPT,
+		"%s: the script's Lua state may use %zu MiB (--script-memory) and asked for more; "
+		"keep less in tables that live between records, or give it more",
+		what, vm->memory_max / (1024 * 1024));
+}
+
 static int vm_fail(struct tide_vm *vm, struct tide_error *err, const char *message)
 {
 	if (!vm->state->heap.hit || strstr(message, "not enough memory") == NULL)
 		return tide_fail(err, TIDE_ERR_SCRIPT, "%s", message);
 	vm->state->heap.hit = false;
-	return tide_fail(
-		err, TIDE_ERR_SCRIPT,
-		"%s: the script's Lua state may use %zu MiB (--script-memory) and asked for more; "
-		"keep less in tables that live between records, or give it more",
-		message, vm->state->heap.max / (1024 * 1024));
+	return full_fail(vm, err, message);
 }
 
 /* What makes garbage makes it for each record, and a collection costs as much as
@@ -151,7 +161,7 @@ static int vm_perform(struct tide_vm *vm, enum entry entry, struct tide_error *e
 static int64_t limit_of(const struct tide_vm *vm, enum entry entry)
 {
 	int64_t limit_us = tide_hang_limit_us();
-	if (limit_us == 0 || (vm->sampler != NULL && tide_sampler_looks(vm->sampler, vm->number)))
+	if (limit_us == 0)
 		return 0;
 	if (entry == SEARCH)
 		return limit_us < SEARCH_US ? limit_us : SEARCH_US;
@@ -161,27 +171,45 @@ static int64_t limit_of(const struct tide_vm *vm, enum entry entry)
 	return limit_us + (int64_t)(tide_arena_used(vm->ctx->arena) / TEXT_PER_US);
 }
 
-/* Call an entry on what vm->ctx->call says. */
+enum { BY_SIGNAL = 1, BY_HEAP };
+
+static void leave_full(void *arg)
+{
+	struct tide_hang *hang = arg;
+	siglongjmp(hang->home, BY_HEAP);
+}
+
+static void give_up(struct tide_vm *vm)
+{
+	vm->state->next = vm->given_up;
+	vm->given_up = vm->state;
+	vm->state = NULL;
+}
+
+/* Call an entry on what vm->ctx->call says. A profiled state is left alone: LuaJIT's
+ * profiler would outlive it. */
 static int vm_call(struct tide_vm *vm, enum entry entry, struct tide_error *err)
 {
 	if (vm->state == NULL)
 		return tide_fail(err, TIDE_ERR_SCRIPT, "the job's Lua state was given up");
 	if (vm->sampler != NULL)
 		tide_sampler_turn(vm->sampler, vm->number, vm->state->lua);
-	int64_t limit_us = limit_of(vm, entry);
-	if (limit_us == 0)
+	if (vm->sampler != NULL && tide_sampler_looks(vm->sampler, vm->number))
 		return vm_perform(vm, entry, err);
-	if (sigsetjmp(vm->hang.home, 0) != 0) {
+	int how = sigsetjmp(vm->hang.home, 0);
+	if (how != 0) {
 		tide_hang_landed(&vm->hang);
 		if (vm->sampler != NULL)
 			tide_sampler_lose(vm->sampler, vm->number, vm->state->lua);
-		vm->state->next = vm->given_up;
-		vm->given_up = vm->state;
-		vm->state = NULL;
-		return HUNG;
+		vm->full = how == BY_HEAP;
+		give_up(vm);
+		return ENDED;
 	}
-	tide_hang_enter(&vm->hang, limit_us);
+	tide_hang_enter(&vm->hang, limit_of(vm, entry));
+	vm->state->heap.full = leave_full;
+	vm->state->heap.full_arg = &vm->hang;
 	int rc = vm_perform(vm, entry, err);
+	vm->state->heap.full = NULL;
 	tide_hang_exit(&vm->hang);
 	return rc;
 }
@@ -326,7 +354,7 @@ void tide_vm_free(struct tide_vm *vm)
 	free(vm);
 }
 
-/* ---- calls that did not return ---- */
+/* ---- calls that were ended ---- */
 
 /* Where the newest line of the job was, as far as anybody looked. */
 static void put_place(const struct tide_vm *vm, char *out, size_t size)
@@ -357,7 +385,7 @@ static int revive(struct tide_vm *vm, bool careful, struct tide_plan *plan, stru
 	if (ctx->batch != NULL)
 		tide_pool_turn(ctx->pool, ctx->gen, tide_ffi_alive, ctx);
 	free(kept);
-	return rc == HUNG ? tide_fail(err, TIDE_ERR_SCRIPT, "the job does not load again") : rc;
+	return rc == ENDED ? tide_fail(err, TIDE_ERR_SCRIPT, "the job does not load again") : rc;
 }
 
 /* Where nothing comes of it. */
@@ -391,7 +419,7 @@ static void find_place(struct tide_vm *vm)
 			bind_trial(ctx, trial);
 		ctx->place_line = 0;
 		rc = vm_call(vm, SEARCH, &ignored);
-		kept->place_line = rc == HUNG ? ctx->place_line : 0;
+		kept->place_line = rc == ENDED ? ctx->place_line : 0;
 		memcpy(kept->place, ctx->place, sizeof kept->place);
 		*ctx = *kept;
 	}
@@ -404,20 +432,22 @@ static void find_place(struct tide_vm *vm)
 	free(kept);
 }
 
-/* The row that did not return fails, and the rest of the batch runs. */
+/* The row whose call was ended fails, and the rest of the batch runs. */
 static int condemn(struct tide_vm *vm, struct tide_error *err)
 {
 	struct tide_ctx *ctx = vm->ctx;
 	ctx->place_line = 0;
-	ctx->stuck_us = vm->hang.spent_us;
+	bool full = vm->full;
+	ctx->stuck_us = full ? -1 : vm->hang.spent_us;
 	/* Its memory first: the same may fill as much again. What it kept of states
 	 * while it added is still wanted. */
 	if (ctx->adding == 0)
 		forget_given_up(vm);
-	find_place(vm);
+	if (!full)
+		find_place(vm);
 	int rc = revive(vm, false, NULL, err);
 	if (rc != TIDE_OK)
-		return tide_fail_within(err, "after a record that does not return");
+		return tide_fail_within(err, "after a record that was given up");
 	rc = vm_call(vm, CONDEMN, err);
 	ctx->place_line = 0;
 	return rc;
@@ -429,13 +459,17 @@ static int call_whole(struct tide_vm *vm, enum entry entry, const char *what,
 {
 	char place[1200];
 	int rc = vm_call(vm, entry, err);
-	if (rc != HUNG)
+	if (rc != ENDED)
 		return rc;
+	if (vm->full) {
+		forget_given_up(vm);
+		return full_fail(vm, err, what);
+	}
 	int64_t spent_us = vm->hang.spent_us;
 	vm->ctx->place_line = 0;
 	forget_given_up(vm);
 	if (revive(vm, true, NULL, err) == TIDE_OK && vm_call(vm, TRACE, err) == TIDE_OK &&
-	    vm_call(vm, entry, err) != HUNG)
+	    vm_call(vm, entry, err) != ENDED)
 		vm->ctx->place_line = 0;
 	state_free(vm->state);
 	vm->state = NULL;
@@ -453,29 +487,40 @@ int tide_vm_load(struct tide_vm *vm, const char *path, struct tide_plan *plan,
                  struct tide_error *err)
 {
 	assert(path != NULL);
-	char place[1200], *copy = strdup(path);
+	char place[1300], *copy = strdup(path);
 	if (copy == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for a job");
 	free(vm->path);
 	vm->path = copy;
+	forget_given_up(vm);
+	int rc = vm->state != NULL ? TIDE_OK : state_new(vm, vm->jit_off, err);
+	if (rc != TIDE_OK)
+		return rc;
 	tide_sources_free(vm->ctx->sources);
 	vm->ctx->sources = NULL;
 	tide_ffi_ctx_scratch(vm->ctx);
 	vm->ctx->place_line = 0;
 	vm->ctx->call = (struct tide_call){ .path = path, .plan = plan };
-	int rc = vm_call(vm, LOAD, err);
-	if (rc != HUNG)
+	rc = vm_call(vm, LOAD, err);
+	if (rc != ENDED)
 		return rc;
 	put_place(vm, place, sizeof place);
+	if (vm->full)
+		return full_fail(vm, err, strcat(place, "not enough memory"));
 	return tide_fail(err, TIDE_ERR_SCRIPT,
 	                 "%sthe job file does not return: a loop in it may never end, or a "
 	                 "pattern try too much",
 	                 place);
 }
 
-static const char tried_too_long[] =
-	"a function of the job was tried on a made-up record and does not return: a pattern "
-	"may try too much, or a loop never end";
+static int tried_fail(const struct tide_vm *vm, struct tide_error *err)
+{
+	if (vm->full)
+		return full_fail(vm, err, "a function of the job was tried on a made-up record");
+	return tide_fail(err, TIDE_ERR_SCRIPT,
+	                 "a function of the job was tried on a made-up record and does not "
+	                 "return: a pattern may try too much, or a loop never end");
+}
 
 /* Run made-up records through the loops. What goes wrong in them is not of
  * interest: real records may be others. */
@@ -495,7 +540,7 @@ static int try_inputs(struct tide_vm *vm, const struct tide_plan *plan, struct t
 		if (rc == TIDE_OK)
 			tide_vm_run(vm, i, batch, &result, NULL);
 		if (rc == TIDE_OK && vm->state == NULL)
-			rc = HUNG;
+			rc = ENDED;
 	}
 	return rc;
 }
@@ -518,8 +563,8 @@ int tide_vm_lint(struct tide_vm *vm, struct tide_plan *plan, bool try, struct ti
 		vm->ctx->call = (struct tide_call){ .plan = plan };
 		rc = vm_call(vm, FOUND, err);
 	}
-	if (rc == HUNG)
-		rc = tide_fail(err, TIDE_ERR_SCRIPT, "%s", tried_too_long);
+	if (rc == ENDED)
+		rc = tried_fail(vm, err);
 	vm->trying = false;
 	if (trial != NULL && vm->state != NULL)
 		tide_vm_bind(vm, &(struct tide_vm_bind){ 0 }, NULL);
@@ -556,11 +601,11 @@ int tide_vm_run(struct tide_vm *vm, int input, const struct tide_batch *batch,
 	vm->ctx->call = (struct tide_call){ .number = input, .result = result };
 	vm_pace(vm);
 	int rc = vm_call(vm, RUN, err);
-	if (rc != HUNG)
+	if (rc != ENDED)
 		return rc;
 	if (vm->trying)
-		return tide_fail(err, TIDE_ERR_SCRIPT, "%s", tried_too_long);
-	while (rc == HUNG)
+		return tried_fail(vm, err);
+	while (rc == ENDED)
 		rc = condemn(vm, err);
 	forget_given_up(vm);
 	if (rc == TIDE_OK && vm->sampler != NULL)

@@ -682,6 +682,34 @@ static void greedy_row_fails_alone_and_the_limit_is_named(void **state)
 	world_close(&world);
 }
 
+/* Compiled code asks for the memory, again and again: LuaJIT's own error for that has
+ * looked for somebody to catch it on a stack in no order. */
+static void greed_that_catches_its_errors_ends_as_well(void **state)
+{
+	(void)state;
+	struct world world;
+	open_with(&world,
+	          "local tide = require 'tidemark'\n"
+	          "return tide.from(tide.kafka { topic = 't' })\n"
+	          "   :map(function(rec) local k = tostring(rec.key)\n"
+	          "if k == 'grow' then local t = {} while true do pcall(function() "
+	          "for i = 1, 1e9 do t[#t + 1] = { i } end end) end end return k end, "
+	          "{ 'v:string' }):to(tide.console { })\n",
+	          (struct tide_vm_options){ .memory_max = 64 << 20 });
+	for (int i = 0; i < 10; i++) {
+		struct tide_batch *batch = batch_new(&world);
+		add(&world, batch, "a", NULL);
+		add(&world, batch, "grow", NULL);
+		add(&world, batch, "a", NULL);
+		struct tide_run_result result = run(&world, batch);
+		assert_int_equal(result.rows_failed, 1);
+		assert_int_equal(world.bad, i + 1);
+		assert_non_null(strstr(world.bad_text, "64 MiB"));
+		assert_int_equal(tide_rows_count(world.rows[0]), 2 * (i + 1));
+	}
+	world_close(&world);
+}
+
 static void greedy_load_names_the_limit(void **state)
 {
 	(void)state;
@@ -794,6 +822,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(settings_reach_the_job),
 		cmocka_unit_test(greedy_row_fails_alone_and_the_limit_is_named),
 		cmocka_unit_test(lack_of_memory_is_no_bad_record),
+		cmocka_unit_test(greed_that_catches_its_errors_ends_as_well),
 		cmocka_unit_test(greedy_load_names_the_limit),
 		cmocka_unit_test(state_too_small_to_start_is_an_error),
 		cmocka_unit_test(memory_stays_put_over_many_batches),
