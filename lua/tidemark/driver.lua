@@ -384,8 +384,8 @@ local function unadd(adder, queue, first, at)
    end
 end
 
--- A row failed while it was added: take it back, and find the first add of the
--- next row. In a strict loop it is the only row, and all of it goes.
+-- A row failed while it was added: take it back; returns its first add, and that of
+-- the next row. In a strict loop it is the only row, and all of it goes.
 local function take_back(runner, loop, adder, queue, count)
    local at = ctx.at
    local row, first = queue.rows[at], at
@@ -409,7 +409,39 @@ local function take_back(runner, loop, adder, queue, count)
    while at < count and queue.rows[at] == row do
       at = at + 1
    end
-   return at
+   return first, at
+end
+
+-- Keys that only failed adds have asked for shall not be. What was added to, also in
+-- this round, stays; `failed` has the numbers of the adds that came to nothing.
+local function forget(queue, count, failed)
+   local used = {}
+   for i = 0, count - 1 do
+      if not failed[i] then
+         used[tonumber(queue.states[i])] = true
+      end
+   end
+   for i in pairs(failed) do
+      local state = tonumber(queue.states[i])
+      if not used[state] then
+         used[state] = true
+         ctx.ops.forget(queue, i)
+      end
+   end
+end
+
+-- In a strict loop the operators before have been added to, too.
+local function forget_all(loop, adder, queue, count, failed)
+   forget(queue, count, failed)
+   for _, number in ipairs(loop.strict and loop.keyed or {}) do
+      if number < adder.number then
+         local all = {}
+         for i = 0, ctx.added[number] - 1 do
+            all[i] = true
+         end
+         forget(ctx.queues[number], ctx.added[number], all)
+      end
+   end
 end
 
 -- A row failed while it was added: report it, and add the rest of what waited.
@@ -417,18 +449,22 @@ end
 local function add_rest(runner, loop, e)
    local adder = runner.adds[ctx.adding]
    local queue, count = ctx.queues[adder.number], ctx.added[adder.number]
-   local ok = false
+   local ok, failed = false, {}
    while not ok or fatal do
       collected(e)
-      local first = take_back(runner, loop, adder, queue, count)
+      local first, behind = take_back(runner, loop, adder, queue, count)
+      for i = first, behind - 1 do
+         failed[i] = true
+      end
       ctx.failed = ctx.failed + 1
       local message = refused(loop, e)
       if message then
          return message
       end
-      ok, e = xpcall(add_from, errors.handler, adder, queue, first, count)
+      ok, e = xpcall(add_from, errors.handler, adder, queue, behind, count)
    end
    ctx.adding = 0
+   forget_all(loop, adder, queue, count, failed)
    return nil
 end
 

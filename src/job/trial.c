@@ -67,7 +67,7 @@ static void drop_sift(struct tide_sieve *sieve, uint32_t number)
 	(void)sieve, (void)number;
 }
 
-_Static_assert(sizeof(struct tide_state_ops) == 8 * sizeof(void (*)(void)),
+_Static_assert(sizeof(struct tide_state_ops) == 9 * sizeof(void (*)(void)),
                "a new operation needs one that does nothing, above");
 
 static bool pass_over(void *arg, const struct tide_batch *batch, uint32_t row, const char *message,
@@ -132,8 +132,9 @@ void tide_trial_free(struct tide_trial *trial)
 
 struct tide_vm_bind tide_trial_bind(struct tide_trial *trial)
 {
-	static const struct tide_state_ops nowhere = { push,  drop,       resolve, push_timed,
-		                                       claim, drop_timed, sift,    drop_sift };
+	static const struct tide_state_ops nowhere = { push,       drop,       resolve,
+		                                       drop,       push_timed, claim,
+		                                       drop_timed, sift,       drop_sift };
 	return (struct tide_vm_bind){
 		.state_ops = &nowhere,
 		.queues = trial->queues,

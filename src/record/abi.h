@@ -148,6 +148,8 @@ struct tide_state_ops {
 	void (*drop)(struct tide_queue *queue, uint32_t count);
 	/* Find or make the states of all that wait. False without memory. */
 	bool (*resolve)(struct tide_queue *queue, uint32_t *count);
+	/* All adds to this one of the newest states failed: gone, if it was made for them. */
+	void (*forget)(struct tide_queue *queue, uint32_t number);
 	/* Where event time decides, instead of push: the row's key in each of its
 	 * open windows, or nothing when it is late. */
 	bool (*push_timed)(struct tide_timed *timed, struct tide_cell *row, uint32_t number);

@@ -422,6 +422,7 @@ static int bind(struct tide_worker *worker, struct tide_error *err)
 	static const struct tide_state_ops state_ops = {
 		.push = tide_queue_push,
 		.drop = tide_queue_drop,
+		.forget = tide_queue_forget,
 		.resolve = tide_queue_resolve,
 		.push_timed = tide_timed_push,
 		.claim = tide_timed_claim,

@@ -28,6 +28,7 @@ struct queue {
 	int arg_count;
 	size_t max; /* bytes; 0: as many as there are */
 	uint64_t total;
+	uint64_t top; /* where entries began that the last resolve made */
 };
 
 /* The text may be a Lua string, behind whose end nothing is promised. A wide
@@ -195,6 +196,7 @@ bool tide_queue_resolve(struct tide_queue *pub, uint32_t *count)
 {
 	struct queue *queue = (struct queue *)pub;
 	*count = pub->count;
+	queue->top = tide_table_top(queue->table);
 	if (!tide_table_resolve(queue->table, queue->keys, queue->wanted, pub->count, pub->states))
 		return false;
 	for (uint32_t i = 0; i < pub->count; i++)
@@ -208,6 +210,14 @@ bool tide_queue_resolve(struct tide_queue *pub, uint32_t *count)
 	pub->count = 0;
 	queue->keys_at = queue->keys;
 	return true;
+}
+
+void tide_queue_forget(struct tide_queue *pub, uint32_t number)
+{
+	struct queue *queue = (struct queue *)pub;
+	if (pub->states[number] > queue->top)
+		tide_table_remove(queue->table,
+		                  tide_entry_of((void *)(uintptr_t)pub->states[number]));
 }
 
 uint64_t tide_queue_total(const struct tide_queue *pub)

@@ -27,6 +27,9 @@ void tide_queue_drop(struct tide_queue *queue, uint32_t count);
 /* Find or make the states of all; false without memory. What it gives is in
  * queue->states, args and rows, until the next push. Empties the queue. */
 bool tide_queue_resolve(struct tide_queue *queue, uint32_t *count);
+/* Nothing was added to the newest state of this number, which is nobody's any more:
+ * take its key out of the table if the last resolve made it. */
+void tide_queue_forget(struct tide_queue *queue, uint32_t number);
 /* How many keys it has resolved in its life. */
 uint64_t tide_queue_total(const struct tide_queue *queue);
 

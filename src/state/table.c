@@ -298,6 +298,11 @@ static bool index_full(uint64_t count, uint64_t slots)
 	return count > (slots >= 1u << 17 ? slots / 4 * 3 : slots / 2);
 }
 
+uint64_t tide_table_top(const struct tide_table *table)
+{
+	return (uint64_t)(uintptr_t)table->slab + table->top * UNIT;
+}
+
 static uint64_t index_slots_for(uint64_t count)
 {
 	uint64_t slots = SLOTS_MIN;

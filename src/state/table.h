@@ -68,6 +68,12 @@ static inline void *tide_entry_state(struct tide_entry *entry)
 {
 	return entry->bytes;
 }
+static inline struct tide_entry *tide_entry_of(void *state)
+{
+	return (struct tide_entry *)((char *)state - offsetof(struct tide_entry, bytes));
+}
+/* Where the next new entry will be, or behind that. */
+uint64_t tide_table_top(const struct tide_table *table);
 const char *tide_entry_key(const struct tide_table *table, const struct tide_entry *entry);
 
 /* Walk all live entries in insertion order: start with *at = 0. NULL at the end. */

@@ -268,7 +268,7 @@ describe("hostile scripts,", function()
    else
       for i, kind in ipairs(kinds) do
          local place = kind[1] == "wrong type" and "map" or order[i % #order + 1]
-         local policy = policies[i % 3 + 1]
+         local policy = policies[(i + math.floor(i / 6)) % 3 + 1]
          it(("%s in %s, on_error %s"):format(kind[1], place, policy), function()
             strike(kind, place, policy)
          end)

@@ -36,6 +36,7 @@ void tide_queue_free(struct tide_queue *queue);
 bool tide_queue_push(struct tide_queue *queue, const struct tide_cell *row, uint32_t number);
 void tide_queue_drop(struct tide_queue *queue, uint32_t count);
 bool tide_queue_resolve(struct tide_queue *queue, uint32_t *count);
+void tide_queue_forget(struct tide_queue *queue, uint32_t number);
 uint32_t tide_table_count(const struct tide_table *table);
 struct spec_entry *tide_table_each(struct tide_table *table, uint64_t *at);
 const char *tide_entry_key(const struct tide_table *table, const struct spec_entry *entry);
@@ -184,8 +185,8 @@ function M.run(text, modules)
       run.bad[#run.bad + 1] = { row = ctx.row, message = message, reason = reason, place = place }
       return not run.stop
    end
-   ctx.ops.push, ctx.ops.drop, ctx.ops.resolve =
-      lib.tide_queue_push, lib.tide_queue_drop, lib.tide_queue_resolve
+   ctx.ops.push, ctx.ops.drop, ctx.ops.resolve, ctx.ops.forget =
+      lib.tide_queue_push, lib.tide_queue_drop, lib.tide_queue_resolve, lib.tide_queue_forget
    ctx.queues, ctx.rows, ctx.ring = run.queues, run.rows, run.ring
    ctx.now_us, ctx.epoch = 1700000000123456LL, 7
    return setmetatable(run, { __index = M.methods })

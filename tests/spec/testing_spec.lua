@@ -263,6 +263,51 @@ return tide.from(tide.kafka { topic = "t" })
       end
    end)
 
+   for _, twice in ipairs { false, true } do
+      it("leaves no key behind that only failed rows had" .. (twice and ", two of each" or ""),
+         function()
+         job = testing.job([[
+local tide = require "tidemark"
+local s = tide.from(tide.kafka { topic = "t" })
+   :map(function(rec) return tostring(rec.key), tostring(rec.value) end,
+        { "v:string", "a:string" })
+]] .. (not twice and "" or "s = s:flat_map(function(row, emit) emit(row.v, row.a) " ..
+       "emit(row.v .. row.v, row.a) end, { 'v:string', 'a:string' })\n") .. [[
+local own = tide.aggregator { state = { n = "int" }, returns = "int",
+   add = function(state, a)
+      state.n = state.n + 1
+      if a == "bad" then error "no" end
+      if a == "zero" then state.n = 0 end
+   end,
+   merge = function(state, other) state.n = state.n + other.n end,
+   result = function(state) return state.n end }
+return tide.job { on_error = "skip", outputs = {
+   s:group_by("v"):aggregate { own "a" :as "n" }:to(tide.console { mode = "update" }) } }
+]])
+         local function feed(...)
+            for _, record in ipairs { ... } do
+               job:feed { key = record:match "^%a+", value = record:match "%a+$" }
+            end
+            assert.is_true(job:epoch())
+         end
+         local function keys()
+            local seen = {}
+            for _, row in ipairs(job:rows()) do
+               seen[#seen + 1] = row.v .. row.n
+            end
+            table.sort(seen)
+            return table.concat(seen, " ")
+         end
+         feed("a ok", "b bad", "b bad", "c bad", "c ok", "d ok", "d bad", "e zero", "e bad",
+              "f bad", "f zero", "b bad", "g bad")
+         assert.are.equal(twice and "a1 aa1 c1 cc1 d1 dd1 e0 ee0 f0 ff0" or "a1 c1 d1 e0 f0",
+                          keys())
+         job:restart {}
+         feed("b ok", "g bad")
+         assert.are.equal(twice and "b1 bb1" or "b1", keys())
+      end)
+   end
+
    it("names a job that does not load, and a record that fails", function()
       local ok, e = pcall(testing.job, "return 1")
       assert.is_false(ok)

@@ -41,7 +41,8 @@ struct world {
 
 static const struct tide_state_ops state_ops = { .push = tide_queue_push,
 	                                         .drop = tide_queue_drop,
-	                                         .resolve = tide_queue_resolve };
+	                                         .resolve = tide_queue_resolve,
+	                                         .forget = tide_queue_forget };
 
 static bool on_bad_row(void *arg, const struct tide_batch *batch, uint32_t row, const char *message,
                        const char *reason, const char *place)

@@ -40,7 +40,8 @@ struct world {
 
 static const struct tide_state_ops state_ops = { .push = tide_queue_push,
 	                                         .drop = tide_queue_drop,
-	                                         .resolve = tide_queue_resolve };
+	                                         .resolve = tide_queue_resolve,
+	                                         .forget = tide_queue_forget };
 
 static const char *const wordcount = "jobs/wordcount.lua";
 
