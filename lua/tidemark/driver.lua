@@ -515,6 +515,7 @@ function M.run(runner, input, result)
    ctx.failed, ctx.failed_malformed, ctx.aside_row = 0, 0, -1
    record.turn()
    begin(loop.outputs, loop.keyed)
+   ctx.begun = 1
    local message = run_rows(runner, loop, 0, count)
    if message then
       return message

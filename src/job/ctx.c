@@ -53,6 +53,7 @@ void tide_ffi_ctx_batch(struct tide_ctx *ctx, struct tide_batch *batch)
 	ctx->arena = batch->arena;
 	ctx->gen = batch->gen;
 	ctx->row = 0;
+	ctx->begun = 0;
 	ctx->filtered = 0;
 	ctx->malformed = 0;
 	ctx->made = 0;

@@ -83,8 +83,9 @@ struct tide_ctx {
 	uint32_t first_of[256];    /* … of the adds from this one on */
 	uint64_t made, made_max;   /* bytes of text, for scripts */
 	int64_t stuck_us;          /* what a record took that was given up; -1: too much memory */
+	int32_t begun;             /* the batch is at its rows */
 	int32_t place_line;        /* the newest line of the job, where that is watched; or 0 */
-	char place[1020];
+	char place[1016];
 	/* Of C alone. */
 	struct tide_sources *sources; /* texts of the job's files, as they were loaded */
 	struct tide_pool *pool;

@@ -66,9 +66,12 @@ static void on_signal(int number, siginfo_t *info, void *context)
 {
 	struct tide_hang *hang = running;
 	(void)number, (void)info;
-	if (hang != NULL && atomic_load(&hang->over) == atomic_load(&hang->calls) &&
-	    may_jump(place_of(context)))
-		siglongjmp(hang->home, 1);
+	if (hang == NULL || atomic_load(&hang->over) != atomic_load(&hang->calls) ||
+	    !may_jump(place_of(context)))
+		return;
+	hang->blocked = ((const ucontext_t *)context)->uc_sigmask;
+	hang->signalled = true;
+	siglongjmp(hang->home, 1);
 }
 
 void tide_hang_enter(struct tide_hang *hang, int64_t limit_us)
@@ -90,11 +93,10 @@ void tide_hang_exit(struct tide_hang *hang)
 
 void tide_hang_landed(struct tide_hang *hang)
 {
-	sigset_t ours;
 	tide_hang_exit(hang);
-	sigemptyset(&ours);
-	sigaddset(&ours, SIGRTMIN);
-	pthread_sigmask(SIG_UNBLOCK, &ours, NULL);
+	if (hang->signalled)
+		pthread_sigmask(SIG_SETMASK, &hang->blocked, NULL);
+	hang->signalled = false;
 }
 
 /* ---- the thread that watches ---- */

@@ -14,6 +14,7 @@
 #define TIDE_JOB_HANG_H
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -33,6 +34,8 @@ struct tide_hang {
 	pid_t thread;                 /* that runs it */
 	const struct tide_ctx *ctx;   /* says how far it is */
 	struct tide_hang *outer;      /* of the same thread, while this one runs */
+	sigset_t blocked;             /* when the signal came … */
+	bool signalled;               /* … that ended the call */
 	/* The watching thread's alone. */
 	struct tide_hang *next;
 	unsigned seen;

@@ -113,6 +113,13 @@ static void *block_move(struct tide_heap *heap, void *p, size_t old, size_t size
 	return to;
 }
 
+static void *refuse(struct tide_heap *heap)
+{
+	if (heap->full != NULL)
+		heap->full(heap->full_arg);
+	return NULL;
+}
+
 void *tide_heap_alloc(void *ud, void *p, size_t old, size_t size)
 {
 	struct tide_heap *heap = ud;
@@ -127,13 +134,11 @@ void *tide_heap_alloc(void *ud, void *p, size_t old, size_t size)
 	}
 	if (size > old && (heap->used > heap->max || size - old > heap->max - heap->used)) {
 		heap->hit = true;
-		if (heap->full != NULL)
-			heap->full(heap->full_arg);
-		return NULL;
+		return refuse(heap);
 	}
 	void *to = old == 0 ? block_take(heap, size) : block_move(heap, p, old, size);
 	if (to == NULL)
-		return size <= old ? p : NULL;
+		return size <= old ? p : refuse(heap);
 	heap->used += size - old;
 	return to;
 }

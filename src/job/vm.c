@@ -203,7 +203,9 @@ static int vm_call(struct tide_vm *vm, enum entry entry, struct tide_error *err)
 			tide_sampler_lose(vm->sampler, vm->number, vm->state->lua);
 		vm->full = how == BY_HEAP;
 		give_up(vm);
-		return ENDED;
+		return vm->full && !vm->given_up->heap.hit
+		               ? tide_fail(err, TIDE_ERR_NOMEM, "a Lua state")
+		               : ENDED;
 	}
 	tide_hang_enter(&vm->hang, limit_of(vm, entry));
 	vm->state->heap.full = leave_full;
@@ -265,11 +267,26 @@ static void state_free(struct state *state)
 	free(state);
 }
 
+static void leave_new(void *arg)
+{
+	siglongjmp(*(sigjmp_buf *)arg, BY_HEAP);
+}
+
 static int state_new(struct tide_vm *vm, bool jit_off, struct tide_error *err)
 {
+	sigjmp_buf lacking;
 	struct state *state = calloc(1, sizeof *state);
 	if (state == NULL)
 		return tide_fail(err, TIDE_ERR_NOMEM, "a Lua state");
+	if (sigsetjmp(lacking, 0) != 0) {
+		bool hit = state->heap.hit;
+		vm->state = state;
+		give_up(vm);
+		return hit ? full_fail(vm, err, "the Lua library does not start")
+		           : tide_fail(err, TIDE_ERR_NOMEM, "a Lua state");
+	}
+	state->heap.full = leave_new;
+	state->heap.full_arg = &lacking;
 	/* LuaJIT does not survive running out of memory while it makes a state, and
 	 * leaks when it does while it opens ffi, so the limit begins to count
 	 * afterwards. */
@@ -290,6 +307,7 @@ static int state_new(struct tide_vm *vm, bool jit_off, struct tide_error *err)
 		return rc;
 	}
 	lua_settop(state->lua, 0);
+	state->heap.full = NULL;
 	return TIDE_OK;
 }
 
@@ -448,7 +466,8 @@ static int condemn(struct tide_vm *vm, struct tide_error *err)
 	int rc = revive(vm, false, NULL, err);
 	if (rc != TIDE_OK)
 		return tide_fail_within(err, "after a record that was given up");
-	rc = vm_call(vm, CONDEMN, err);
+	/* Nothing of the batch may have begun when its state was full already. */
+	rc = vm_call(vm, ctx->begun != 0 ? CONDEMN : RUN, err);
 	ctx->place_line = 0;
 	return rc;
 }
@@ -461,10 +480,7 @@ static int call_whole(struct tide_vm *vm, enum entry entry, const char *what,
 	int rc = vm_call(vm, entry, err);
 	if (rc != ENDED)
 		return rc;
-	if (vm->full) {
-		forget_given_up(vm);
-		return full_fail(vm, err, what);
-	}
+	bool full = vm->full;
 	int64_t spent_us = vm->hang.spent_us;
 	vm->ctx->place_line = 0;
 	forget_given_up(vm);
@@ -475,6 +491,8 @@ static int call_whole(struct tide_vm *vm, enum entry entry, const char *what,
 	vm->state = NULL;
 	forget_given_up(vm);
 	put_place(vm, place, sizeof place);
+	if (full)
+		return full_fail(vm, err, strncat(place, what, sizeof place - strlen(place) - 1));
 	return tide_fail(err, TIDE_ERR_SCRIPT,
 	                 "%s%s does not return, after %.0f ms of processor time "
 	                 "(--record-timeout): a loop may never end, or a pattern try too much",
@@ -506,7 +524,7 @@ int tide_vm_load(struct tide_vm *vm, const char *path, struct tide_plan *plan,
 		return rc;
 	put_place(vm, place, sizeof place);
 	if (vm->full)
-		return full_fail(vm, err, strcat(place, "not enough memory"));
+		return full_fail(vm, err, strcat(place, "the job file"));
 	return tide_fail(err, TIDE_ERR_SCRIPT,
 	                 "%sthe job file does not return: a loop in it may never end, or a "
 	                 "pattern try too much",
@@ -605,8 +623,11 @@ int tide_vm_run(struct tide_vm *vm, int input, const struct tide_batch *batch,
 		return rc;
 	if (vm->trying)
 		return tried_fail(vm, err);
-	while (rc == ENDED)
-		rc = condemn(vm, err);
+	for (bool begun = true; rc == ENDED; rc = condemn(vm, err)) {
+		if (!begun && vm->ctx->begun == 0)
+			return full_fail(vm, err, "not enough memory to begin a batch");
+		begun = vm->ctx->begun != 0;
+	}
 	forget_given_up(vm);
 	if (rc == TIDE_OK && vm->sampler != NULL)
 		rc = tide_vm_sample(vm, vm->sampler, vm->number, err);
