@@ -7,7 +7,59 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FILE_BYTES_MAX = 4 * 1024 * 1024, SHOWN_MAX = 160 };
+enum { FILE_BYTES_MAX = 4 * 1024 * 1024, SHOWN_MAX = 160, KEY_MAX = 40, VALUE_MAX = 80 };
+
+static const char record_front[] = "\nrecord | ";
+
+/* As JSON, so that it cannot drive a terminal; cut between two characters. */
+static void put_view(struct tide_buf *out, const char *name, const struct tide_view *view,
+                     size_t most)
+{
+	const char *p = (const char *)(uintptr_t)view->addr_;
+	if (view->len_ < 0) {
+		tide_buf_printf(out, "%s null", name);
+		return;
+	}
+	size_t len = (size_t)view->len_, shown = len < most ? len : most;
+	while (shown < len && shown > 0 && ((unsigned char)p[shown] & 0xc0) == 0x80)
+		shown--;
+	tide_buf_printf(out, "%s ", name);
+	tide_buf_json(out, p, shown);
+	if (shown < len)
+		tide_buf_printf(out, "... (%zu bytes)", len);
+}
+
+void tide_evidence_record(const struct tide_rec *rec, char out[TIDE_EVIDENCE_MAX])
+{
+	struct tide_buf text = { 0 };
+	out[0] = '\0';
+	/* Of what waited behind a dedup only its row is left. */
+	if (rec->key_.len_ < 0 && rec->value_.len_ < 0)
+		return;
+	put_view(&text, "key", &rec->key_, KEY_MAX);
+	tide_buf_put(&text, ", ", 2);
+	put_view(&text, "value", &rec->value_, VALUE_MAX);
+	if (!text.failed)
+		snprintf(out, TIDE_EVIDENCE_MAX, "%.*s", (int)text.len, text.p);
+	tide_buf_fini(&text);
+}
+
+void tide_evidence_add_record(const char *shown, struct tide_error *err)
+{
+	size_t used = strlen(err->text);
+	if (shown[0] != '\0')
+		snprintf(err->text + used, sizeof err->text - used, "%s%s", record_front, shown);
+}
+
+static void drop_record(struct tide_error *err)
+{
+	char *from = strstr(err->text, record_front);
+	const char *to = from != NULL ? strchr(from + 1, '\n') : NULL;
+	if (to != NULL)
+		memmove(from, to, strlen(to) + 1);
+	else if (from != NULL)
+		*from = '\0';
+}
 
 static bool line_of(struct tide_slice text, long number, struct tide_slice *line)
 {
@@ -77,6 +129,8 @@ void tide_evidence_add(const struct tide_plan *plan, struct tide_slice sample,
 	struct tide_slice line;
 	bool record = sample.p != NULL && number_behind(err->text, "]@", &number) &&
 	              line_of(sample, number, &line);
+	if (record)
+		drop_record(err);
 	for (int i = 0; plan != NULL && i < plan->file_count; i++)
 		add_source(plan->files[i], err);
 	if (!record)

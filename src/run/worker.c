@@ -33,17 +33,22 @@ static bool bad_row(void *arg, const struct tide_batch *batch, uint32_t row, con
 {
 	struct tide_worker *worker = arg;
 	int letters = worker->work->letters;
+	char shown[TIDE_EVIDENCE_MAX];
 	(void)message;
-	if (!worker->work->skip_bad_rows)
+	if (!worker->work->skip_bad_rows) {
+		tide_evidence_record(&batch->recs[row], worker->failing);
 		return false;
+	}
 	const struct tide_harness *harness = worker->work->settings->harness;
 	if (harness != NULL && harness->failed != NULL)
 		show_failed(harness, batch, row, reason, place);
-	if (worker->bad_rows_logged++ < BAD_ROWS_LOGGED_MAX)
-		tide_log(TIDE_WARN, "%.*s[%d]@%lld %s: %s%s%s", batch->topic_len, batch->topic,
+	if (worker->bad_rows_logged++ < BAD_ROWS_LOGGED_MAX) {
+		tide_evidence_record(&batch->recs[row], shown);
+		tide_log(TIDE_WARN, "%.*s[%d]@%lld %s: %s%s%s%s%s", batch->topic_len, batch->topic,
 		         batch->partition, (long long)batch->recs[row].offset_,
 		         letters < 0 ? "skipped" : "set aside", place, place[0] != '\0' ? ": " : "",
-		         reason);
+		         reason, shown[0] != '\0' ? "; " : "", shown);
+	}
 	return letters < 0 || tide_letter_add(worker->rows[letters], batch, row, reason, place);
 }
 
@@ -318,6 +323,15 @@ static void check_memory(struct tide_worker *worker)
 		atomic_store(&work->cut, true);
 }
 
+/* The record that ended the batch, below what is said of it. */
+static int blame(struct tide_worker *worker, int rc, struct tide_error *err)
+{
+	if (err != NULL)
+		tide_evidence_add_record(worker->failing, err);
+	worker->failing[0] = '\0';
+	return rc;
+}
+
 /* Fetch one batch and run it. *moved: the partition got further. */
 static int step(struct tide_worker *worker, struct tide_share *share, int timeout_ms, bool *moved,
                 struct tide_error *err)
@@ -344,7 +358,7 @@ static int step(struct tide_worker *worker, struct tide_share *share, int timeou
 	begin_events(worker, batch);
 	rc = tide_vm_run(worker->vm, share->input, batch, &result, err);
 	if (rc != TIDE_OK)
-		return rc;
+		return blame(worker, rc, err);
 	end_events(worker, share);
 	count_result(worker, &result);
 	check_memory(worker);
@@ -469,11 +483,20 @@ static int send_deltas(struct tide_worker *worker, int level, struct tide_error 
 	return rc;
 }
 
+static void say_how_often(const struct tide_worker *worker)
+{
+	if (worker->bad_rows_logged > BAD_ROWS_LOGGED_MAX)
+		tide_log(TIDE_WARN, "%llu records of %llu failed, the first %d of them are above",
+		         (unsigned long long)worker->bad_rows_logged,
+		         (unsigned long long)worker->totals.rows_in, BAD_ROWS_LOGGED_MAX);
+}
+
 int tide_worker_run(struct tide_worker *worker, struct tide_error *err)
 {
 	const struct tide_work *work = worker->work;
 	worker->totals = (struct tide_run_result){ 0 };
 	worker->bad_rows_logged = 0;
+	worker->failing[0] = '\0';
 	for (int k = 0; k < work->plan->keyed_count; k++) {
 		tide_table_clear(worker->deltas[k]);
 		worker->repeats[k] = 0;
@@ -493,6 +516,7 @@ int tide_worker_run(struct tide_worker *worker, struct tide_error *err)
 		rc = bind(worker, err);
 	if (rc == TIDE_OK)
 		rc = run_shares(worker, err);
+	say_how_often(worker);
 	return rc == TIDE_OK ? send_deltas(worker, 0, err) : rc;
 }
 
@@ -619,7 +643,7 @@ static int resume_some(struct tide_worker *worker, struct tide_share *share, int
 	int rc = tide_vm_resume(worker->vm, worker->work->plan->input_count + keyed, batch, rows,
 	                        passed, &result, err);
 	if (rc != TIDE_OK)
-		return rc;
+		return blame(worker, rc, err);
 	result.rows_in = 0; /* They have been counted. */
 	count_result(worker, &result);
 	return keep_rows(worker, share) && keep_claims(worker, share)

@@ -12,6 +12,7 @@
 #include "job/vm.h"
 #include "record/plan.h"
 #include "run/claims.h"
+#include "run/evidence.h"
 #include "run/exchange.h"
 #include "run/settings.h"
 #include "run/shards.h"
@@ -81,6 +82,7 @@ struct tide_worker {
 	struct tide_run_result totals; /* of the epoch */
 	uint64_t *repeats;             /* likewise: rows that each dedup did not pass on */
 	uint64_t bad_rows_logged;
+	char failing[TIDE_EVIDENCE_MAX]; /* the record that ends the job */
 	int rc;
 	struct tide_error err;
 };

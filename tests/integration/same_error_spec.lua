@@ -90,6 +90,7 @@ describe("a mistake in a job is told alike:", function()
       end
       assert.truthy(said:find(first, 1, true), ("no %q in: %s"):format(first, said))
       assert.truthy(said:find(source, 1, true), ("no %q in: %s"):format(source, said))
+      assert.truthy(not mistake.record or said:find('\nrecord | key ', 1, true), said)
       return first
    end
 
@@ -134,4 +135,20 @@ describe("a mistake in a job is told alike:", function()
          assert.are.equal(0, job.code, tty.screen())
       end)
    end
+end)
+
+it("records that fail are shown five times in an epoch, and then counted", function()
+   h.begin()
+   local topic = h.topic(1)
+   h.write_file(h.path "job.lua", (template:format("rec.value.x", ':group_by("version"):count()')
+      :gsub("tide.job {", '%0 on_error = "skip",')))
+   h.produce_counts(topic, { 8 })
+   local job = h.run({ "run", h.path "job.lua", "-b", h.brokers, "--topic", topic, "--no-ui",
+                       "--until-end", "--workers", 1, "--checkpoint-dir", h.path "cp" }, nil, 0)
+   local said, shown = job:err(), 0
+   for _ in said:gmatch '%]@%d skipped: [^\n]-job%.lua:4: [^\n]*; key [^\n]*, value ' do
+      shown = shown + 1
+   end
+   assert.are.equal(5, shown, said)
+   assert.truthy(said:find("8 records of 8 failed, the first 5 of them are above", 1, true), said)
 end)

@@ -54,6 +54,54 @@ static void lines_of_job_and_sample_are_shown(void **state)
 	                    "\n     3 | third\nline 1 of the sample: one");
 }
 
+static struct tide_view view(const char *text)
+{
+	return (struct tide_view){ .addr_ = (uint64_t)(uintptr_t)text,
+		                   .len_ = text != NULL ? (int32_t)strlen(text) : -1 };
+}
+
+static const char *shown(const char *key, const char *value)
+{
+	static char out[TIDE_EVIDENCE_MAX];
+	struct tide_rec rec = { .key_ = view(key), .value_ = view(value) };
+	tide_evidence_record(&rec, out);
+	return out;
+}
+
+static void record_is_shown_short_and_harmless(void **state)
+{
+	(void)state;
+	char escapes[301], expected[TIDE_EVIDENCE_MAX] = "key \"", euros[301] = "";
+	assert_string_equal(shown("a", "{\"n\":1}"), "key \"a\", value \"{\\\"n\\\":1}\"");
+	assert_string_equal(shown(NULL, ""), "key null, value \"\"");
+	assert_string_equal(shown(NULL, NULL), "");
+	assert_string_equal(shown("\033]0;x\007", NULL), "key \"\\u001b]0;x\\u0007\", value null");
+	/* The longest there are. */
+	memset(escapes, '\001', 300);
+	escapes[300] = '\0';
+	const char *text = shown(escapes, escapes);
+	assert_int_equal(strlen(text), TIDE_EVIDENCE_MAX - 1);
+	for (int i = 0; i < 40; i++)
+		strcat(expected, "\\u0001");
+	assert_memory_equal(text, expected, strlen(expected));
+	for (int i = 0; i < 100; i++)
+		strcat(euros, "\xe2\x82\xac");
+	assert_non_null(strstr(shown("k", euros), "\xe2\x82\xac\"... (300 bytes)"));
+}
+
+static void record_is_below_its_error_but_the_sample_is_better(void **state)
+{
+	(void)state;
+	struct tide_slice sample = { "one\ntwo\n", 8 };
+	tide_fail(&err, TIDE_ERR_SCRIPT, "t[0]@2: no");
+	tide_evidence_add_record("", &err);
+	assert_string_equal(err.text, "t[0]@2: no");
+	tide_evidence_add_record("key null, value \"two\"", &err);
+	assert_string_equal(err.text, "t[0]@2: no\nrecord | key null, value \"two\"");
+	tide_evidence_add(NULL, sample, &err);
+	assert_string_equal(err.text, "t[0]@2: no\nline 2 of the sample: two");
+}
+
 static void offsets_of_a_topic_are_no_lines(void **state)
 {
 	(void)state;
@@ -86,6 +134,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(lines_of_job_and_sample_are_shown, begin, end),
+		cmocka_unit_test(record_is_shown_short_and_harmless),
+		cmocka_unit_test(record_is_below_its_error_but_the_sample_is_better),
 		cmocka_unit_test_setup_teardown(offsets_of_a_topic_are_no_lines, begin, end),
 		cmocka_unit_test_setup_teardown(nothing_is_said_twice_or_made_up, begin, end),
 		cmocka_unit_test_setup_teardown(long_lines_are_cut_between_characters, begin, end),
