@@ -75,6 +75,12 @@ static bool of_the_job(int rc)
 	return rc == TIDE_ERR_SCRIPT || rc == TIDE_ERR_FAILED;
 }
 
+static uint64_t failures(const struct tide_rerun *rerun)
+{
+	const struct tide_meta *meta = tide_rerun_meta(rerun);
+	return meta->rows_failed + meta->rows_malformed;
+}
+
 int tide_replay(const struct tide_rerun_options *options, tide_replay_step *each, void *arg,
                 struct tide_replayed *out, struct tide_error *err)
 {
@@ -88,7 +94,7 @@ int tide_replay(const struct tide_rerun_options *options, tide_replay_step *each
 	if (rc == TIDE_OK)
 		rc = init(out, rerun, options->recording, err);
 	if (rc == TIDE_OK)
-		failed = tide_rerun_meta(rerun)->rows_failed;
+		failed = failures(rerun);
 	while (rc == TIDE_OK && out->failed_step < 0 && at >= 0) {
 		rc = tide_rerun_step(rerun, &at, &out->why);
 		if (of_the_job(rc)) {
@@ -111,7 +117,7 @@ int tide_replay(const struct tide_rerun_options *options, tide_replay_step *each
 	}
 	if (rerun != NULL) {
 		out->spent_us = tide_rerun_us(rerun);
-		out->rows_failed = tide_rerun_meta(rerun)->rows_failed - failed;
+		out->rows_failed = failures(rerun) - failed;
 		snprintf(out->failure, sizeof out->failure, "%s", tide_rerun_failure(rerun));
 	}
 	tide_rerun_close(rerun);

@@ -16,7 +16,7 @@ struct tide_replayed {
 	int failed_step; /* -1: none; then why … */
 	struct tide_error why;
 	uint64_t records;
-	uint64_t rows_failed; /* passed over; and what the first of them failed of */
+	uint64_t rows_failed; /* or malformed; and what the first of them failed of */
 	char failure[2048];
 	int64_t spent_us;
 };

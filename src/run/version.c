@@ -135,7 +135,7 @@ bool tide_version_judge(struct tide_version *version, int64_t epoch, int status,
 	for (int w = 0; w < version->workers; w++) {
 		const struct tide_run_result *totals = &tide_crew_worker(version->crew, w)->totals;
 		rows += totals->rows_in;
-		failed += totals->rows_failed;
+		failed += totals->rows_failed + totals->rows_malformed;
 	}
 	if (tide_version_on_trial(version) && status == TIDE_ERR_SCRIPT) {
 		snprintf(why, sizeof why, "it fails: %s", err->text);
@@ -144,8 +144,8 @@ bool tide_version_judge(struct tide_version *version, int64_t epoch, int status,
 	}
 	if (tide_version_on_trial(version) && fails_more(version, rows, failed)) {
 		snprintf(why, sizeof why,
-		         "in its first epochs %llu of %llu rows failed, and %llu of %llu in those "
-		         "before; the log names some",
+		         "in its first epochs %llu of %llu rows failed or were malformed, and %llu "
+		         "of %llu in those before; the log names some that failed",
 		         (unsigned long long)failed, (unsigned long long)rows,
 		         (unsigned long long)version->failed_before,
 		         (unsigned long long)version->rows_before);

@@ -220,6 +220,10 @@ return tide.from(tide.kafka { topic = "unset", start = "earliest" })
       { "a function without a bottom", 4, "rows failed", function()
          save '(function() local function f() return 1 + f() end return f() end)()'
       end },
+      { "a step that finds all records malformed", 4, "3 records 3 fail", function()
+         h.write_file(h.path "job.lua", (template:format("1", "count()"):gsub(":map%b()",
+            ':json({ "version:string" }, { malformed = tide.files { path = "bad" } })')))
+      end },
       { "a function that eats memory", 3, "--script-memory", function()
          save '(function() local s = ("x"):rep(1e6) while true do s = s .. s end end)()'
       end },
