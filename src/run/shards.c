@@ -119,6 +119,65 @@ bool tide_shards_dirty(struct tide_slice_of *slice, struct tide_entry *entry)
 	return true;
 }
 
+static int64_t end_of(const struct tide_table *table, const struct tide_entry *entry)
+{
+	return tide_key_time(tide_entry_key(table, entry));
+}
+
+static int by_key(const void *a, const void *b, void *table)
+{
+	const struct tide_entry *x = a, *y = b;
+	uint32_t common = x->key_len < y->key_len ? x->key_len : y->key_len;
+	int order = memcmp(tide_entry_key(table, x), tide_entry_key(table, y), common);
+	if (order != 0)
+		return order;
+	return x->key_len < y->key_len ? -1 : x->key_len > y->key_len;
+}
+
+/* The shard and 15 bytes of the key; with windows their end, the shard, and 7. */
+static struct tide_order_item order_of(const struct tide_table *table, bool windowed,
+                                       const struct tide_entry *entry)
+{
+	const char *key = tide_entry_key(table, entry);
+	size_t skip = windowed ? TIDE_KEY_TIME_SIZE : 0, rest = entry->key_len - skip;
+	uint8_t head[16] = { entry->shard };
+	memcpy(head + 1, key + skip, rest < 15 ? rest : 15);
+	uint64_t first = tide_order_head(head, 8);
+	if (windowed)
+		return (struct tide_order_item){
+			(uint64_t)tide_key_time(key) ^ (uint64_t)INT64_MIN,
+			first,
+			entry,
+		};
+	return (struct tide_order_item){ first, tide_order_head(head + 8, 8), entry };
+}
+
+/* By the keys that a table has them under. False without memory. */
+static bool sort_of(const struct tide_table *table, bool windowed, struct tide_entry **entries,
+                    size_t count)
+{
+	struct tide_order_item *items = malloc((count + 1) * sizeof *items);
+	if (items == NULL)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		if (i + AHEAD < count)
+			__builtin_prefetch(entries[i + AHEAD]);
+		items[i] = order_of(table, windowed, entries[i]);
+	}
+	bool ok = tide_order_sort(items, count, by_key, (void *)(uintptr_t)table);
+	for (size_t i = 0; ok && i < count; i++)
+		entries[i] = (struct tide_entry *)items[i].what;
+	free(items);
+	return ok;
+}
+
+bool tide_shards_sort(const struct tide_shards *shards, int keyed, struct tide_entry **entries,
+                      size_t count)
+{
+	return sort_of(shards->slices[keyed].table, shards->options.ops[keyed].windowed, entries,
+	               count);
+}
+
 /* Read the states that memory does not hold, all of a chunk in one call. */
 static int load_missing(struct tide_shards *shards, int keyed, struct tide_table *delta,
                         struct tide_entry **entries, size_t missing_count, struct tide_error *err)
@@ -229,6 +288,11 @@ static int merge_chunk(struct tide_shards *shards, int keyed, struct tide_table 
 int tide_shards_merge(struct tide_shards *shards, int keyed, struct tide_table *delta,
                       struct tide_entry **entries, size_t count, struct tide_error *err)
 {
+	/* What has to be read lies in the order of its keys: one block holds many of them,
+	 * and is read once when they are asked for together. */
+	if (!shards->slices[keyed].complete && count > CHUNK &&
+	    !sort_of(delta, shards->options.ops[keyed].windowed, entries, count))
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to sort states");
 	for (size_t at = 0; at < count; at += CHUNK) {
 		size_t some = count - at < CHUNK ? count - at : CHUNK;
 		int rc = merge_chunk(shards, keyed, delta, entries + at, some, err);
@@ -236,59 +300,6 @@ int tide_shards_merge(struct tide_shards *shards, int keyed, struct tide_table *
 			return rc;
 	}
 	return TIDE_OK;
-}
-
-static int64_t end_of(const struct tide_table *table, const struct tide_entry *entry)
-{
-	return tide_key_time(tide_entry_key(table, entry));
-}
-
-static int by_key(const void *a, const void *b, void *table)
-{
-	const struct tide_entry *x = a, *y = b;
-	uint32_t common = x->key_len < y->key_len ? x->key_len : y->key_len;
-	int order = memcmp(tide_entry_key(table, x), tide_entry_key(table, y), common);
-	if (order != 0)
-		return order;
-	return x->key_len < y->key_len ? -1 : x->key_len > y->key_len;
-}
-
-/* The shard and 15 bytes of the key; with windows their end, the shard, and 7. */
-static struct tide_order_item order_of(const struct tide_table *table, bool windowed,
-                                       const struct tide_entry *entry)
-{
-	const char *key = tide_entry_key(table, entry);
-	size_t skip = windowed ? TIDE_KEY_TIME_SIZE : 0, rest = entry->key_len - skip;
-	uint8_t head[16] = { entry->shard };
-	memcpy(head + 1, key + skip, rest < 15 ? rest : 15);
-	uint64_t first = tide_order_head(head, 8);
-	if (windowed)
-		return (struct tide_order_item){
-			(uint64_t)tide_key_time(key) ^ (uint64_t)INT64_MIN,
-			first,
-			entry,
-		};
-	return (struct tide_order_item){ first, tide_order_head(head + 8, 8), entry };
-}
-
-bool tide_shards_sort(const struct tide_shards *shards, int keyed, struct tide_entry **entries,
-                      size_t count)
-{
-	struct tide_table *table = shards->slices[keyed].table;
-	bool windowed = shards->options.ops[keyed].windowed;
-	struct tide_order_item *items = malloc((count + 1) * sizeof *items);
-	if (items == NULL)
-		return false;
-	for (size_t i = 0; i < count; i++) {
-		if (i + AHEAD < count)
-			__builtin_prefetch(entries[i + AHEAD]);
-		items[i] = order_of(table, windowed, entries[i]);
-	}
-	bool ok = tide_order_sort(items, count, by_key, table);
-	for (size_t i = 0; ok && i < count; i++)
-		entries[i] = (struct tide_entry *)items[i].what;
-	free(items);
-	return ok;
 }
 
 /* Result rows of at most a chunk of keys for one output. */
