@@ -42,20 +42,24 @@ static int write_code(lua_State *lua, const void *bytes, size_t len, void *arg)
 	return code->failed;
 }
 
+/* Lua may jump out of writing it (heap.h): the next one finds it here. */
+static _Thread_local struct tide_buf written;
+
 /* The function on top. Without memory it is compiled again the next time. */
 static void keep(lua_State *lua, const char *path)
 {
-	struct module *module = calloc(1, sizeof *module);
-	if (module == NULL)
-		return;
-	module->path = strdup(path);
-	if (module->path == NULL || lua_dump(lua, write_code, &module->code) != 0 ||
-	    module->code.failed) {
-		tide_buf_fini(&module->code);
-		free(module->path);
+	tide_buf_clear(&written);
+	bool whole = lua_dump(lua, write_code, &written) == 0 && !written.failed;
+	struct module *module = whole ? calloc(1, sizeof *module) : NULL;
+	if (module != NULL)
+		module->path = strdup(path);
+	if (module == NULL || module->path == NULL) {
+		tide_buf_fini(&written);
 		free(module);
 		return;
 	}
+	module->code = written;
+	written = (struct tide_buf){ 0 };
 	pthread_mutex_lock(&lock);
 	module->next = modules;
 	modules = module;
