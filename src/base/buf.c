@@ -138,6 +138,14 @@ size_t tide_utf8_len(const char *bytes, size_t left)
 	return 0;
 }
 
+size_t tide_utf8_cut(const char *p, size_t len, size_t most)
+{
+	size_t shown = len < most ? len : most;
+	while (shown < len && shown > 0 && ((unsigned char)p[shown] & 0xc0) == 0x80)
+		shown--;
+	return shown;
+}
+
 bool tide_utf8_steers(const char *p, size_t len)
 {
 	unsigned char first = (unsigned char)p[0];

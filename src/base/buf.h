@@ -41,6 +41,8 @@ void tide_buf_json(struct tide_buf *buf, const char *p, size_t len);
 /* Bytes of the UTF-8 character at p, of which there are `left`, or 0 when there is
  * none: too short, too long a form, a surrogate, or beyond U+10FFFF. */
 size_t tide_utf8_len(const char *p, size_t left);
+/* How much of a text to show of at most so much, so that no character is cut. */
+size_t tide_utf8_cut(const char *p, size_t len, size_t most);
 /* Of these bytes: a character that steers a terminal, alone or as the first of a
  * sequence: C0, DEL, and C1, which a terminal takes in UTF-8 too. */
 bool tide_utf8_steers(const char *p, size_t len);

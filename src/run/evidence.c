@@ -20,9 +20,7 @@ static void put_view(struct tide_buf *out, const char *name, const struct tide_v
 		tide_buf_printf(out, "%s null", name);
 		return;
 	}
-	size_t len = (size_t)view->len_, shown = len < most ? len : most;
-	while (shown < len && shown > 0 && ((unsigned char)p[shown] & 0xc0) == 0x80)
-		shown--;
+	size_t len = (size_t)view->len_, shown = tide_utf8_cut(p, len, most);
 	tide_buf_printf(out, "%s ", name);
 	tide_buf_json(out, p, shown);
 	if (shown < len)
@@ -79,13 +77,9 @@ static void append(struct tide_error *err, const char *front, struct tide_slice 
 {
 	size_t used = strlen(err->text);
 	size_t len = line.len > 0 && line.p[line.len - 1] == '\r' ? line.len - 1 : line.len;
-	bool cut = len > SHOWN_MAX;
-	len = cut ? SHOWN_MAX : len;
-	/* Not within a character. */
-	while (cut && len > 0 && ((unsigned char)line.p[len] & 0xc0) == 0x80)
-		len--;
-	snprintf(err->text + used, sizeof err->text - used, "\n%s%.*s%s", front, (int)len, line.p,
-	         cut ? "..." : "");
+	size_t shown = tide_utf8_cut(line.p, len, SHOWN_MAX);
+	snprintf(err->text + used, sizeof err->text - used, "\n%s%.*s%s", front, (int)shown, line.p,
+	         shown < len ? "..." : "");
 }
 
 /* The number behind `before`, if there is one and then a colon. */

@@ -27,10 +27,8 @@ static bool is_utf8(const char *p, size_t len)
 /* Bytes as text into `out`. */
 static void put_text(struct tide_buf *out, const char *p, size_t len, size_t most)
 {
-	size_t begin = sizeof encoded - 1, shown = len < most ? len : most;
 	/* A cut character is not worth an encoding. */
-	while (shown < len && shown > 0 && ((unsigned char)p[shown] & 0xc0) == 0x80)
-		shown--;
+	size_t begin = sizeof encoded - 1, shown = tide_utf8_cut(p, len, most);
 	bool plain = is_utf8(p, shown) && (shown < begin || memcmp(p, encoded, begin) != 0);
 	if (plain) {
 		tide_buf_put(out, p, shown);
