@@ -238,7 +238,7 @@ static int read_stored(struct tide_shards *shards, int keyed, const bool *append
 
 /* ---- closing ---- */
 
-static bool any_append(const struct tide_shards *shards, int keyed, const bool *append_outputs)
+bool tide_closing_appends(const struct tide_shards *shards, int keyed, const bool *append_outputs)
 {
 	const struct tide_plan *plan = shards->options.plan;
 	for (int o = 0; o < plan->output_count; o++)
@@ -251,7 +251,7 @@ static int close_slice(struct tide_shards *shards, int keyed, const bool *append
                        int64_t to_us, struct tide_error *err)
 {
 	struct tide_slice_of *slice = &shards->slices[keyed];
-	bool emit = any_append(shards, keyed, append_outputs);
+	bool emit = tide_closing_appends(shards, keyed, append_outputs);
 	bool stored = slice->stored_us <= to_us;
 	int rc = TIDE_OK;
 	slice->closed_some = false;

@@ -315,21 +315,12 @@ static int end_stored(struct ending *ending, int64_t after_us, struct tide_error
 
 /* ---- all that ends ---- */
 
-static bool any_rows(const struct tide_shards *shards, int keyed, const bool *append_outputs)
-{
-	const struct tide_plan *plan = shards->options.plan;
-	for (int o = 0; o < plan->output_count; o++)
-		if (plan->outputs[o].keyed == keyed && append_outputs[o])
-			return true;
-	return false;
-}
-
 static int end_slice(struct ending *ending, struct tide_error *err)
 {
 	struct tide_shards *shards = ending->shards;
 	struct tide_slice_of *slice = &shards->slices[ending->keyed];
 	bool stored = slice->stored_us <= ending->to_us;
-	ending->rows = any_rows(shards, ending->keyed, ending->append_outputs);
+	ending->rows = tide_closing_appends(shards, ending->keyed, ending->append_outputs);
 	ending->room = STATES_BYTES / slice->value_size + 1;
 	if (ending->room > CHUNK)
 		ending->room = CHUNK;

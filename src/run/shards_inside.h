@@ -63,6 +63,8 @@ int tide_claiming_forget(struct tide_shards *shards, int keyed, int64_t to_us,
                          struct tide_writes *writes, struct tide_error *err);
 int tide_claiming_moved(struct tide_shards *shards, int keyed, struct tide_error *err);
 
+/* Whether an output has rows of this operator's when its keys end. */
+bool tide_closing_appends(const struct tide_shards *shards, int keyed, const bool *append_outputs);
 /* The entry has been made, or all have moved. */
 int tide_closing_add(struct tide_slice_of *slice, struct tide_entry *entry, struct tide_error *err);
 int tide_closing_moved(struct tide_slice_of *slice, struct tide_error *err);
