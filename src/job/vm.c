@@ -173,10 +173,9 @@ static int64_t limit_of(const struct tide_vm *vm, enum entry entry)
 
 enum { BY_SIGNAL = 1, BY_HEAP };
 
-static void leave_full(void *arg)
+static void leave_full(void *home)
 {
-	struct tide_hang *hang = arg;
-	siglongjmp(hang->home, BY_HEAP);
+	siglongjmp(*(sigjmp_buf *)home, BY_HEAP);
 }
 
 static void give_up(struct tide_vm *vm)
@@ -209,7 +208,7 @@ static int vm_call(struct tide_vm *vm, enum entry entry, struct tide_error *err)
 	}
 	tide_hang_enter(&vm->hang, limit_of(vm, entry));
 	vm->state->heap.full = leave_full;
-	vm->state->heap.full_arg = &vm->hang;
+	vm->state->heap.full_arg = &vm->hang.home;
 	int rc = vm_perform(vm, entry, err);
 	vm->state->heap.full = NULL;
 	tide_hang_exit(&vm->hang);
@@ -267,11 +266,6 @@ static void state_free(struct state *state)
 	free(state);
 }
 
-static void leave_new(void *arg)
-{
-	siglongjmp(*(sigjmp_buf *)arg, BY_HEAP);
-}
-
 static int state_new(struct tide_vm *vm, bool jit_off, struct tide_error *err)
 {
 	sigjmp_buf lacking;
@@ -285,7 +279,7 @@ static int state_new(struct tide_vm *vm, bool jit_off, struct tide_error *err)
 		return hit ? full_fail(vm, err, "the Lua library does not start")
 		           : tide_fail(err, TIDE_ERR_NOMEM, "a Lua state");
 	}
-	state->heap.full = leave_new;
+	state->heap.full = leave_full;
 	state->heap.full_arg = &lacking;
 	/* LuaJIT does not survive running out of memory while it makes a state, and
 	 * leaks when it does while it opens ffi, so the limit begins to count
