@@ -13,6 +13,7 @@ enum {
 	PREFETCH_KBYTES = 16 * 1024, /* over all partitions */
 	PREFETCH_PART_KBYTES_MIN = 1024,
 	PREFETCH_PART_KBYTES_MAX = 16 * 1024,
+	ANSWER_HEAD_BYTES = 512, /* what librdkafka wants to be left for an answer's head */
 	SECRET_LEN_MAX = 1024 * 1024,
 	SECRET_LEN_MIN = 3 /* hiding shorter ones would garble every text */
 };
@@ -151,24 +152,68 @@ static int conf_known(rd_kafka_conf_t *conf, const struct setting *table, size_t
 	return rc;
 }
 
+static int prefetch_kbytes(const struct tide_options *options, long *total, struct tide_error *err)
+{
+	const char *given = tide_option_get(options, "prefetch_kbytes");
+	char *rest = NULL;
+	*total = given != NULL ? strtol(given, &rest, 10) : PREFETCH_KBYTES;
+	if (*total < 1 || *total > 2097151 || (rest != NULL && *rest != '\0'))
+		return tide_fail(err, TIDE_ERR_USAGE,
+		                 "prefetch_kbytes = \"%s\": expected 1 to 2097151", given);
+	return TIDE_OK;
+}
+
+static int conf_number(rd_kafka_conf_t *conf, const char *key, long number, struct tide_error *err)
+{
+	char text[24];
+	snprintf(text, sizeof text, "%ld", number);
+	return conf_set(conf, key, text, err);
+}
+
 /* With a queue to each partition librdkafka's limit is one per partition. */
 static int conf_prefetch(rd_kafka_conf_t *conf, const struct tide_options *options, int partitions,
                          struct tide_error *err)
 {
-	const char *given = tide_option_get(options, "prefetch_kbytes");
-	char *rest = NULL;
-	long total = given != NULL ? strtol(given, &rest, 10) : PREFETCH_KBYTES;
-	if (total < 1 || total > 2097151 || (rest != NULL && *rest != '\0'))
-		return tide_fail(err, TIDE_ERR_USAGE,
-		                 "prefetch_kbytes = \"%s\": expected 1 to 2097151", given);
-	long each = total / (partitions > 0 ? partitions : 1);
+	long total, each;
+	int rc = prefetch_kbytes(options, &total, err);
+	if (rc != TIDE_OK)
+		return rc;
+	each = total / (partitions > 0 ? partitions : 1);
 	if (each < PREFETCH_PART_KBYTES_MIN)
 		each = PREFETCH_PART_KBYTES_MIN;
-	if (each > PREFETCH_PART_KBYTES_MAX && given == NULL)
+	if (each > PREFETCH_PART_KBYTES_MAX && tide_option_get(options, "prefetch_kbytes") == NULL)
 		each = PREFETCH_PART_KBYTES_MAX;
-	char text[24];
-	snprintf(text, sizeof text, "%ld", each);
-	return conf_set(conf, "queued.max.messages.kbytes", text, err);
+	return conf_number(conf, "queued.max.messages.kbytes", each, err);
+}
+
+static long conf_read(const rd_kafka_conf_t *conf, const char *key)
+{
+	char text[32] = "";
+	size_t size = sizeof text;
+	return rd_kafka_conf_get(conf, key, text, &size) == RD_KAFKA_CONF_OK
+	               ? strtol(text, NULL, 10)
+	               : 0;
+}
+
+/* Left to itself librdkafka lets no answer be larger than one partition's queue, and
+ * a thousand partitions are asked for each time to get the records of a few. What
+ * the user has set of the limits that must fit together is kept. */
+static int conf_answer(rd_kafka_conf_t *conf, const struct tide_options *options,
+                       struct tide_error *err)
+{
+	long bytes, record = conf_read(conf, "message.max.bytes");
+	long most = conf_read(conf, "receive.message.max.bytes") - ANSWER_HEAD_BYTES;
+	if (tide_option_get(options, "rdkafka.fetch.max.bytes") != NULL)
+		return TIDE_OK;
+	int rc = prefetch_kbytes(options, &bytes, err);
+	if (rc != TIDE_OK)
+		return rc;
+	bytes *= 1024;
+	if (bytes > most)
+		bytes = most;
+	if (bytes < record)
+		bytes = record;
+	return conf_number(conf, "fetch.max.bytes", bytes, err);
 }
 
 int tide_kafka_conf(const struct tide_options *options, enum tide_kafka_role role, int partitions,
@@ -195,6 +240,8 @@ int tide_kafka_conf(const struct tide_options *options, enum tide_kafka_role rol
 		rc = conf_table(conf, for_producers, COUNT(for_producers), err);
 	if (rc == TIDE_OK)
 		rc = conf_user(conf, options, role, secrets, err);
+	if (rc == TIDE_OK && role == TIDE_KAFKA_FETCH)
+		rc = conf_answer(conf, options, err);
 	/* After the user's, whose figures are meant for the records. */
 	if (rc == TIDE_OK && role == TIDE_KAFKA_CONTROL)
 		rc = conf_table(conf, for_control, COUNT(for_control), err);

@@ -519,6 +519,43 @@ static void a_wrong_property_is_refused_and_a_harmful_one_ignored(void **state)
 	assert_int_equal(open_with("topics", " , ", &err), TIDE_ERR_USAGE);
 }
 
+/* fetch.max.bytes for so many partitions, and that librdkafka takes it. */
+static long answer_of(int partitions, const char *key, const char *value)
+{
+	struct tide_options options = { 0 };
+	struct tide_secrets secrets = { 0 };
+	struct tide_error err;
+	rd_kafka_conf_t *conf = NULL;
+	char text[32], why[256];
+	size_t size = sizeof text;
+	assert_true(key == NULL || tide_option_set(&options, key, value));
+	assert_int_equal(
+		tide_kafka_conf(&options, TIDE_KAFKA_FETCH, partitions, &conf, &secrets, &err),
+		TIDE_OK);
+	assert_int_equal(rd_kafka_conf_get(conf, "fetch.max.bytes", text, &size), 0);
+	rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
+	if (rk == NULL)
+		fail_msg("%s = %s: %s", key, value, why);
+	rd_kafka_destroy(rk);
+	tide_secrets_fini(&secrets);
+	tide_options_fini(&options);
+	return strtol(text, NULL, 10);
+}
+
+static void an_answer_has_room_for_many_partitions(void **state)
+{
+	(void)state;
+	assert_int_equal(answer_of(1000, NULL, NULL), 16 << 20);
+	assert_int_equal(answer_of(4, NULL, NULL), 16 << 20);
+	assert_int_equal(answer_of(1000, "prefetch_kbytes", "32768"), 32 << 20);
+	assert_int_equal(answer_of(1000, "prefetch_kbytes", "1"), 1000000);
+	assert_int_equal(answer_of(1000, "prefetch_kbytes", "2097151"), 100000000 - 512);
+	assert_int_equal(answer_of(1000, "rdkafka.message.max.bytes", "120000000"), 120000000);
+	assert_int_equal(answer_of(1000, "rdkafka.receive.message.max.bytes", "5000000"),
+	                 5000000 - 512);
+	assert_int_equal(answer_of(1000, "rdkafka.fetch.max.bytes", "2000000"), 2000000);
+}
+
 static void a_lost_broker_is_told_and_closing_still_ends(void **state)
 {
 	(void)state;
@@ -612,6 +649,7 @@ int main(void)
 		cmocka_unit_test(an_absent_broker_is_named_in_time),
 		cmocka_unit_test(a_secret_is_never_told),
 		cmocka_unit_test(a_wrong_property_is_refused_and_a_harmful_one_ignored),
+		cmocka_unit_test(an_answer_has_room_for_many_partitions),
 		cmocka_unit_test(a_lost_broker_is_told_and_closing_still_ends),
 		cmocka_unit_test(a_wrong_line_is_named),
 	};
