@@ -120,13 +120,22 @@ $(B)/bench/%: tests/bench/%.c $(ROOM_OBJ)
 	@echo "  CC   $@"
 	$(V)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -rdynamic -o $@ $^ $(LIBS)
 
+# The whole program, with what its own objects allocate and where epochs end going
+# through the counter.
+comma    := ,
+WRAPPED  := malloc calloc realloc reallocarray aligned_alloc posix_memalign strdup strndup \
+            asprintf vasprintf fopen mmap lua_pcall tide_heap_alloc tide_vm_run tide_finished_new
+$(B)/bench/allocations: tests/bench/allocations.c $(OBJ)
+	@mkdir -p $(@D)
+	@echo "  CC   $@"
+	$(V)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(WRAPPED:%=-Wl$(comma)--wrap=%) -rdynamic -o $@ $^ $(LIBS)
+
 $(B)/fault/%: tests/fault/%.c $(ROOM_OBJ)
 	@mkdir -p $(@D)
 	@echo "  CC   $@"
 	$(V)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -Itests/unit -rdynamic -o $@ $^ -lcmocka $(LIBS)
 
 # Allocations of our own objects go through the driver, and nobody else's.
-comma    := ,
 $(B)/fault/memory: LDFLAGS += $(foreach f,malloc calloc realloc strdup strndup mmap,-Wl$(comma)--wrap=$f)
 
 # To preload into a program of any flavour, so without a sanitizer of its own.
