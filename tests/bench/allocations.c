@@ -2,13 +2,13 @@
 /* What a job allocates once it runs, by call site: tidemark itself, whose linker
  * wraps the functions below for our own objects.
  *
- *   ALLOCATIONS="FILE FROM TO" allocations run JOB.lua …
+ *   ALLOCATIONS="FILE FROM EPOCHS" allocations run JOB.lua …
  *
- * counts from the end of the epoch that reaches record FROM to the end of the one that
- * reaches TO. What LuaJIT, librdkafka, RocksDB and libc take for themselves does not
- * count; what Lua asks of its heap does, in bytes. At the end FILE holds
+ * counts in so many epochs, behind the one that reaches record FROM. What LuaJIT,
+ * librdkafka, RocksDB and libc take for themselves does not count; what Lua asks of its
+ * heap does, in bytes. At the end FILE holds
  *
- *   records N epochs E taken COUNT lua BYTES
+ *   records N taken COUNT lua BYTES
  *                      BYTES a record, the median of epochs: a trace that is compiled late
  *                      is no garbage, nor are PER_BATCH bytes of each batch
  *   COUNT ADDRESS…     a site, and who called it, for addr2line */
@@ -76,7 +76,8 @@ struct tide_finished *__wrap_tide_finished_new(const struct tide_meta *before, i
 extern const char __executable_start;
 
 static char path[1024];
-static unsigned long from, to;
+static unsigned long from;
+static int wanted;
 static atomic_ulong records, batches, lua_bytes;
 static atomic_bool counting;
 static _Thread_local bool within_lua;
@@ -233,8 +234,7 @@ static void close_epoch(const struct mark *now)
 	double bytes = (double)(now->lua_bytes - last.lua_bytes);
 	double read = (double)(now->records - last.records);
 	bytes -= PER_BATCH * (double)(now->batches - last.batches);
-	if (read > 0 && epoch_count < EPOCHS_MAX)
-		epochs[epoch_count++] = bytes > 0 ? bytes / read : 0;
+	epochs[epoch_count++] = bytes > 0 && read > 0 ? bytes / read : 0;
 	counted += now->records - last.records;
 }
 
@@ -245,7 +245,7 @@ struct tide_finished *__wrap_tide_finished_new(const struct tide_meta *before, i
 	struct mark now = { atomic_load(&records), atomic_load(&batches), atomic_load(&lua_bytes) };
 	if (atomic_load(&counting)) {
 		close_epoch(&now);
-		atomic_store(&counting, now.records < to);
+		atomic_store(&counting, epoch_count < wanted);
 	} else if (path[0] != '\0' && now.records >= from && epoch_count == 0) {
 		atomic_store(&counting, true);
 	}
@@ -267,7 +267,8 @@ __attribute__((constructor)) static void load(void)
 	void *frame[1];
 	if (told == NULL)
 		return;
-	if (sscanf(told, "%1023s %lu %lu", path, &from, &to) != 3) {
+	if (sscanf(told, "%1023s %lu %d", path, &from, &wanted) != 3 || wanted < 1 ||
+	    wanted > EPOCHS_MAX) {
 		fprintf(stderr, "allocations: cannot read \"%s\"\n", told);
 		abort();
 	}
@@ -279,10 +280,10 @@ __attribute__((destructor)) static void report(void)
 	FILE *file = path[0] != '\0' ? __real_fopen(path, "w") : NULL;
 	if (file == NULL)
 		return;
-	if (epoch_count > 0 && !atomic_load(&counting)) {
+	if (epoch_count > 0 && epoch_count == wanted) {
 		qsort(epochs, (size_t)epoch_count, sizeof epochs[0], compare);
-		fprintf(file, "records %lu epochs %d taken %lu lua %.2f\n", counted, epoch_count,
-		        taken, epochs[epoch_count / 2]);
+		fprintf(file, "records %lu taken %lu lua %.2f\n", counted, taken,
+		        epochs[epoch_count / 2]);
 	}
 	for (int i = 0; i < site_count; i++) {
 		fprintf(file, "%lu", sites[i].count);

@@ -171,6 +171,27 @@ local jobs = {
      claim = "read_committed sees every byte that the independent count has, and no more" },
 }
 
+-- Equal --------------------------------------------------------------------------
+
+--- Each job once with so many workers, and once with the JIT off; nothing is timed.
+local function equal()
+   local result = {}
+   for _, how in ipairs { "--workers 1", "--workers 2", "--workers 4", "--jit-off" } do
+      print(("\nResults with %s"):format(how))
+      for _, job in ipairs(jobs) do
+         say("%s with %s", job.name, how)
+         local run = setmetatable({ flags = (job.flags or "") .. " " .. how }, { __index = job })
+         if job.right or job.before then
+            run_job(run)
+         end
+         local right = (job.right or job.exact)(run)
+         check(right, "%s: %s", job.name:match "^%S+", job.claim)
+         table.insert(result, { name = job.name, how = how, exact = right })
+      end
+   end
+   return result
+end
+
 -- Start ------------------------------------------------------------------------
 
 local function start()
@@ -301,7 +322,7 @@ end
 for _, part in ipairs {
    { "start", start }, { "latency", latency }, { "keys", keys, true }, { "closing", closing, true },
    { "ids", ids, true }, { "growth", growth.keys, true }, { "partitions", growth.partitions, true },
-   { "workers", growth.workers, true },
+   { "workers", growth.workers, true }, { "equal", equal, not os.getenv "ONLY" },
 } do
    local name, run, full = part[1], part[2], part[3]
    if wanted(name) and (os.getenv "FULL" or not full) then
