@@ -3,7 +3,7 @@
 -- broker and the topics.
 local cjson = require "cjson"
 package.path = "./tests/bench/?.lua;" .. package.path
-local tools, growth = require "tools", require "growth"
+local tools, growth, exact = require "tools", require "growth", require "exact"
 local say, read, shell, check = tools.say, tools.read, tools.shell, tools.check
 local sorted, median, measured = tools.sorted, tools.median, tools.measured
 
@@ -97,51 +97,18 @@ local function compare(job)
 end
 
 local function counts_are_right()
-   return shell(("build/tidemark state ls wordcount -c %s --limit 100000000 --output csv " ..
-      "2>/dev/null | tail -n +2 | tr -d '\\r' | sort | cmp -s - %s")
-      :format(checkpoint, os.getenv "COUNTS"))
+   return exact.counts(checkpoint, os.getenv "COUNTS")
 end
 
--- Every window that has closed is there, once, with what belongs into it.
 local function windows_are_right(job)
    say("%s: its windows against an independent count", job.name)
-   local wanted, last = {}, ""
    run_job(job, "csv")
-   for line in io.lines(os.getenv "WINDOWS") do
-      local ms, id, count, sum = line:match "^(%d+),([^,]+),(%d+),(.+)$"
-      local key = os.date("!%Y-%m-%dT%H:%M:%S.000Z", ms / 1000) .. "," .. id
-      wanted[key] = { tonumber(count), tonumber(sum) }
-   end
-   for line in io.lines(scratch .. "/out") do
-      local start, id, average, count = line:match "^([^,]+),[^,]+,(%d+),([^,]+),(%d+)"
-      if start then
-         local want = wanted[start .. "," .. id]
-         if not want or want[1] ~= tonumber(count) or
-            math.abs(want[2] / want[1] - average) > 1e-9 then
-            return false
-         end
-         wanted[start .. "," .. id] = nil
-         last = start > last and start or last
-      end
-   end
-   for key in pairs(wanted) do
-      if key:match "^[^,]+" <= last then
-         return false
-      end
-   end
-   return last ~= ""
+   return exact.windows(scratch .. "/out", os.getenv "WINDOWS")
 end
 
 local function unique_is_right(job)
    run_job(job, "csv")
-   local last
-   for line in io.lines(scratch .. "/out") do
-      last = line:match "^1,(%d+)" or last
-   end
-   local file = assert(io.open(os.getenv "UNIQUE"))
-   local wanted = file:read "*n"
-   file:close()
-   return tonumber(last) == wanted
+   return exact.unique(scratch .. "/out", os.getenv "UNIQUE")
 end
 
 -- What a read_committed consumer sees of the last run, and what it has to see: as
@@ -323,6 +290,7 @@ for _, part in ipairs {
    { "start", start }, { "latency", latency }, { "keys", keys, true }, { "closing", closing, true },
    { "ids", ids, true }, { "growth", growth.keys, true }, { "partitions", growth.partitions, true },
    { "workers", growth.workers, true }, { "equal", equal, not os.getenv "ONLY" },
+   { "peers", require "peers", true },
 } do
    local name, run, full = part[1], part[2], part[3]
    if wanted(name) and (os.getenv "FULL" or not full) then
