@@ -15,6 +15,7 @@
 enum {
 	WAIT_MS = 2,        /* for the next record of one that is behind; another may come before */
 	STALL_US = 5000000, /* an epoch that gets nowhere ends with what it has */
+	LOOK_US = 10000,    /* between looks at partitions that are quiet */
 	BAD_ROWS_LOGGED_MAX = 5 /* an epoch; the rest is counted */
 };
 
@@ -377,8 +378,9 @@ static bool told_to_end(const struct tide_worker *worker)
 	return atomic_load(&worker->work->cut) || atomic_load(worker->work->stop) != 0;
 }
 
-/* One batch from every share that is not done; one of those left is *behind. */
-static int run_round(struct tide_worker *worker, struct tide_share **behind, bool *moved,
+/* One batch from every share that is not done and, unless `all`, not quiet either;
+ * one of those left is *behind. */
+static int run_round(struct tide_worker *worker, bool all, struct tide_share **behind, bool *moved,
                      struct tide_error *err)
 {
 	*behind = NULL;
@@ -386,6 +388,10 @@ static int run_round(struct tide_worker *worker, struct tide_share **behind, boo
 		struct tide_share *share = worker->shares[i];
 		if (share_done(share))
 			continue;
+		if (!all && atomic_load_explicit(&share->part->quiet, memory_order_relaxed)) {
+			*behind = share;
+			continue;
+		}
 		if (told_to_end(worker))
 			break;
 		int rc = step(worker, share, 0, moved, err);
@@ -400,17 +406,20 @@ static int run_round(struct tide_worker *worker, struct tide_share **behind, boo
 static int run_shares(struct tide_worker *worker, struct tide_error *err)
 {
 	struct tide_share *behind = NULL;
-	int64_t moved_us = tide_clock_mono_us();
+	int64_t now = tide_clock_mono_us(), moved_us = now, looked_us = now - LOOK_US;
 	do {
-		bool moved = false;
-		int rc = run_round(worker, &behind, &moved, err);
+		bool moved = false, all = now - looked_us >= LOOK_US;
+		int rc = run_round(worker, all, &behind, &moved, err);
 		if (rc == TIDE_OK && behind != NULL && !moved && !told_to_end(worker))
 			rc = step(worker, behind, WAIT_MS, &moved, err);
 		if (rc != TIDE_OK)
 			return rc;
+		if (all)
+			looked_us = now;
+		now = tide_clock_mono_us();
 		if (moved)
-			moved_us = tide_clock_mono_us();
-		else if (tide_clock_mono_us() - moved_us > STALL_US)
+			moved_us = now;
+		else if (now - moved_us > STALL_US)
 			atomic_store(&worker->work->cut, true);
 	} while (behind != NULL && !told_to_end(worker));
 	return TIDE_OK;

@@ -48,8 +48,10 @@ void tide_kafka_away(void *arg, const char *topic, int32_t partition)
 	pthread_mutex_lock(&kafka->parts_lock);
 	for (int i = 0; i < kafka->part_count; i++) {
 		struct kafka_part *part = kafka->parts[i];
-		if (part->pub.partition == partition && strcmp(part->pub.topic, topic) == 0)
-			atomic_store(&part->away, true);
+		if (part->pub.partition != partition || strcmp(part->pub.topic, topic) != 0)
+			continue;
+		atomic_store(&part->away, true);
+		atomic_store(&part->pub.quiet, false);
 	}
 	pthread_mutex_unlock(&kafka->parts_lock);
 }
@@ -72,7 +74,11 @@ void tide_kafka_carry_fill(struct kafka_part *part, int64_t most)
 		return;
 	if (most > TIDE_BATCH_RECORDS_MAX)
 		most = TIDE_BATCH_RECORDS_MAX;
+	/* Before the look, so that what comes behind it takes the word back. */
+	atomic_store(&part->pub.quiet, true);
 	ssize_t n = rd_kafka_consume_batch_queue(part->queue, 0, part->carry, (size_t)most);
+	if (n > 0 || atomic_load(&part->away))
+		atomic_store(&part->pub.quiet, false);
 	if (atomic_load(&part->away)) { /* Taken while it was said. */
 		part->carry_first = 0;
 		part->carry_count = n > 0 ? (int)n : 0;

@@ -89,8 +89,10 @@ out:
 /* Runs on librdkafka's threads with the queue's lock held: no call back. */
 static void on_records(rd_kafka_t *rk, void *opaque)
 {
-	struct tide_kafka *kafka = opaque;
+	struct kafka_part *part = opaque;
+	struct tide_kafka *kafka = part->kafka;
 	(void)rk;
+	atomic_store(&part->pub.quiet, false);
 	atomic_store(&kafka->woken, true);
 	if (atomic_load(&kafka->waiting) == 0)
 		return;
@@ -111,7 +113,7 @@ static int part_queue(struct kafka_part *part, struct tide_error *err)
 		return tide_fail(err, TIDE_ERR_NOMEM, "%s-%d", part->pub.topic,
 		                 part->pub.partition);
 	rd_kafka_queue_forward(part->queue, NULL);
-	rd_kafka_queue_cb_event_enable(part->queue, on_records, part->kafka);
+	rd_kafka_queue_cb_event_enable(part->queue, on_records, part);
 	return TIDE_OK;
 }
 
@@ -171,6 +173,7 @@ static int place(struct tide_kafka *kafka, struct tide_source_part **parts, int 
 		part->lost = part->pub.doubtful = false;
 		part->error.status = TIDE_OK;
 		part->reached = -1;
+		atomic_store(&part->pub.quiet, false);
 		part->asked_us = 0;
 		pthread_mutex_unlock(&part->lock);
 	}

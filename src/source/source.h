@@ -9,6 +9,7 @@
 #ifndef TIDE_SOURCE_SOURCE_H
 #define TIDE_SOURCE_SOURCE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,6 +34,10 @@ struct tide_source_part {
 	int64_t end;   /* as last seen: the end of what may be read, so what is in an
 	                * open transaction lies behind it; next + backlog */
 	struct tide_fingerprint print;
+	/* Set and taken back by the source: a fetch that does not wait found nothing, and
+	 * nothing has come since. Who fetches may leave the partition alone, but looks
+	 * again now and then, and after it has moved `to`. */
+	atomic_bool quiet;
 	bool placed;   /* seek has been called */
 	bool doubtful; /* ends() saw that it may be another log: verify and seek */
 	void *priv;    /* the source's own */

@@ -314,6 +314,36 @@ static void fetches_run_beside_the_coordinator(void **state)
 
 /* --- finding ---------------------------------------------------------------------- */
 
+static void a_partition_is_quiet_until_something_comes(void **state)
+{
+	(void)state;
+	struct reader r = { 0 };
+	create_topic("quiet", 1);
+	produce("quiet", "words", 100);
+	reader_open(&r, "quiet");
+	start(&r);
+	struct tide_source_part *part = r.parts[0];
+	assert_int_equal(drain(&r, 0, part->end, 1000), 100);
+	/* That the log is at its end comes as news, too. */
+	int64_t until = tide_clock_mono_us() + DEADLINE_US, records = 0;
+	bool quiet = false;
+	while (!quiet && tide_clock_mono_us() < until) {
+		assert_int_equal(fetch(&r, 0, INT64_MAX)->count, 0);
+		quiet = atomic_load(&part->quiet);
+	}
+	assert_true(quiet);
+	produce("quiet", "words", 100);
+	until = tide_clock_mono_us() + DEADLINE_US;
+	while (records < 100 && tide_clock_mono_us() < until) {
+		if (atomic_load(&part->quiet))
+			usleep(1000);
+		else
+			records += fetch(&r, 0, INT64_MAX)->count;
+	}
+	assert_int_equal(records, 100);
+	reader_close(&r);
+}
+
 static void a_pattern_finds_topics_that_come_later(void **state)
 {
 	(void)state;
@@ -640,6 +670,7 @@ int main(void)
 		cmocka_unit_test(bytes_arrive_as_they_were_sent),
 		cmocka_unit_test(an_end_grows_without_a_new_question),
 		cmocka_unit_test(fetches_run_beside_the_coordinator),
+		cmocka_unit_test(a_partition_is_quiet_until_something_comes),
 		cmocka_unit_test(a_pattern_finds_topics_that_come_later),
 		cmocka_unit_test(a_missing_topic_is_created_when_asked),
 		cmocka_unit_test(positions_become_offsets),
