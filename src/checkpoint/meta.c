@@ -52,6 +52,9 @@ static char *text_copy(const char *s)
 	return strdup(s != NULL ? s : "");
 }
 
+static struct tide_event_part *mark_part_add(struct tide_event_mark *mark, const char *topic,
+                                             int32_t partition);
+
 /* What event time has done. */
 static bool copy_marks(struct tide_meta *to, const struct tide_meta *from)
 {
@@ -64,8 +67,8 @@ static bool copy_marks(struct tide_meta *to, const struct tide_meta *from)
 		mark->next_us = old->next_us;
 		mark->ahead = old->ahead;
 		for (int k = 0; k < old->part_count; k++) {
-			struct tide_event_part *part = tide_meta_mark_part(
-				mark, old->parts[k].topic, old->parts[k].partition);
+			struct tide_event_part *part =
+				mark_part_add(mark, old->parts[k].topic, old->parts[k].partition);
 			if (part == NULL)
 				return false;
 			part->max_us = old->parts[k].max_us;
@@ -217,13 +220,10 @@ struct tide_event_mark *tide_meta_mark(struct tide_meta *meta, const char *name)
 	return mark;
 }
 
-struct tide_event_part *tide_meta_mark_part(struct tide_event_mark *mark, const char *topic,
-                                            int32_t partition)
+/* One that the mark does not have. */
+static struct tide_event_part *mark_part_add(struct tide_event_mark *mark, const char *topic,
+                                             int32_t partition)
 {
-	for (int i = 0; i < mark->part_count; i++)
-		if (mark->parts[i].partition == partition &&
-		    strcmp(mark->parts[i].topic, topic) == 0)
-			return &mark->parts[i];
 	struct tide_event_part *grown =
 		realloc(mark->parts, ((size_t)mark->part_count + 1) * sizeof *grown);
 	if (grown == NULL)
@@ -237,6 +237,16 @@ struct tide_event_part *tide_meta_mark_part(struct tide_event_mark *mark, const 
 		return NULL;
 	mark->part_count++;
 	return part;
+}
+
+struct tide_event_part *tide_meta_mark_part(struct tide_event_mark *mark, const char *topic,
+                                            int32_t partition)
+{
+	for (int i = 0; i < mark->part_count; i++)
+		if (mark->parts[i].partition == partition &&
+		    strcmp(mark->parts[i].topic, topic) == 0)
+			return &mark->parts[i];
+	return mark_part_add(mark, topic, partition);
 }
 
 struct tide_late_count *tide_meta_late(struct tide_meta *meta, const char *name)
@@ -433,7 +443,7 @@ static bool read_mark_parts(struct tide_reader *in, struct tide_event_mark *mark
 		if (!read_text(in, &topic))
 			return false;
 		struct tide_event_part *part =
-			tide_meta_mark_part(mark, topic, (int32_t)tide_read_u32(in));
+			mark_part_add(mark, topic, (int32_t)tide_read_u32(in));
 		free(topic);
 		if (part == NULL)
 			return false;

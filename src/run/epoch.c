@@ -4,23 +4,41 @@
 
 #include <assert.h>
 #include <stdbool.h>
+#include <stdlib.h>
 
-/* The partition that is owed most by rounding, or -1. */
-static int most_owed(const int64_t *backlog, const int64_t *take, int count, int64_t limit,
-                     __int128 total)
+struct owed {
+	__int128 owed;
+	int part;
+};
+
+/* Who is owed most by rounding comes first. */
+static int by_owed(const void *a, const void *b)
 {
-	int best = -1;
-	__int128 best_owed = 0;
-	for (int i = 0; i < count; i++) {
-		if (take[i] >= backlog[i])
+	const struct owed *x = a, *y = b;
+	if (x->owed != y->owed)
+		return x->owed > y->owed ? -1 : 1;
+	return x->part < y->part ? -1 : x->part > y->part;
+}
+
+/* Rounding down has left less than one record a partition to hand out, and each of
+ * those that were cut is owed less than one. */
+static void hand_out(const int64_t *backlog, int count, int64_t limit, __int128 total, int64_t left,
+                     int64_t *take)
+{
+	struct owed *owed = malloc((size_t)count * sizeof *owed);
+	for (int i = 0; owed != NULL && i < count; i++)
+		owed[i] = (struct owed){ (__int128)limit * backlog[i] - (__int128)take[i] * total,
+			                 i };
+	if (owed != NULL)
+		qsort(owed, (size_t)count, sizeof *owed, by_owed);
+	for (int i = 0; left > 0 && i < count; i++) {
+		int part = owed != NULL ? owed[i].part : i;
+		if (take[part] >= backlog[part])
 			continue;
-		__int128 owed = (__int128)limit * backlog[i] - (__int128)take[i] * total;
-		if (best < 0 || owed > best_owed) {
-			best = i;
-			best_owed = owed;
-		}
+		take[part]++;
+		left--;
 	}
-	return best;
+	free(owed);
 }
 
 void tide_epoch_split(const int64_t *backlog, int count, int64_t limit, int64_t *take)
@@ -36,14 +54,8 @@ void tide_epoch_split(const int64_t *backlog, int count, int64_t limit, int64_t 
 		                         : (int64_t)((__int128)limit * backlog[i] / total);
 		given += take[i];
 	}
-	/* Rounding down leaves less than one record a partition to hand out. */
-	while (total > limit && given < limit) {
-		int i = most_owed(backlog, take, count, limit, total);
-		if (i < 0)
-			break;
-		take[i]++;
-		given++;
-	}
+	if (given < limit && total > limit)
+		hand_out(backlog, count, limit, total, limit - given, take);
 }
 
 void tide_rate_init(struct tide_rate *rate, int64_t per_second, int64_t now_us)

@@ -232,6 +232,16 @@ int tide_events_closed(struct tide_events *events, struct tide_crew *crew, int w
 	return rc;
 }
 
+/* Both have them in the same order, unless somebody has come between. */
+static struct tide_event_part *stored_part(struct tide_event_mark *stored, int i,
+                                           const struct tide_watermark_part *part)
+{
+	if (i < stored->part_count && stored->parts[i].partition == part->partition &&
+	    strcmp(stored->parts[i].topic, part->topic) == 0)
+		return &stored->parts[i];
+	return tide_meta_mark_part(stored, part->topic, part->partition);
+}
+
 static int note_mark(const struct tide_events *events, int m, uint64_t ahead,
                      struct tide_meta *meta, struct tide_error *err)
 {
@@ -243,8 +253,7 @@ static int note_mark(const struct tide_events *events, int m, uint64_t ahead,
 	stored->next_us = mark->at_us;
 	stored->ahead += ahead;
 	for (int i = 0; i < mark->count; i++) {
-		struct tide_event_part *part =
-			tide_meta_mark_part(stored, mark->parts[i].topic, mark->parts[i].partition);
+		struct tide_event_part *part = stored_part(stored, i, &mark->parts[i]);
 		if (part == NULL)
 			return fail_memory(err);
 		part->max_us = mark->parts[i].max_us;

@@ -396,15 +396,24 @@ static int by_topic_and_partition(const void *a, const void *b)
 	return order != 0 ? order : (x->partition > y->partition) - (x->partition < y->partition);
 }
 
+/* Both are sorted, and mostly the same. */
+static struct tide_position *noted(struct tide_meta *meta, int i,
+                                   const struct tide_source_part *part)
+{
+	struct tide_position *at = i < meta->position_count ? &meta->positions[i] : NULL;
+	if (at != NULL && at->partition == part->partition && strcmp(at->topic, part->topic) == 0)
+		return at;
+	at = tide_meta_position(meta, part->topic, part->partition);
+	return at != NULL ? at : tide_meta_position_add(meta, part->topic, part->partition);
+}
+
 int tide_partitions_note(struct tide_partitions *partitions, struct tide_meta *meta,
                          struct tide_error *err)
 {
 	for (int i = 0; i < partitions->count; i++) {
 		const struct tide_share *share = partitions->shares[i];
 		const struct tide_source_part *part = share->part;
-		struct tide_position *at = tide_meta_position(meta, part->topic, part->partition);
-		if (at == NULL)
-			at = tide_meta_position_add(meta, part->topic, part->partition);
+		struct tide_position *at = noted(meta, i, part);
 		if (at == NULL)
 			return tide_fail(err, TIDE_ERR_NOMEM, "no memory for positions");
 		at->from = share->from;

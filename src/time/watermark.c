@@ -12,16 +12,19 @@ void tide_watermark_fini(struct tide_watermark *mark)
 		free(mark->parts[i].topic);
 	free(mark->parts);
 	mark->parts = NULL;
-	mark->count = 0;
+	mark->count = mark->found = 0;
 }
 
 struct tide_watermark_part *tide_watermark_part(struct tide_watermark *mark, const char *topic,
                                                 int32_t partition)
 {
-	for (int i = 0; i < mark->count; i++) {
+	for (int n = 0, i = mark->found; n < mark->count; n++) {
+		i = i + 1 < mark->count ? i + 1 : 0;
 		struct tide_watermark_part *part = &mark->parts[i];
-		if (part->partition == partition && strcmp(part->topic, topic) == 0)
-			return part;
+		if (part->partition != partition || strcmp(part->topic, topic) != 0)
+			continue;
+		mark->found = i;
+		return part;
 	}
 	struct tide_watermark_part *grown =
 		realloc(mark->parts, ((size_t)mark->count + 1) * sizeof *grown);

@@ -26,6 +26,7 @@ struct tide_watermark {
 	int64_t idle_us;
 	int64_t at_us; /* INT64_MIN: unset. It never goes back. */
 	int count;
+	int found; /* the one that was looked for last: the next is looked for behind it */
 	struct tide_watermark_part *parts;
 };
 

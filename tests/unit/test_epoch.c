@@ -50,6 +50,37 @@ static void split_is_exact_in_total_and_never_more_than_there_is(void **state)
 	}
 }
 
+/* What one record is worth: rounding down has kept so much of it from the partition. */
+static int64_t owed(int64_t backlog, int64_t limit, int64_t total)
+{
+	return (int64_t)((__int128)limit * backlog % total);
+}
+
+static void split_gives_what_is_left_to_those_who_are_owed_most(void **state)
+{
+	(void)state;
+	unsigned seed = 20261121;
+	for (int round = 0; round < 200; round++) {
+		int64_t backlog[100], take[100], total = 0;
+		for (int i = 0; i < 100; i++) {
+			backlog[i] = rand_r(&seed) % 1000;
+			total += backlog[i];
+		}
+		int64_t limit = 1 + rand_r(&seed) % (total - 1), least = total, most = -1;
+		tide_epoch_split(backlog, 100, limit, take);
+		for (int i = 0; i < 100; i++) {
+			int64_t down = limit * backlog[i] / total;
+			int64_t rest = owed(backlog[i], limit, total);
+			assert_true(take[i] == down || take[i] == down + 1);
+			if (take[i] > down && rest < least)
+				least = rest;
+			if (take[i] == down && rest > most)
+				most = rest;
+		}
+		assert_true(least >= most);
+	}
+}
+
 static void split_does_not_overflow(void **state)
 {
 	(void)state;
@@ -91,6 +122,7 @@ int main(void)
 		cmocka_unit_test(split_is_proportional_to_the_backlog),
 		cmocka_unit_test(split_takes_everything_when_it_fits),
 		cmocka_unit_test(split_is_exact_in_total_and_never_more_than_there_is),
+		cmocka_unit_test(split_gives_what_is_left_to_those_who_are_owed_most),
 		cmocka_unit_test(split_does_not_overflow),
 		cmocka_unit_test(rate_never_gives_more_than_its_second),
 		cmocka_unit_test(rate_lets_a_small_backlog_through_at_once),
