@@ -43,7 +43,7 @@ static int resolve(struct tide_setup *setup, const char *to, struct tide_meta *m
 		struct tide_position *position =
 			tide_meta_position(meta, share->part->topic, share->part->partition);
 		if (position != NULL)
-			rc = share->source->ops->resolve(share->source, share->part, where,
+			rc = share->source->ops->resolve(share->source, &share->part, 1, where,
 			                                 &position->next, err);
 	}
 	tide_partitions_close(&partitions);

@@ -13,6 +13,9 @@
 #include "source/kafka.h"
 #include "source/memory.h"
 
+/* Lines of where partitions begin: a topic may have thousands. */
+enum { SHOWN_NEW = 8, SHOWN_KNOWN = 32 };
+
 /* The options of an input, with what the command line overrides. */
 static int open_source(struct tide_partitions *partitions, int input, struct tide_error *err)
 {
@@ -219,41 +222,73 @@ static const struct tide_position *position_of(const struct tide_meta *meta,
 	return NULL;
 }
 
-static int place_new(struct tide_partitions *partitions, struct tide_share *share,
-                     const struct tide_meta *meta, bool running, struct tide_error *err)
+/* What is said of many partitions: the first ones, and then how many more. */
+struct said {
+	const char *verb, *why;
+	int most, count;
+	int64_t least, greatest; /* of those that were not shown */
+};
+
+static void say(struct said *said, const struct tide_source_part *part)
 {
-	const struct tide_plan_input *input = &partitions->plan->inputs[share->input];
+	if (said->count++ < said->most) {
+		tide_log(TIDE_INFO, "%s-%d %s at offset %lld (%s)", part->topic, part->partition,
+		         said->verb, (long long)part->next, said->why);
+		return;
+	}
+	if (said->count == said->most + 1 || part->next < said->least)
+		said->least = part->next;
+	if (said->count == said->most + 1 || part->next > said->greatest)
+		said->greatest = part->next;
+}
+
+static void say_rest(const struct said *said)
+{
+	int more = said->count - said->most;
+	if (more > 0 && said->least == said->greatest)
+		tide_log(TIDE_INFO, "and %d more partition%s, at offset %lld (%s)", more,
+		         more == 1 ? "" : "s", (long long)said->least, said->why);
+	else if (more > 0)
+		tide_log(TIDE_INFO, "and %d more partitions, at offsets %lld to %lld (%s)", more,
+		         (long long)said->least, (long long)said->greatest, said->why);
+}
+
+static int place_new(struct tide_partitions *partitions, int input, struct tide_source_part **parts,
+                     int count, bool from_start, struct tide_error *err)
+{
 	const char *start = partitions->settings->from;
 	if (start == NULL)
-		start = tide_option_get(&input->options, "start");
-	if (start == NULL)
+		start = tide_option_get(&partitions->plan->inputs[input].options, "start");
+	if (start == NULL || from_start)
 		start = "earliest";
-	/* What appeared since the job began is read whole: nobody has seen it. */
-	if (running || meta->position_count > 0)
-		start = "earliest";
-	share->part->print = (struct tide_fingerprint){ .offset = -1 };
-	int rc = share->source->ops->resolve(share->source, share->part, start, &share->part->next,
-	                                     err);
-	if (rc == TIDE_OK)
-		tide_log(TIDE_INFO, "%s-%d starts at offset %lld (%s)", share->part->topic,
-		         share->part->partition, (long long)share->part->next, start);
+	struct said said = { .verb = "starts", .why = start, .most = SHOWN_NEW };
+	int64_t *offsets = malloc(((size_t)count + 1) * sizeof *offsets);
+	if (offsets == NULL)
+		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to place partitions");
+	struct tide_source *source = partitions->sources[input];
+	int rc = source->ops->resolve(source, parts, count, start, offsets, err);
+	for (int i = 0; rc == TIDE_OK && i < count; i++) {
+		parts[i]->print = (struct tide_fingerprint){ .offset = -1 };
+		parts[i]->next = offsets[i];
+		say(&said, parts[i]);
+	}
+	say_rest(&said);
+	free(offsets);
 	return rc;
 }
 
-static int place(struct tide_partitions *partitions, struct tide_share *share,
-                 const struct tide_meta *meta, bool running, struct tide_error *err)
+/* Where the checkpoint says, or it was before it got lost. */
+static int place_known(struct tide_partitions *partitions, struct tide_share *share,
+                       const struct tide_position *position, struct said *said,
+                       struct tide_error *err)
 {
 	struct tide_source_part *part = share->part;
-	const struct tide_position *position = position_of(meta, part);
-	if (position == NULL && !share->lost)
-		return place_new(partitions, share, meta, running, err);
 	if (!share->lost) {
 		part->next = position->next;
 		part->print = (struct tide_fingerprint){ position->print_offset,
 			                                 position->print_timestamp_ms,
 			                                 position->print_hash };
-		tide_log(TIDE_INFO, "%s-%d goes on at offset %lld (checkpoint)", part->topic,
-		         part->partition, (long long)part->next);
+		say(said, part);
 	}
 	struct tide_loss loss = { 0 };
 	int rc = share->source->ops->verify(share->source, part, &loss, err);
@@ -264,34 +299,50 @@ static int place(struct tide_partitions *partitions, struct tide_share *share,
 	return rc;
 }
 
+/* The parts of an input that have no place. `placed` has room for them, and again for
+ * those among them that are new. */
+static int place_input(struct tide_partitions *partitions, int input, const struct tide_meta *meta,
+                       bool running, struct tide_source_part **placed, struct tide_error *err)
+{
+	struct tide_source *source = partitions->sources[input];
+	struct tide_source_part **new = placed + partitions->count;
+	struct said said = { .verb = "goes on", .why = "checkpoint", .most = SHOWN_KNOWN };
+	int count = 0, new_count = 0, rc = TIDE_OK;
+	for (int i = 0; rc == TIDE_OK && i < partitions->count; i++) {
+		struct tide_share *share = partitions->shares[i];
+		if (share->input != input || (share->part->placed && !share->lost))
+			continue;
+		placed[count++] = share->part;
+		const struct tide_position *position = position_of(meta, share->part);
+		rc = tide_pass("place", err);
+		if (rc == TIDE_OK && position == NULL && !share->lost)
+			new[new_count++] = share->part;
+		else if (rc == TIDE_OK)
+			rc = place_known(partitions, share, position, &said, err);
+	}
+	say_rest(&said);
+	/* What appeared since the job began is read whole: nobody has seen it. */
+	if (rc == TIDE_OK && new_count > 0)
+		rc = place_new(partitions, input, new, new_count,
+		               running || meta->position_count > 0, err);
+	if (rc == TIDE_OK && count > 0)
+		rc = source->ops->seek(source, placed, count, err);
+	for (int i = 0; rc == TIDE_OK && i < count; i++)
+		placed[i]->placed = true;
+	return rc;
+}
+
 int tide_partitions_place(struct tide_partitions *partitions, const struct tide_meta *meta,
                           bool running, struct tide_error *err)
 {
-	for (int input = 0; input < partitions->plan->input_count; input++) {
-		struct tide_source *source = partitions->sources[input];
-		struct tide_source_part **placed =
-			malloc(sizeof *placed * ((size_t)partitions->count + 1));
-		int count = 0, rc = TIDE_OK;
-		if (placed == NULL)
-			return tide_fail(err, TIDE_ERR_NOMEM, "no memory to place partitions");
-		for (int i = 0; rc == TIDE_OK && i < partitions->count; i++) {
-			struct tide_share *share = partitions->shares[i];
-			if (share->input != input || (share->part->placed && !share->lost))
-				continue;
-			rc = tide_pass("place", err);
-			if (rc == TIDE_OK)
-				rc = place(partitions, share, meta, running, err);
-			placed[count++] = share->part;
-		}
-		if (rc == TIDE_OK && count > 0)
-			rc = source->ops->seek(source, placed, count, err);
-		for (int i = 0; rc == TIDE_OK && i < count; i++)
-			placed[i]->placed = true;
-		free(placed);
-		if (rc != TIDE_OK)
-			return rc;
-	}
-	return TIDE_OK;
+	struct tide_source_part **placed =
+		malloc(sizeof *placed * ((size_t)partitions->count * 2 + 1));
+	int rc = placed != NULL ? TIDE_OK
+	                        : tide_fail(err, TIDE_ERR_NOMEM, "no memory to place partitions");
+	for (int input = 0; rc == TIDE_OK && input < partitions->plan->input_count; input++)
+		rc = place_input(partitions, input, meta, running, placed, err);
+	free(placed);
+	return rc;
 }
 
 int tide_partitions_drop(struct tide_partitions *partitions, const struct tide_meta *meta,

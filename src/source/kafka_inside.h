@@ -98,8 +98,8 @@ int tide_kafka_ends(struct tide_source *src, struct tide_source_part **parts, in
                     struct tide_error *err);
 int tide_kafka_starts(struct tide_source *src, struct tide_source_part **parts, int count,
                       struct tide_error *err);
-int tide_kafka_resolve(struct tide_source *src, struct tide_source_part *part, const char *position,
-                       int64_t *offset, struct tide_error *err);
+int tide_kafka_resolve(struct tide_source *src, struct tide_source_part **parts, int count,
+                       const char *position, int64_t *offsets, struct tide_error *err);
 void tide_kafka_mirror(struct tide_source *src, struct tide_source_part **parts, int count);
 void tide_kafka_mirror_poll(struct tide_kafka *kafka);
 /* One ListOffsets for all: times in, offsets out in list->elems[i].offset. */

@@ -327,19 +327,25 @@ static int memory_ends(struct tide_source *src, struct tide_source_part **parts,
 	return TIDE_OK;
 }
 
-static int memory_resolve(struct tide_source *src, struct tide_source_part *part,
-                          const char *position, int64_t *offset, struct tide_error *err)
+static int64_t offset_of(const struct log *log, const char *position)
 {
-	(void)src, (void)err;
-	const struct log *log = part->priv;
 	int64_t ms = strtoll(position, NULL, 10);
 	int64_t i = 0;
-	*offset = strcmp(position, "latest") == 0 ? end_of(log) : log->first;
-	if (strcmp(position, "latest") == 0 || strcmp(position, "earliest") == 0)
-		return TIDE_OK;
+	if (strcmp(position, "latest") == 0)
+		return end_of(log);
+	if (strcmp(position, "earliest") == 0)
+		return log->first;
 	while (i < log->count && log->records[i].timestamp_ms < ms)
 		i++;
-	*offset = i < log->count ? log->records[i].offset : log->read;
+	return i < log->count ? log->records[i].offset : log->read;
+}
+
+static int memory_resolve(struct tide_source *src, struct tide_source_part **parts, int count,
+                          const char *position, int64_t *offsets, struct tide_error *err)
+{
+	(void)src, (void)err;
+	for (int i = 0; i < count; i++)
+		offsets[i] = offset_of(parts[i]->priv, position);
 	return TIDE_OK;
 }
 

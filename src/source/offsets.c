@@ -76,28 +76,46 @@ static int fail_part(struct tide_kafka *kafka, const rd_kafka_topic_partition_t 
 	return tide_client_fail(kafka->control, one->err, what, err);
 }
 
-static int one_offset(struct tide_kafka *kafka, const struct tide_source_part *part, int64_t time,
-                      int64_t *offset, struct tide_error *err)
+/* Asked at once, however many there are. Those that `only` says, or all. */
+static int offsets_at(struct tide_kafka *kafka, struct tide_source_part **parts, int count,
+                      int64_t time, bool (*only)(int64_t), int64_t *offsets, struct tide_error *err)
 {
-	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-	rd_kafka_topic_partition_list_add(list, part->topic, part->partition)->offset = time;
-	int rc = tide_kafka_list_offsets(kafka, list, "asking for offsets", err);
-	if (rc == TIDE_OK && list->elems[0].err != 0)
-		rc = fail_part(kafka, &list->elems[0], err);
-	*offset = list->elems[0].offset;
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(count);
+	for (int i = 0; i < count; i++) {
+		if (only != NULL && !only(offsets[i]))
+			continue;
+		rd_kafka_topic_partition_t *one = rd_kafka_topic_partition_list_add(
+			list, parts[i]->topic, parts[i]->partition);
+		one->offset = time;
+		one->opaque = &offsets[i];
+	}
+	int rc = list->cnt > 0 ? tide_kafka_list_offsets(kafka, list, "asking for offsets", err)
+	                       : TIDE_OK;
+	for (int i = 0; i < list->cnt && rc == TIDE_OK; i++) {
+		const rd_kafka_topic_partition_t *one = &list->elems[i];
+		if (one->err != 0)
+			rc = fail_part(kafka, one, err);
+		*(int64_t *)one->opaque = one->offset;
+	}
 	rd_kafka_topic_partition_list_destroy(list);
 	return rc;
 }
 
-int tide_kafka_resolve(struct tide_source *src, struct tide_source_part *part, const char *position,
-                       int64_t *offset, struct tide_error *err)
+static bool is_none(int64_t offset)
+{
+	return offset < 0;
+}
+
+int tide_kafka_resolve(struct tide_source *src, struct tide_source_part **parts, int count,
+                       const char *position, int64_t *offsets, struct tide_error *err)
 {
 	struct tide_kafka *kafka = (struct tide_kafka *)src;
-	assert(part != NULL && position != NULL && offset != NULL);
+	assert(parts != NULL && position != NULL && offsets != NULL);
 	if (strcmp(position, "earliest") == 0)
-		return one_offset(kafka, part, RD_KAFKA_OFFSET_BEGINNING, offset, err);
+		return offsets_at(kafka, parts, count, RD_KAFKA_OFFSET_BEGINNING, NULL, offsets,
+		                  err);
 	if (strcmp(position, "latest") == 0)
-		return one_offset(kafka, part, RD_KAFKA_OFFSET_END, offset, err);
+		return offsets_at(kafka, parts, count, RD_KAFKA_OFFSET_END, NULL, offsets, err);
 	char *rest;
 	long long ms = strtoll(position, &rest, 10);
 	if (rest == position || *rest != '\0' || ms < 0)
@@ -109,10 +127,10 @@ int tide_kafka_resolve(struct tide_source *src, struct tide_source_part *part, c
 		return tide_fail(err, TIDE_ERR_USAGE,
 		                 "the embedded broker cannot find offsets by "
 		                 "time: use earliest or latest, or a real Kafka");
-	int rc = one_offset(kafka, part, ms, offset, err);
+	int rc = offsets_at(kafka, parts, count, ms, NULL, offsets, err);
 	/* Nothing that late: what is produced from now on is. */
-	if (rc == TIDE_OK && *offset < 0)
-		rc = one_offset(kafka, part, RD_KAFKA_OFFSET_END, offset, err);
+	if (rc == TIDE_OK)
+		rc = offsets_at(kafka, parts, count, RD_KAFKA_OFFSET_END, is_none, offsets, err);
 	return rc;
 }
 

@@ -71,11 +71,11 @@ static int recorder_ends(struct tide_source *src, struct tide_source_part **part
 	return inner->ops->ends(inner, parts, count, err);
 }
 
-static int recorder_resolve(struct tide_source *src, struct tide_source_part *part,
-                            const char *position, int64_t *offset, struct tide_error *err)
+static int recorder_resolve(struct tide_source *src, struct tide_source_part **parts, int count,
+                            const char *position, int64_t *offsets, struct tide_error *err)
 {
 	struct tide_source *inner = recorder_of(src)->inner;
-	return inner->ops->resolve(inner, part, position, offset, err);
+	return inner->ops->resolve(inner, parts, count, position, offsets, err);
 }
 
 static int recorder_verify(struct tide_source *src, struct tide_source_part *part,

@@ -74,9 +74,9 @@ struct tide_source_ops {
 	/* Refresh start and end from the broker. */
 	int (*ends)(struct tide_source *src, struct tide_source_part **parts, int count,
 	            struct tide_error *err);
-	/* "earliest", "latest", or milliseconds since 1970, to an offset. */
-	int (*resolve)(struct tide_source *src, struct tide_source_part *part, const char *position,
-	               int64_t *offset, struct tide_error *err);
+	/* "earliest", "latest", or milliseconds since 1970, to an offset in each. */
+	int (*resolve)(struct tide_source *src, struct tide_source_part **parts, int count,
+	               const char *position, int64_t *offsets, struct tide_error *err);
 	/* Is the partition still the one that part->print was taken from, and is
 	 * part->next still there? Reads at most one record. */
 	int (*verify)(struct tide_source *src, struct tide_source_part *part,

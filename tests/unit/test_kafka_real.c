@@ -606,13 +606,13 @@ static void times_become_offsets(void **state)
 	      "produce %s 2>/dev/null", topic);
 	reader_open(&r);
 	discover(&r);
-	assert_int_equal(r.src->ops->resolve(r.src, r.parts[0], "1700000004000", &offset, &r.err),
+	assert_int_equal(r.src->ops->resolve(r.src, r.parts, 1, "1700000004000", &offset, &r.err),
 	                 0);
 	assert_int_equal(offset, 3);
-	assert_int_equal(r.src->ops->resolve(r.src, r.parts[0], "1700000004001", &offset, &r.err),
+	assert_int_equal(r.src->ops->resolve(r.src, r.parts, 1, "1700000004001", &offset, &r.err),
 	                 0);
 	assert_int_equal(offset, 4);
-	assert_int_equal(r.src->ops->resolve(r.src, r.parts[0], "1800000000000", &offset, &r.err),
+	assert_int_equal(r.src->ops->resolve(r.src, r.parts, 1, "1800000000000", &offset, &r.err),
 	                 0);
 	assert_int_equal(offset, 9);
 	reader_close(&r);

@@ -388,14 +388,14 @@ static void positions_become_offsets(void **state)
 	produce("where", "words", 12);
 	reader_open(&r, "where");
 	discover(&r);
-	assert_int_equal(r.src->ops->resolve(r.src, r.parts[0], "earliest", &offset, &r.err), 0);
+	assert_int_equal(r.src->ops->resolve(r.src, r.parts, 1, "earliest", &offset, &r.err), 0);
 	assert_int_equal(offset, 0);
-	assert_int_equal(r.src->ops->resolve(r.src, r.parts[0], "latest", &offset, &r.err), 0);
+	assert_int_equal(r.src->ops->resolve(r.src, r.parts, 1, "latest", &offset, &r.err), 0);
 	assert_int_equal(offset, 12);
-	assert_int_equal(r.src->ops->resolve(r.src, r.parts[0], "1700000000000", &offset, &r.err),
+	assert_int_equal(r.src->ops->resolve(r.src, r.parts, 1, "1700000000000", &offset, &r.err),
 	                 TIDE_ERR_USAGE);
 	assert_non_null(strstr(r.err.text, "embedded broker"));
-	assert_int_equal(r.src->ops->resolve(r.src, r.parts[0], "newest", &offset, &r.err),
+	assert_int_equal(r.src->ops->resolve(r.src, r.parts, 1, "newest", &offset, &r.err),
 	                 TIDE_ERR_USAGE);
 	reader_close(&r);
 }
@@ -558,6 +558,7 @@ static long answer_of(int partitions, const char *key, const char *value)
 	rd_kafka_conf_t *conf = NULL;
 	char text[32], why[256];
 	size_t size = sizeof text;
+	tide_option_set(&options, "brokers", tide_broker_address(broker));
 	assert_true(key == NULL || tide_option_set(&options, key, value));
 	assert_int_equal(
 		tide_kafka_conf(&options, TIDE_KAFKA_FETCH, partitions, &conf, &secrets, &err),

@@ -211,7 +211,7 @@ static void memory_has_offsets_of_its_own(void **state)
 	assert_int_equal(count, 1);
 	assert_int_equal(source->ops->ends(source, parts, count, NULL), TIDE_OK);
 	assert_int_equal(parts[0]->end, 30);
-	assert_int_equal(source->ops->resolve(source, parts[0], "earliest", &offset, NULL),
+	assert_int_equal(source->ops->resolve(source, parts, 1, "earliest", &offset, NULL),
 	                 TIDE_OK);
 	assert_int_equal(offset, 10);
 	parts[0]->next = 10;

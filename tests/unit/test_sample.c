@@ -90,7 +90,7 @@ static void assert_records(const char *topics, const char *expected)
 	for (int p = 0; p < count; p++) {
 		struct tide_batch *batch =
 			tide_ring_next(ring, parts[p]->topic, parts[p]->partition);
-		source->ops->resolve(source, parts[p], "earliest", &parts[p]->next, &err);
+		source->ops->resolve(source, &parts[p], 1, "earliest", &parts[p]->next, &err);
 		int64_t to = parts[p]->end;
 		assert_int_equal(source->ops->fetch(source, parts[p], to, 0, batch, &err), TIDE_OK);
 		assert_int_equal(parts[p]->next, to);
