@@ -10,8 +10,16 @@
 #include "source/kafka.h"
 
 enum {
-	PREFETCH_KBYTES = 16 * 1024, /* over all partitions */
-	PREFETCH_PART_KBYTES_MIN = 1024,
+	PREFETCH_KBYTES = 16 * 1024, /* over all partitions, as far as that goes */
+	/* Of that a partition has at least … */
+	PREFETCH_PART_KBYTES_LEAST = 1024,
+	/* … until there are so many that it adds up to this, and then less of it. */
+	PREFETCH_PARTS_KBYTES = 64 * 1024,
+	PREFETCH_PART_KBYTES_MIN = 64,
+	/* What an answer may bring of a partition comes on top: this over all, too. */
+	FETCH_PARTS_BYTES = 256 << 20,
+	FETCH_PART_BYTES_MIN = 256 * 1024,
+	FETCH_PART_BYTES_MAX = 512 * 1024,
 	PREFETCH_PART_KBYTES_MAX = 16 * 1024,
 	ANSWER_HEAD_BYTES = 512, /* what librdkafka wants to be left for an answer's head */
 	SECRET_LEN_MAX = 1024 * 1024,
@@ -51,7 +59,6 @@ static const struct setting for_consumers[] = {
 	{ "fetch.error.backoff.ms", "50", false },
 	/* A bound on what small records cost beside their bytes. */
 	{ "queued.min.messages", "50000", false },
-	{ "fetch.message.max.bytes", "524288", false },
 };
 
 /* Of librdkafka 2.2 and later, which otherwise leave a queue alone for a second once
@@ -170,7 +177,15 @@ static int conf_number(rd_kafka_conf_t *conf, const char *key, long number, stru
 	return conf_set(conf, key, text, err);
 }
 
-/* With a queue to each partition librdkafka's limit is one per partition. */
+static long between(long least, long number, long most)
+{
+	return number < least ? least : number > most ? most : number;
+}
+
+/* With a queue to each partition librdkafka's limits are those of one partition. An
+ * epoch takes a part of each, and a thousand that are fetched half a mebibyte at a
+ * time hold gigabytes for the epochs to come; but below what a producer's batches
+ * are, a broker answers with one batch of one partition. */
 static int conf_prefetch(rd_kafka_conf_t *conf, const struct tide_options *options, int partitions,
                          struct tide_error *err)
 {
@@ -178,12 +193,22 @@ static int conf_prefetch(rd_kafka_conf_t *conf, const struct tide_options *optio
 	int rc = prefetch_kbytes(options, &total, err);
 	if (rc != TIDE_OK)
 		return rc;
-	each = total / (partitions > 0 ? partitions : 1);
-	if (each < PREFETCH_PART_KBYTES_MIN)
-		each = PREFETCH_PART_KBYTES_MIN;
+	if (partitions < 1)
+		partitions = 1;
+	long least = between(PREFETCH_PART_KBYTES_MIN, PREFETCH_PARTS_KBYTES / partitions,
+	                     PREFETCH_PART_KBYTES_LEAST);
+	each = total / partitions;
+	if (each < least)
+		each = least;
 	if (each > PREFETCH_PART_KBYTES_MAX && tide_option_get(options, "prefetch_kbytes") == NULL)
 		each = PREFETCH_PART_KBYTES_MAX;
-	return conf_number(conf, "queued.max.messages.kbytes", each, err);
+	rc = conf_number(conf, "queued.max.messages.kbytes", each, err);
+	return rc == TIDE_OK
+	               ? conf_number(conf, "fetch.message.max.bytes",
+	                             between(FETCH_PART_BYTES_MIN, FETCH_PARTS_BYTES / partitions,
+	                                     FETCH_PART_BYTES_MAX),
+	                             err)
+	               : rc;
 }
 
 static long conf_read(const rd_kafka_conf_t *conf, const char *key)

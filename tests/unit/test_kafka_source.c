@@ -549,8 +549,8 @@ static void a_wrong_property_is_refused_and_a_harmful_one_ignored(void **state)
 	assert_int_equal(open_with("topics", " , ", &err), TIDE_ERR_USAGE);
 }
 
-/* fetch.max.bytes for so many partitions, and that librdkafka takes it. */
-static long answer_of(int partitions, const char *key, const char *value)
+/* What a setting is for so many partitions; librdkafka has to take them all. */
+static long setting_of(const char *what, int partitions, const char *key, const char *value)
 {
 	struct tide_options options = { 0 };
 	struct tide_secrets secrets = { 0 };
@@ -563,7 +563,7 @@ static long answer_of(int partitions, const char *key, const char *value)
 	assert_int_equal(
 		tide_kafka_conf(&options, TIDE_KAFKA_FETCH, partitions, &conf, &secrets, &err),
 		TIDE_OK);
-	assert_int_equal(rd_kafka_conf_get(conf, "fetch.max.bytes", text, &size), 0);
+	assert_int_equal(rd_kafka_conf_get(conf, what, text, &size), 0);
 	rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
 	if (rk == NULL)
 		fail_msg("%s = %s: %s", key, value, why);
@@ -571,6 +571,11 @@ static long answer_of(int partitions, const char *key, const char *value)
 	tide_secrets_fini(&secrets);
 	tide_options_fini(&options);
 	return strtol(text, NULL, 10);
+}
+
+static long answer_of(int partitions, const char *key, const char *value)
+{
+	return setting_of("fetch.max.bytes", partitions, key, value);
 }
 
 static void an_answer_has_room_for_many_partitions(void **state)
@@ -585,6 +590,23 @@ static void an_answer_has_room_for_many_partitions(void **state)
 	assert_int_equal(answer_of(1000, "rdkafka.receive.message.max.bytes", "5000000"),
 	                 5000000 - 512);
 	assert_int_equal(answer_of(1000, "rdkafka.fetch.max.bytes", "2000000"), 2000000);
+}
+
+static void many_partitions_are_fetched_less_far_ahead(void **state)
+{
+	(void)state;
+	const char *queue = "queued.max.messages.kbytes", *piece = "fetch.message.max.bytes";
+	assert_int_equal(setting_of(queue, 4, NULL, NULL), 4096);
+	assert_int_equal(setting_of(queue, 64, NULL, NULL), 1024);
+	assert_int_equal(setting_of(queue, 256, NULL, NULL), 256);
+	assert_int_equal(setting_of(queue, 4000, NULL, NULL), 64);
+	assert_int_equal(setting_of(queue, 256, "prefetch_kbytes", "1048576"), 4096);
+	assert_int_equal(setting_of(queue, 4000, "rdkafka.queued.max.messages.kbytes", "99"), 99);
+	assert_int_equal(setting_of(piece, 4, NULL, NULL), 512 * 1024);
+	assert_int_equal(setting_of(piece, 512, NULL, NULL), 512 * 1024);
+	assert_int_equal(setting_of(piece, 4000, NULL, NULL), 256 * 1024);
+	assert_int_equal(setting_of(piece, 4000, "rdkafka.fetch.message.max.bytes", "70000"),
+	                 70000);
 }
 
 static void a_lost_broker_is_told_and_closing_still_ends(void **state)
@@ -682,6 +704,7 @@ int main(void)
 		cmocka_unit_test(a_secret_is_never_told),
 		cmocka_unit_test(a_wrong_property_is_refused_and_a_harmful_one_ignored),
 		cmocka_unit_test(an_answer_has_room_for_many_partitions),
+		cmocka_unit_test(many_partitions_are_fetched_less_far_ahead),
 		cmocka_unit_test(a_lost_broker_is_told_and_closing_still_ends),
 		cmocka_unit_test(a_wrong_line_is_named),
 	};
