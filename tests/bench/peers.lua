@@ -155,8 +155,9 @@ local function compare(kind, count, peers)
          tools.check(false, "%s did not do %s", peer.name, JOBS[kind].title)
       end
    end
-   assert(list[1] and list[1].system == "tidemark", "nothing to compare with")
-   table_of(run, list)
+   if list[1] and list[1].system == "tidemark" then
+      table_of(run, list)
+   end
    return { job = JOBS[kind].title, records = count, runs = list }
 end
 
