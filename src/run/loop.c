@@ -310,6 +310,7 @@ static int rest(struct loop *loop, bool waiting_for_trigger, struct tide_error *
 		rc = tide_commit_settle(loop->commit, false, err);
 		loop->settled = !tide_commit_holds(loop->commit);
 	}
+	tide_partitions_mirror(&loop->partitions);
 	struct tide_source *source = loop->partitions.sources[0];
 	if (waiting_for_trigger || loop->plan->input_count != 1 || loop->rate.per_second > 0)
 		usleep(1000);

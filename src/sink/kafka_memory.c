@@ -66,9 +66,9 @@ rd_kafka_resp_err_t tide_kafka_memory_read(rd_kafka_t *rk, const char *group, in
 	*memory = (struct tide_kafka_memory){ .epoch = -1 };
 	if (error != NULL)
 		rd_kafka_error_destroy(error);
-	rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, NULL, 0);
+	rd_kafka_AdminOptions_set_request_timeout(options, TIDE_CLIENT_PATIENT_MS, NULL, 0);
 	rd_kafka_ListConsumerGroupOffsets(rk, &request, 1, options, queue);
-	rd_kafka_event_t *event = rd_kafka_queue_poll(queue, timeout_ms + 100);
+	rd_kafka_event_t *event = rd_kafka_queue_poll(queue, timeout_ms);
 	rd_kafka_resp_err_t code =
 		event != NULL ? read_event(memory, event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
 	if (event != NULL)

@@ -14,6 +14,11 @@ struct tide_client; /* Opaque. */
  * to add callbacks or settings of the caller's own. */
 typedef int tide_client_prepare(rd_kafka_conf_t *conf, void *opaque, struct tide_error *err);
 
+/* Of requests to the coordinator of a group, the longest that librdkafka takes. One that
+ * it gives up itself and that finds the coordinator after all ends the process (an
+ * assertion, up to 2.12 at least): so who asks stops waiting, and it never does. */
+enum { TIDE_CLIENT_PATIENT_MS = 3600000 };
+
 int tide_client_open(struct tide_client **out, enum tide_kafka_role role,
                      const struct tide_options *options, int partitions,
                      tide_client_prepare *prepare, void *opaque, struct tide_error *err);

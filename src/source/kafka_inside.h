@@ -79,7 +79,8 @@ struct tide_kafka {
 
 	rd_kafka_queue_t *mirror_queue;
 	bool mirror_busy, mirror_off, mirror_warned;
-	int64_t mirror_us;
+	int64_t mirror_us, mirror_patience_us; /* sent when; 0: as for the first */
+	int64_t mirrored; /* sum of the offsets last sent; -1: not all arrived */
 };
 
 /* topics.c */

@@ -15,7 +15,7 @@ enum {
 	TRY_AGAIN_MS = 50,
 	REFRESH_US = 1000 * 1000, /* of an end that nobody is waiting for */
 	MIRROR_US = 1000 * 1000,
-	MIRROR_TIMEOUT_MS = 5000
+	MIRROR_PATIENCE_US = 5000 * 1000
 };
 
 /* --- asking the broker --------------------------------------------------------- */
@@ -274,7 +274,7 @@ static void mirror_send(struct tide_kafka *kafka, const rd_kafka_topic_partition
 		rd_kafka_AlterConsumerGroupOffsets_new(group, list);
 	rd_kafka_AdminOptions_t *options =
 		rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS);
-	rd_kafka_AdminOptions_set_request_timeout(options, MIRROR_TIMEOUT_MS, NULL, 0);
+	rd_kafka_AdminOptions_set_request_timeout(options, TIDE_CLIENT_PATIENT_MS, NULL, 0);
 	if (kafka->mirror_queue == NULL)
 		kafka->mirror_queue = rd_kafka_queue_new(rk);
 	rd_kafka_AlterConsumerGroupOffsets(rk, &alter, 1, options, kafka->mirror_queue);
@@ -294,14 +294,18 @@ void tide_kafka_mirror(struct tide_source *src, struct tide_source_part **parts,
 	if (kafka->mirror_busy || kafka->mirror_off || now - kafka->mirror_us < MIRROR_US)
 		return;
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(count);
+	int64_t read = 0;
 	for (int i = 0; i < count; i++)
-		if (parts[i]->next >= 0)
+		if (parts[i]->next >= 0) {
 			rd_kafka_topic_partition_list_add(list, parts[i]->topic,
 			                                  parts[i]->partition)
 				->offset = parts[i]->next;
+			read += parts[i]->next;
+		}
 	kafka->mirror_us = now;
-	if (list->cnt > 0)
+	if (list->cnt > 0 && read != kafka->mirrored)
 		mirror_send(kafka, list);
+	kafka->mirrored = read;
 	rd_kafka_topic_partition_list_destroy(list);
 }
 
@@ -314,17 +318,39 @@ static void mirror_failed(struct tide_kafka *kafka, rd_kafka_resp_err_t code, co
 		         tide_option_get(&kafka->options, "group"),
 		         why != NULL ? why : rd_kafka_err2str(code));
 	kafka->mirror_warned = true;
+	kafka->mirrored = -1;
 	/* It will not change for these; others may pass. */
 	kafka->mirror_off = code == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE ||
 	                    code == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
 }
 
+/* It may answer yet, or never (2.0.2, where there has been no group before): another one
+ * asks, and each waits longer, so that an outage does not make many. */
+static void mirror_unanswered(struct tide_kafka *kafka)
+{
+	int64_t patience_us = kafka->mirror_patience_us;
+	if (patience_us == 0)
+		patience_us = MIRROR_PATIENCE_US;
+	if (tide_clock_mono_us() - kafka->mirror_us < patience_us)
+		return;
+	mirror_failed(kafka, RD_KAFKA_RESP_ERR__TIMED_OUT, NULL);
+	rd_kafka_queue_destroy(kafka->mirror_queue);
+	kafka->mirror_queue = NULL;
+	kafka->mirror_busy = false;
+	kafka->mirror_patience_us = 2 * patience_us;
+}
+
 void tide_kafka_mirror_poll(struct tide_kafka *kafka)
 {
-	rd_kafka_event_t *event;
-	if (!kafka->mirror_busy || (event = rd_kafka_queue_poll(kafka->mirror_queue, 0)) == NULL)
+	if (!kafka->mirror_busy)
 		return;
+	rd_kafka_event_t *event = rd_kafka_queue_poll(kafka->mirror_queue, 0);
+	if (event == NULL) {
+		mirror_unanswered(kafka);
+		return;
+	}
 	kafka->mirror_busy = false;
+	kafka->mirror_patience_us = 0;
 	rd_kafka_resp_err_t code = rd_kafka_event_error(event);
 	size_t count = 0;
 	if (code != 0) {

@@ -11,7 +11,8 @@
 --   ID answer KEY SKIP ACTION     the same for answers
 --   ID off                        no longer
 --   ID go                         what it holds passes now
--- ACTIONS, of which each prints "ID did", and "ID passed" when it was late:
+-- It prints "ID known" when it has read a rule. ACTIONS, of which each prints "ID did",
+-- and "ID passed" when it was late:
 --   lose      it is lost, and the connection with it
 --   deaf      it reaches the broker, but the client's connection is lost
 --   hold MS   it passes so much later, and what is behind it on its connection, too;
@@ -138,8 +139,11 @@ end
 local function act(pair, side, item, rule)
    if rule.action ~= "each" then
       rules[rule.id] = nil
+   end
+   if not rule.did then
       say(rule.id, "did")
    end
+   rule.did = true
    if rule.action == "lose" then
       cut(pair)
    elseif rule.action == "deaf" then
@@ -261,6 +265,7 @@ local function on_rule(line)
    else
       rules[id] = { id = id, direction = what, key = tonumber(key), skip = tonumber(skip),
                     action = action, arg = value }
+      say(id, "known")
    end
 end
 

@@ -5,7 +5,7 @@ local h = require "harness"
 local M = {}
 
 -- API keys of Kafka's protocol.
-M.keys = { produce = 0, add_offsets = 25, end_txn = 26, txn_offsets = 28 }
+M.keys = { produce = 0, find_coordinator = 10, add_offsets = 25, end_txn = 26, txn_offsets = 28 }
 
 local Wire = {}
 Wire.__index = Wire
@@ -40,6 +40,9 @@ function Wire:strike(direction, key, skip, action)
    self.count = self.count + 1
    local id = "strike" .. self.count
    tell(self, id, direction, tostring(key), tostring(skip), action)
+   h.eventually("the proxy to know", function()
+      return self.proxy:out():find(id .. " known\n", 1, true)
+   end, self.proxy)
    return id
 end
 
