@@ -275,6 +275,8 @@ static int work(const struct job *job, int worker, int workers)
 			_exit(work_on(job, workers, done));
 		must(waitpid(child, &status, 0) == child, "waitpid");
 		if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT) {
+			printf("ended by RocksDB's assertion: damage %llu\n",
+			       (unsigned long long)(job->first + done->next));
 			ended++;
 			done->counts[REFUSED]++;
 			done->next += (uint64_t)workers;
