@@ -384,9 +384,14 @@ static int apply(struct tide_checkpoint *cp, struct tide_writes *const *state, i
 		malloc(((size_t)state_count + 1) * sizeof(struct tide_writes *));
 	if (sets == NULL)
 		return fail_memory(cp, err);
-	for (int i = 0; i < state_count; i++)
+	size_t bytes = 0;
+	for (int i = 0; i < state_count; i++) {
 		sets[i] = state[i];
+		bytes += tide_writes_bytes(state[i]);
+	}
 	sets[state_count] = own;
+	if (cp->past != NULL)
+		tide_past_expect(cp->past, bytes);
 	if (tide_mutant(APPLY_FIRST))
 		(void)tide_rocks_apply(cp->rocks, state, state_count, err);
 	int rc = tide_pass("decide", err);

@@ -96,6 +96,18 @@ void tide_past_open(struct tide_past *past, struct tide_rocks *rocks, int64_t ep
 	pthread_mutex_unlock(&past->lock);
 }
 
+/* What would go behind that change goes before it: while somebody remembers anything,
+ * RocksDB takes new files for changes of what is there, and writes them once more when it
+ * is forgotten. */
+void tide_past_expect(struct tide_past *past, size_t bytes)
+{
+	pthread_mutex_lock(&past->lock);
+	for (int i = past->count - 1; bytes > past->bytes_max && i >= 0; i--)
+		if (!past->reading || past->read != past->entries[i].epoch)
+			remove_at(past, i);
+	pthread_mutex_unlock(&past->lock);
+}
+
 void tide_past_note(struct tide_past *past, int64_t epoch)
 {
 	pthread_mutex_lock(&past->lock);

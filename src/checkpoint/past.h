@@ -18,8 +18,10 @@ struct tide_past;
 struct tide_past *tide_past_new(int epochs, size_t bytes_max);
 void tide_past_free(struct tide_past *past); /* accepts NULL */
 
-/* The checkpoint's side: it opens, has decided, closes. Who reads then is stopped. */
+/* The checkpoint's side: it opens, is about to change so many bytes, has decided, closes.
+ * Who reads then is stopped. */
 void tide_past_open(struct tide_past *past, struct tide_rocks *rocks, int64_t epoch);
+void tide_past_expect(struct tide_past *past, size_t bytes);
 void tide_past_note(struct tide_past *past, int64_t epoch);
 void tide_past_close(struct tide_past *past);
 

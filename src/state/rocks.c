@@ -245,6 +245,7 @@ int tide_rocks_open(const char *path, const struct tide_rocks_options *options,
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to open %s", path);
 	}
 	db->read_only = options->read_only;
+	pthread_mutex_init(&db->lock, NULL);
 	options_make(db, options);
 	if (!db->read_only)
 		sst_dir_clean(db);
@@ -267,6 +268,7 @@ void tide_rocks_close(struct tide_rocks *db)
 	if (db == NULL)
 		return;
 	if (db->db != NULL) {
+		tide_rocks_dead_fini(db);
 		rocksdb_column_family_handle_destroy(db->cf);
 		rocksdb_close(db->db);
 	}
@@ -376,16 +378,6 @@ uint64_t tide_rocks_written(const struct tide_rocks *db)
 	return atomic_load(&db->written);
 }
 
-const struct tide_moment *tide_rocks_moment(struct tide_rocks *db)
-{
-	return (const struct tide_moment *)rocksdb_create_snapshot(db->db);
-}
-
-void tide_rocks_forget(struct tide_rocks *db, const struct tide_moment *moment)
-{
-	rocksdb_release_snapshot(db->db, (const rocksdb_snapshot_t *)moment);
-}
-
 struct tide_rocks_iter *tide_rocks_iter_new(struct tide_rocks *db, struct tide_slice from,
                                             struct tide_slice to)
 {
@@ -408,7 +400,7 @@ struct tide_rocks_iter *tide_rocks_iter_at(struct tide_rocks *db, const struct t
 	/* One long scan must not push the points' blocks out of the cache. */
 	rocksdb_readoptions_set_fill_cache(it->read, 0);
 	if (moment != NULL)
-		rocksdb_readoptions_set_snapshot(it->read, (const rocksdb_snapshot_t *)moment);
+		rocksdb_readoptions_set_snapshot(it->read, tide_moment_snapshot(moment));
 	it->it = rocksdb_create_iterator_cf(db->db, it->read, db->cf);
 	rocksdb_iter_seek(it->it, from.p, from.len);
 	return it;
@@ -475,6 +467,8 @@ static int apply_drops(struct tide_rocks *db, struct tide_writes *const *sets, i
 		struct tide_writes *dropped = tide_writes_dropped(sets[i]);
 		if (dropped != NULL)
 			rc = apply_batch(db, &dropped, 1, db->write_lazy, err);
+		if (rc == TIDE_OK)
+			rc = tide_rocks_bury(db, dropped, err);
 	}
 	return rc;
 }
@@ -497,6 +491,7 @@ int tide_rocks_apply(struct tide_rocks *db, struct tide_writes *const *sets, int
 	if (changes == 0 && !staged)
 		return TIDE_OK;
 	int rc;
+	db->changes++;
 	atomic_fetch_add(&db->written, bytes);
 	assert(!ranges || !staged);
 	if (ranges || (!staged && bytes < BATCH_BYTES_MAX && changes < BATCH_COUNT_MAX)) {

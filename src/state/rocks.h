@@ -38,7 +38,8 @@ bool tide_writes_delete(struct tide_writes *writes, struct tide_slice key);
 bool tide_writes_delete_range(struct tide_writes *writes, struct tide_slice from,
                               struct tide_slice to);
 /* What nobody reads any more, as the other changes say: it may go a moment after
- * them, and stays if the process is killed in between. */
+ * them, and stays if the process is killed in between. What has the same first three
+ * bytes and lies before it has been dropped already. */
 bool tide_writes_drop_range(struct tide_writes *writes, struct tide_slice from,
                             struct tide_slice to);
 /* What is in memory goes to files beside the database, which enter with the rest:

@@ -118,17 +118,77 @@ static int sst_put(struct tide_rocks *db, struct ssts *ssts, const struct tide_w
 	return ssts->bytes < SST_BYTES_MAX ? TIDE_OK : sst_finish(db, ssts, err);
 }
 
+/* The last key of a kind that the database holds. */
+struct frontier {
+	rocksdb_iterator_t *it;
+	char kind[TIDE_KIND];
+	struct tide_buf last;
+	bool known, passed;
+};
+
+static bool is_less(struct tide_slice a, struct tide_slice b)
+{
+	size_t common = a.len < b.len ? a.len : b.len;
+	int order = common > 0 ? memcmp(a.p, b.p, common) : 0;
+	return order < 0 || (order == 0 && a.len < b.len);
+}
+
+static void frontier_find(struct frontier *frontier, struct tide_slice key)
+{
+	char next[TIDE_KIND];
+	size_t len = 0;
+	memcpy(frontier->kind, key.p, TIDE_KIND);
+	memcpy(next, key.p, TIDE_KIND);
+	for (int i = TIDE_KIND - 1; i >= 0 && ++next[i] == 0; i--)
+		continue;
+	frontier->known = true;
+	frontier->passed = false;
+	tide_buf_clear(&frontier->last);
+	rocksdb_iter_seek_for_prev(frontier->it, next, sizeof next);
+	const char *last =
+		rocksdb_iter_valid(frontier->it) ? rocksdb_iter_key(frontier->it, &len) : NULL;
+	if (len >= TIDE_KIND && memcmp(last, frontier->kind, TIDE_KIND) == 0)
+		tide_buf_put(&frontier->last, last, len);
+}
+
+/* Does this key begin what the database has nothing like, or end it? */
+static bool frontier_passes(struct frontier *frontier, struct tide_slice key)
+{
+	bool was = frontier->passed;
+	if (key.len < TIDE_KIND) {
+		frontier->known = frontier->passed = false;
+		return was;
+	}
+	if (!frontier->known || memcmp(frontier->kind, key.p, TIDE_KIND) != 0)
+		frontier_find(frontier, key);
+	else if (was)
+		return false;
+	struct tide_slice last = { frontier->last.p, frontier->last.len };
+	frontier->passed = is_less(last, key);
+	return was || frontier->passed;
+}
+
 /* All changes in key order, in files that do not overlap. Few and large: each
- * spans the hashed keys of an epoch and so counts as one file of level 0. */
+ * spans the hashed keys of an epoch and so counts as one file of level 0. But what
+ * lies behind all that was there before gets files of its own, which RocksDB puts
+ * below all levels: keys of windows begin with their end, so these are the windows
+ * that begin now, most of what such an epoch writes, and never compacted. */
 static int ssts_write(struct tide_rocks *db, struct ssts *ssts, struct tide_writes_merge *merge,
                       struct tide_error *err)
 {
 	struct tide_write w;
+	struct frontier frontier = { .it = rocksdb_create_iterator_cf(db->db, db->read, db->cf) };
 	int rc = TIDE_OK;
-	while (rc == TIDE_OK && tide_writes_merge_next(merge, &w))
-		rc = sst_put(db, ssts, &w, err);
+	while (rc == TIDE_OK && tide_writes_merge_next(merge, &w)) {
+		if (frontier_passes(&frontier, w.key) && ssts->writer != NULL)
+			rc = sst_finish(db, ssts, err);
+		if (rc == TIDE_OK)
+			rc = sst_put(db, ssts, &w, err);
+	}
 	if (rc == TIDE_OK && ssts->writer != NULL)
 		rc = sst_finish(db, ssts, err);
+	rocksdb_iter_destroy(frontier.it);
+	tide_buf_fini(&frontier.last);
 	return rc;
 }
 
@@ -162,10 +222,7 @@ void tide_staged_free(struct tide_staged *staged)
 
 static bool is_behind(const struct tide_staged *staged, struct tide_slice key)
 {
-	const struct tide_buf *last = &staged->last;
-	size_t common = last->len < key.len ? last->len : key.len;
-	int order = common > 0 ? memcmp(last->p, key.p, common) : 0;
-	return order < 0 || (order == 0 && last->len < key.len);
+	return is_less((struct tide_slice){ staged->last.p, staged->last.len }, key);
 }
 
 static int staged_add(struct tide_staged *staged, const struct tide_write *w,

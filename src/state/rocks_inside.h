@@ -4,6 +4,7 @@
 #ifndef TIDE_STATE_ROCKS_INSIDE_H
 #define TIDE_STATE_ROCKS_INSIDE_H
 
+#include <pthread.h>
 #include <rocksdb/c.h>
 #include <stdatomic.h>
 
@@ -12,6 +13,17 @@
 /* Files in level 0: with so many they are compacted; above so many, large changes
  * wait for that. Small ones slow down only behind it. */
 enum { TIDE_ROCKS_L0_COMPACT = 12, TIDE_ROCKS_L0_WAIT = 24 };
+
+enum {
+	TIDE_KIND = 3, /* bytes that the keys of one operator begin with */
+	TIDE_DEAD_MAX = 16
+};
+
+/* What was dropped, from the beginning of its kind to here, by that change. */
+struct tide_dead {
+	struct tide_buf to;
+	uint64_t changes;
+};
 
 struct tide_rocks {
 	char *path;
@@ -27,6 +39,11 @@ struct tide_rocks {
 	bool broken; /* a write failed */
 	uint64_t sst_number;
 	atomic_ullong written; /* bytes of changes so far */
+	pthread_mutex_t lock;  /* of the moments */
+	struct tide_moment *moments;
+	uint64_t changes; /* applied so far */
+	struct tide_dead dead[TIDE_DEAD_MAX];
+	size_t dead_count;
 };
 
 /* What RocksDB says, as ours. Frees `text`. */
@@ -35,5 +52,11 @@ int tide_rocks_fail(struct tide_error *err, const char *path, const char *doing,
 /* A large set of changes, without ranges, as files that enter in one step. */
 int tide_rocks_ingest(struct tide_rocks *db, struct tide_writes *const *sets, int count,
                       struct tide_error *err);
+
+const rocksdb_snapshot_t *tide_moment_snapshot(const struct tide_moment *moment);
+/* Unlink files below what has been dropped so far, these ranges too (or NULL). */
+int tide_rocks_bury(struct tide_rocks *db, const struct tide_writes *dropped,
+                    struct tide_error *err);
+void tide_rocks_dead_fini(struct tide_rocks *db);
 
 #endif

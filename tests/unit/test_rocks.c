@@ -457,6 +457,74 @@ static void files_ahead_of_nothing_go(void **state)
 	tide_rocks_close(db);
 }
 
+/* Windows: each epoch has keys behind those of the ones before, and drops the oldest. */
+static struct tide_writes *windows(int epoch)
+{
+	enum { KEPT = 2 };
+	struct tide_writes *writes = tide_writes_new();
+	char key[32], from[32], to[32];
+	for (int i = 0; i < LARGE; i++) {
+		snprintf(key, sizeof key, "s__%03d-%06d", epoch, i);
+		put(writes, key, "value");
+	}
+	snprintf(from, sizeof from, "s__%03d", epoch - KEPT);
+	snprintf(to, sizeof to, "s__%03d", epoch - KEPT + 1);
+	if (epoch >= KEPT)
+		assert_true(tide_writes_drop_range(writes, slice(from), slice(to)));
+	return writes;
+}
+
+static int tables_in(const char *dir)
+{
+	DIR *d = opendir(dir);
+	int count = 0;
+	assert_non_null(d);
+	for (struct dirent *item; (item = readdir(d)) != NULL;)
+		count += strstr(item->d_name, ".sst") != NULL;
+	closedir(d);
+	return count;
+}
+
+static void files_of_what_was_dropped_go_with_it(void **state)
+{
+	(void)state;
+	struct tide_rocks *db = open_at("dropped", false);
+	for (int epoch = 0; epoch < 10; epoch++)
+		apply(db, windows(epoch));
+	/* Far fewer than are compacted. */
+	assert_in_range(tables_in(path_of("dropped")), 2, 4);
+	assert_int_equal(count_range(db, "s", "t"), 2 * LARGE);
+	tide_rocks_close(db);
+	db = open_at("dropped", false);
+	assert_int_equal(count_range(db, "s", "t"), 2 * LARGE);
+	tide_rocks_close(db);
+}
+
+static void what_somebody_remembers_is_not_unlinked(void **state)
+{
+	(void)state;
+	struct tide_rocks *db = open_at("remembered", false);
+	struct tide_slice key, value;
+	for (int epoch = 0; epoch < 2; epoch++)
+		apply(db, windows(epoch));
+	const struct tide_moment *moment = tide_rocks_moment(db);
+	for (int epoch = 2; epoch < 8; epoch++)
+		apply(db, windows(epoch));
+	int there = 0;
+	struct tide_rocks_iter *it = tide_rocks_iter_at(db, moment, slice("s"), slice("t"));
+	while (tide_rocks_iter_next(it, &key, &value))
+		there++;
+	assert_int_equal(tide_rocks_iter_end(it, &err), TIDE_OK);
+	assert_int_equal(there, 2 * LARGE);
+	tide_rocks_forget(db, moment);
+	/* Some are being compacted just then, and go with one of the next. */
+	for (int epoch = 8; epoch < 40 && tables_in(path_of("remembered")) > 5; epoch++)
+		apply(db, windows(epoch));
+	assert_in_range(tables_in(path_of("remembered")), 2, 5);
+	assert_int_equal(count_range(db, "s", "t"), 2 * LARGE);
+	tide_rocks_close(db);
+}
+
 static void version_is_a_number(void **state)
 {
 	(void)state;
@@ -482,6 +550,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(files_of_a_killed_ingest_are_removed),
 		cmocka_unit_test(files_ahead_enter_with_the_rest),
 		cmocka_unit_test(files_ahead_of_nothing_go),
+		cmocka_unit_test(files_of_what_was_dropped_go_with_it),
+		cmocka_unit_test(what_somebody_remembers_is_not_unlinked),
 		cmocka_unit_test(version_is_a_number),
 	};
 	return cmocka_run_group_tests(tests, root_make, root_remove);
