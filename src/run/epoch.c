@@ -88,3 +88,18 @@ void tide_rate_take(struct tide_rate *rate, int64_t taken)
 {
 	rate->tokens -= (double)taken;
 }
+
+int64_t tide_fit_allow(const struct tide_fit *fit, int64_t wanted)
+{
+	return fit->most > 0 && fit->most < wanted ? fit->most : wanted;
+}
+
+/* What a few records fill says nothing of many. */
+void tide_fit_learn(struct tide_fit *fit, int64_t taken, int filled)
+{
+	enum { SOME = 50, AIM = 875 };
+	if (filled < SOME)
+		fit->most = 0;
+	else if (taken > 0)
+		fit->most = taken < INT64_MAX / AIM ? taken * AIM / filled + 1 : taken;
+}

@@ -22,4 +22,15 @@ void tide_rate_init(struct tide_rate *rate, int64_t per_second, int64_t now_us);
 int64_t tide_rate_allow(struct tide_rate *rate, int64_t wanted, int64_t now_us);
 void tide_rate_take(struct tide_rate *rate, int64_t taken);
 
+/* How many records an epoch takes before memory ends it, as the last ones were. One that
+ * is ended so stops where each partition happens to be; one that is sized to fit ends
+ * with all of them at the same share of their backlog, and so of event time. */
+struct tide_fit {
+	int64_t most; /* 0: not known */
+};
+
+int64_t tide_fit_allow(const struct tide_fit *fit, int64_t wanted);
+/* An epoch took so many records and so much of what it may, in thousandths. */
+void tide_fit_learn(struct tide_fit *fit, int64_t taken, int filled);
+
 #endif

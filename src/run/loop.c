@@ -241,6 +241,7 @@ static int run_epoch(struct loop *loop, bool due, struct tide_error *err)
 	loop->work.now_us = tide_clock_us();
 	loop->work.epoch = loop->meta.epoch + 1;
 	atomic_store(&loop->work.cut, false);
+	atomic_store(&loop->work.filled, 0);
 	tide_events_begin(&loop->events, loop->work.now_us);
 	loop->work.shares = loop->partitions.shares;
 	loop->work.share_count = loop->partitions.count;
@@ -248,6 +249,8 @@ static int run_epoch(struct loop *loop, bool due, struct tide_error *err)
 	if (rc == TIDE_OK)
 		rc = tide_crew_run(loop->crew, err);
 	loop->ran_us = tide_clock_mono_us();
+	tide_fit_learn(&loop->fit, (int64_t)(atomic_load(&loop->work.records) - records),
+	               atomic_load(&loop->work.filled));
 	if (tide_version_judge(&loop->version, loop->work.epoch, rc, err))
 		return drop_epoch(loop, records, err);
 	if (rc == TIDE_OK)
@@ -326,7 +329,9 @@ static bool look_and_plan(struct loop *loop, bool *due)
 	tide_events_look(&loop->events, loop->partitions.shares, loop->partitions.count,
 	                 tide_clock_us());
 	*due = tide_events_due(&loop->events);
-	return tide_partitions_ranges(&loop->partitions, &loop->events, &loop->rate) > 0 || *due;
+	return tide_partitions_ranges(&loop->partitions, &loop->events, &loop->fit, &loop->rate) >
+	               0 ||
+	       *due;
 }
 
 /* A source that cannot be reached comes back, unless it has refused us. */

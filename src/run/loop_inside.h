@@ -31,6 +31,7 @@ struct loop {
 	struct tide_work work;
 	struct tide_meta meta; /* of the newest epoch that was handed over */
 	struct tide_rate rate;
+	struct tide_fit fit;
 	struct tide_tally *tally;
 	struct tide_keeping keeping;
 	struct tide_diagnosis diagnosis;

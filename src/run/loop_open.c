@@ -15,6 +15,9 @@
 #include "run/loop_inside.h"
 #include "run/plan.h"
 
+/* Of the first epoch, before anything is known of what they take in memory. */
+enum { RECORDS_FIRST = 64 << 10 };
+
 void tide_loop_tick(void *arg)
 {
 	struct loop *loop = arg;
@@ -235,6 +238,7 @@ int tide_loop_open_all(struct loop *loop, struct tide_error *err)
 	tide_version_init(&loop->version, loop->crew, loop->commit, loop->settings->workers,
 	                  loop->plan->hash);
 	tide_rate_init(&loop->rate, loop->settings->records_per_second_max, tide_clock_mono_us());
+	loop->fit.most = RECORDS_FIRST;
 	return rc;
 }
 

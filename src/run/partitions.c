@@ -381,7 +381,7 @@ static int64_t backlog_of(const struct tide_share *share)
 }
 
 int64_t tide_partitions_ranges(struct tide_partitions *partitions, const struct tide_events *events,
-                               struct tide_rate *rate)
+                               const struct tide_fit *fit, struct tide_rate *rate)
 {
 	int count = partitions->count;
 	int64_t *backlog = calloc((size_t)count * 2 + 1, sizeof *backlog);
@@ -394,6 +394,9 @@ int64_t tide_partitions_ranges(struct tide_partitions *partitions, const struct 
 		total += backlog[i];
 	if (total > partitions->settings->batch_records_max)
 		total = partitions->settings->batch_records_max;
+	const struct tide_harness *harness = partitions->settings->harness;
+	if (harness == NULL)
+		total = tide_fit_allow(fit, total);
 	total = tide_rate_allow(rate, total, tide_clock_mono_us());
 	if (take != NULL && total > 0)
 		tide_epoch_split(backlog, count, total, take);
@@ -403,7 +406,6 @@ int64_t tide_partitions_ranges(struct tide_partitions *partitions, const struct 
 		share->to = share->from + (total > 0 ? take[i] : 0);
 	}
 	free(backlog);
-	const struct tide_harness *harness = partitions->settings->harness;
 	if (harness != NULL && harness->ranges != NULL)
 		total = harness->ranges(harness->arg, partitions->shares, count, total);
 	return total;

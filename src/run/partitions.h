@@ -40,7 +40,7 @@ int tide_partitions_ends(struct tide_partitions *partitions, struct tide_error *
 /* Ranges of the next epoch, from..to of every share; returns how many records
  * they span. */
 int64_t tide_partitions_ranges(struct tide_partitions *partitions, const struct tide_events *events,
-                               struct tide_rate *rate);
+                               const struct tide_fit *fit, struct tide_rate *rate);
 /* The next epoch reads nothing. */
 void tide_partitions_rest(struct tide_partitions *partitions);
 /* We were away for so long that each of them may be another log now. */

@@ -233,6 +233,7 @@ static bool keep_rows(struct tide_worker *worker, struct tide_share *share)
 			share->rows[o] = tide_rows_new(plan->outputs[o].row);
 		if (share->rows[o] == NULL || !tide_rows_extend(share->rows[o], worker->rows[o]))
 			return false;
+		worker->waiting += tide_rows_bytes(worker->rows[o]);
 		tide_rows_clear(worker->rows[o]);
 	}
 	return true;
@@ -252,6 +253,7 @@ static bool keep_claims(struct tide_worker *worker, struct tide_share *share)
 			                                   work->settings->workers);
 		if (share->claims[k] == NULL || !tide_claims_add(share->claims[k], rows))
 			return false;
+		worker->waiting += tide_rows_bytes(rows);
 		tide_rows_clear(rows);
 	}
 	return true;
@@ -292,16 +294,6 @@ static void count_result(struct tide_worker *worker, const struct tide_run_resul
 	atomic_fetch_add_explicit(&worker->work->records, result->rows_in, memory_order_relaxed);
 }
 
-static size_t claims_bytes(const struct tide_worker *worker)
-{
-	size_t bytes = 0;
-	for (int i = 0; i < worker->share_count; i++)
-		for (int k = 0; k < worker->work->plan->keyed_count; k++)
-			if (worker->shares[i]->claims[k] != NULL)
-				bytes += tide_claims_bytes(worker->shares[i]->claims[k]);
-	return bytes;
-}
-
 /* End the epoch early when its changes reach this worker's part of an eighth
  * of the memory: they stay until the decision, and what is written of them
  * while the next are collected takes as much again. Rows that wait are whole
@@ -316,12 +308,24 @@ static void check_memory(struct tide_worker *worker)
 	struct tide_work *work = worker->work;
 	const struct tide_plan *plan = work->plan;
 	size_t mine = (size_t)work->settings->memory_bytes / (size_t)work->settings->workers;
-	size_t kept = 0, passing = 0, rows = claims_bytes(worker);
+	size_t kept = 0, passing = 0;
 	for (int k = 0; k < plan->keyed_count; k++)
 		*(tide_plan_closes(&plan->keyed[k]) ? &passing : &kept) +=
 			tide_table_bytes(worker->deltas[k]);
-	if (kept + passing > mine / 8 || rows > mine / 16 || passing > piece || rows > piece)
+	const size_t of[][2] = { { kept + passing, mine / 8 },
+		                 { worker->waiting, mine / 16 },
+		                 { passing, piece },
+		                 { worker->waiting, piece } };
+	size_t filled = 0;
+	for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+		size_t part = of[i][0] * 1000 / (of[i][1] + 1);
+		filled = part > filled ? part : filled;
+	}
+	if (filled > 1000)
 		atomic_store(&work->cut, true);
+	/* Of two workers, either's may be lost: both are near it, and it is but a guess. */
+	if ((int)filled > atomic_load_explicit(&work->filled, memory_order_relaxed))
+		atomic_store_explicit(&work->filled, (int)filled, memory_order_relaxed);
 }
 
 /* The record that ended the batch, below what is said of it. */
@@ -505,6 +509,7 @@ int tide_worker_run(struct tide_worker *worker, struct tide_error *err)
 	const struct tide_work *work = worker->work;
 	worker->totals = (struct tide_run_result){ 0 };
 	worker->bad_rows_logged = 0;
+	worker->waiting = 0;
 	worker->failing[0] = '\0';
 	for (int k = 0; k < work->plan->keyed_count; k++) {
 		tide_table_clear(worker->deltas[k]);

@@ -57,6 +57,7 @@ struct tide_work {
 	int letters;             /* … which is this output; -1: none */
 	int64_t now_us, epoch;   /* of the running epoch */
 	atomic_bool cut;         /* end the epoch where it stands */
+	atomic_int filled;       /* how much of what memory allows it, in thousandths */
 	const atomic_int *stop;  /* non-zero: likewise, for good */
 	void (*tick)(void *arg); /* called now and then while an epoch runs */
 	void *tick_arg;
@@ -81,6 +82,7 @@ struct tide_worker {
 	struct tide_writes *writes;    /* of the fold; the crew takes it */
 	struct tide_run_result totals; /* of the epoch */
 	uint64_t *repeats;             /* likewise: rows that each dedup did not pass on */
+	size_t waiting;                /* likewise: bytes of rows for outputs and dedups */
 	uint64_t bad_rows_logged;
 	char failing[TIDE_EVIDENCE_MAX]; /* the record that ends the job */
 	int rc;

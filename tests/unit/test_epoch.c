@@ -116,6 +116,32 @@ static void rate_lets_a_small_backlog_through_at_once(void **state)
 	assert_int_equal(tide_rate_allow(&rate, 123456, 1), 123456);
 }
 
+static void fit_takes_what_memory_has_room_for(void **state)
+{
+	(void)state;
+	struct tide_fit fit = { 0 };
+	assert_int_equal(tide_fit_allow(&fit, 1000000), 1000000);
+	tide_fit_learn(&fit, 200000, 1001);
+	int64_t most = tide_fit_allow(&fit, 1000000);
+	assert_true(most > 150000 && most < 200000);
+	assert_int_equal(tide_fit_allow(&fit, 10), 10);
+	/* Half as much a record: twice as many of them. */
+	tide_fit_learn(&fit, most, 437);
+	assert_true(tide_fit_allow(&fit, 1000000) > most * 19 / 10);
+	tide_fit_learn(&fit, most, 10);
+	assert_int_equal(tide_fit_allow(&fit, 1000000), 1000000);
+}
+
+static void fit_lets_one_record_through_that_fills_all(void **state)
+{
+	(void)state;
+	struct tide_fit fit = { 0 };
+	tide_fit_learn(&fit, 1, 4000000);
+	assert_int_equal(tide_fit_allow(&fit, 1000), 1);
+	tide_fit_learn(&fit, INT64_MAX / 2, 1001);
+	assert_int_equal(tide_fit_allow(&fit, 1000), 1000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -126,6 +152,8 @@ int main(void)
 		cmocka_unit_test(split_does_not_overflow),
 		cmocka_unit_test(rate_never_gives_more_than_its_second),
 		cmocka_unit_test(rate_lets_a_small_backlog_through_at_once),
+		cmocka_unit_test(fit_takes_what_memory_has_room_for),
+		cmocka_unit_test(fit_lets_one_record_through_that_fills_all),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
