@@ -144,7 +144,8 @@ end
 -- A process that went on after a strike ends when it is told to, or is killed, or
 -- has ended by the error itself, which it then names.
 local function finish(strike, job)
-   local errs = strike.action == "io" or strike.action == "enospc"
+   local errs = strike.action == "io" or strike.action == "enospc" or
+                way_of(strike.point).with ~= nil
    if errs then
       -- Most errors end it: a moment is enough to see. Those of Kafka may pass.
       h.process.poll_until(1, function() return job:ended() end)
