@@ -95,13 +95,13 @@ local function json_constants(K, step)
       field.type = schema.types[column.type]
       field.nullable = column.nullable and 1 or 0
    end
-   local spec = C.tide_ffi_json_new(fields, #columns)
-   if spec == nil then
+   local box = ffi.gc(ffi.new "struct tide_json_spec *[1]", C.tide_ffi_json_free)
+   if not C.tide_ffi_json_make(box, fields, #columns) then
       error("out of memory for a list of JSON fields", 0)
    end
    local why = ffi.new "struct tide_scan_error"
    local out, count = K["stage" .. step.index], #columns
-   K["spec" .. step.index] = ffi.gc(spec, C.tide_ffi_json_free)
+   K["spec" .. step.index], K["box" .. step.index] = box[0], box
    K["why" .. step.index] = why
    -- True when the row ends here.
    K["failed" .. step.index] = function(code)

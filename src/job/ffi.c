@@ -225,14 +225,15 @@ int32_t tide_ffi_lookup_find_text(const struct tide_lookup *lookup, const char *
 	return tide_lookup_find(lookup, key, len);
 }
 
-struct tide_json_spec *tide_ffi_json_new(const struct tide_field *fields, int count)
+bool tide_ffi_json_make(struct tide_json_spec **box, const struct tide_field *fields, int count)
 {
-	return tide_json_spec_new(fields, count);
+	*box = tide_json_spec_new(fields, count);
+	return *box != NULL;
 }
 
-void tide_ffi_json_free(struct tide_json_spec *spec)
+void tide_ffi_json_free(struct tide_json_spec **box)
 {
-	tide_json_spec_free(spec);
+	tide_json_spec_free(*box);
 }
 
 int tide_ffi_json_scan(struct tide_ctx *ctx, const struct tide_json_spec *spec,

@@ -49,8 +49,10 @@ int32_t tide_ffi_lookup_find(const struct tide_lookup *lookup, uint64_t addr, in
 int32_t tide_ffi_lookup_find_text(const struct tide_lookup *lookup, const char *key, size_t len);
 
 /* Records. */
-struct tide_json_spec *tide_ffi_json_new(const struct tide_field *fields, int count);
-void tide_ffi_json_free(struct tide_json_spec *spec);
+/* Into a box that Lua owns already: between a call and the object for what it returns
+ * Lua may run out of memory. */
+bool tide_ffi_json_make(struct tide_json_spec **box, const struct tide_field *fields, int count);
+void tide_ffi_json_free(struct tide_json_spec **box);
 int tide_ffi_json_scan(struct tide_ctx *ctx, const struct tide_json_spec *spec,
                        const struct tide_rec *rec, struct tide_cell *cells,
                        struct tide_scan_error *why);
