@@ -142,6 +142,12 @@ const struct tide_rows *tide_claims_rows(const struct tide_claims *claims)
 	return claims->rows;
 }
 
+size_t tide_claims_bytes(const struct tide_claims *claims)
+{
+	return tide_rows_bytes(claims->rows) + claims->keys.len +
+	       tide_rows_count(claims->rows) * sizeof(struct tide_claim);
+}
+
 static int by_number(const void *a, const void *b)
 {
 	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;

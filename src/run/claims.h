@@ -40,6 +40,7 @@ struct tide_claim *tide_claims_of(struct tide_claims *claims, int owner, size_t 
 /* Keys have TIDE_KEY_SLACK readable bytes behind them. */
 const char *tide_claims_keys(const struct tide_claims *claims);
 const struct tide_rows *tide_claims_rows(const struct tide_claims *claims);
+size_t tide_claims_bytes(const struct tide_claims *claims);
 /* The numbers of the rows that pass, in order; false without memory. Good until
  * the next clear. */
 bool tide_claims_passed(struct tide_claims *claims, const uint32_t **rows, size_t *count);

@@ -251,9 +251,12 @@ static bool keep_claims(struct tide_worker *worker, struct tide_share *share)
 		if (share->claims[k] == NULL)
 			share->claims[k] = tide_claims_new(plan->keyed[k].row, &work->specs[k],
 			                                   work->settings->workers);
-		if (share->claims[k] == NULL || !tide_claims_add(share->claims[k], rows))
+		if (share->claims[k] == NULL)
 			return false;
-		worker->waiting += tide_rows_bytes(rows);
+		size_t before = tide_claims_bytes(share->claims[k]);
+		if (!tide_claims_add(share->claims[k], rows))
+			return false;
+		worker->waiting += tide_claims_bytes(share->claims[k]) - before;
 		tide_rows_clear(rows);
 	}
 	return true;

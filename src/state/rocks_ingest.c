@@ -118,14 +118,6 @@ static int sst_put(struct tide_rocks *db, struct ssts *ssts, const struct tide_w
 	return ssts->bytes < SST_BYTES_MAX ? TIDE_OK : sst_finish(db, ssts, err);
 }
 
-/* The last key of a kind that the database holds. */
-struct frontier {
-	rocksdb_iterator_t *it;
-	char kind[TIDE_KIND];
-	struct tide_buf last;
-	bool known, passed;
-};
-
 static bool is_less(struct tide_slice a, struct tide_slice b)
 {
 	size_t common = a.len < b.len ? a.len : b.len;
@@ -133,62 +125,50 @@ static bool is_less(struct tide_slice a, struct tide_slice b)
 	return order < 0 || (order == 0 && a.len < b.len);
 }
 
-static void frontier_find(struct frontier *frontier, struct tide_slice key)
+/* Behind which key the database has nothing up to the end of that key's kind: the
+ * last one there, or of the kind alone. */
+static void frontier_find(struct tide_rocks *db, struct tide_slice key, struct tide_buf *frontier)
 {
 	char next[TIDE_KIND];
 	size_t len = 0;
-	memcpy(frontier->kind, key.p, TIDE_KIND);
+	rocksdb_iterator_t *it = rocksdb_create_iterator_cf(db->db, db->read, db->cf);
 	memcpy(next, key.p, TIDE_KIND);
 	for (int i = TIDE_KIND - 1; i >= 0 && ++next[i] == 0; i--)
 		continue;
-	frontier->known = true;
-	frontier->passed = false;
-	tide_buf_clear(&frontier->last);
-	rocksdb_iter_seek_for_prev(frontier->it, next, sizeof next);
-	const char *last =
-		rocksdb_iter_valid(frontier->it) ? rocksdb_iter_key(frontier->it, &len) : NULL;
-	if (len >= TIDE_KIND && memcmp(last, frontier->kind, TIDE_KIND) == 0)
-		tide_buf_put(&frontier->last, last, len);
-}
-
-/* Does this key begin what the database has nothing like, or end it? */
-static bool frontier_passes(struct frontier *frontier, struct tide_slice key)
-{
-	bool was = frontier->passed;
-	if (key.len < TIDE_KIND) {
-		frontier->known = frontier->passed = false;
-		return was;
-	}
-	if (!frontier->known || memcmp(frontier->kind, key.p, TIDE_KIND) != 0)
-		frontier_find(frontier, key);
-	else if (was)
-		return false;
-	struct tide_slice last = { frontier->last.p, frontier->last.len };
-	frontier->passed = is_less(last, key);
-	return was || frontier->passed;
+	rocksdb_iter_seek_for_prev(it, next, sizeof next);
+	const char *last = rocksdb_iter_valid(it) ? rocksdb_iter_key(it, &len) : NULL;
+	bool same = len >= TIDE_KIND && memcmp(last, key.p, TIDE_KIND) == 0;
+	tide_buf_put(frontier, same ? last : key.p, same ? len : TIDE_KIND);
+	rocksdb_iter_destroy(it);
 }
 
 /* All changes in key order, in files that do not overlap. Few and large: each
  * spans the hashed keys of an epoch and so counts as one file of level 0. But what
- * lies behind all that was there before gets files of its own, which RocksDB puts
+ * lies behind all that was there before gets a file of its own, which RocksDB puts
  * below all levels: keys of windows begin with their end, so these are the windows
- * that begin now, most of what such an epoch writes, and never compacted. */
+ * that begin now, most of what such an epoch writes, and never compacted. (Only of
+ * the last kind of keys: what came behind it would be one more file above.) */
 static int ssts_write(struct tide_rocks *db, struct ssts *ssts, struct tide_writes_merge *merge,
                       struct tide_error *err)
 {
 	struct tide_write w;
-	struct frontier frontier = { .it = rocksdb_create_iterator_cf(db->db, db->read, db->cf) };
+	struct tide_buf frontier = { 0 };
+	struct tide_slice last = tide_writes_merge_last(merge);
 	int rc = TIDE_OK;
+	if (last.len > TIDE_KIND)
+		frontier_find(db, last, &frontier);
+	bool ahead = last.len > TIDE_KIND && !frontier.failed;
 	while (rc == TIDE_OK && tide_writes_merge_next(merge, &w)) {
-		if (frontier_passes(&frontier, w.key) && ssts->writer != NULL)
-			rc = sst_finish(db, ssts, err);
+		if (ahead && is_less((struct tide_slice){ frontier.p, frontier.len }, w.key)) {
+			ahead = false;
+			rc = ssts->writer != NULL ? sst_finish(db, ssts, err) : TIDE_OK;
+		}
 		if (rc == TIDE_OK)
 			rc = sst_put(db, ssts, &w, err);
 	}
 	if (rc == TIDE_OK && ssts->writer != NULL)
 		rc = sst_finish(db, ssts, err);
-	rocksdb_iter_destroy(frontier.it);
-	tide_buf_fini(&frontier.last);
+	tide_buf_fini(&frontier);
 	return rc;
 }
 

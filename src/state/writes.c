@@ -321,6 +321,23 @@ bool tide_writes_merge_next(struct tide_writes_merge *merge, struct tide_write *
 	return true;
 }
 
+struct tide_slice tide_writes_merge_last(const struct tide_writes_merge *merge)
+{
+	struct tide_slice last = { NULL, 0 };
+	for (int i = 0; i < merge->count; i++) {
+		const struct source *source = &merge->sources[i];
+		struct tide_write write;
+		if (source->writes->count == 0)
+			continue;
+		record_read(source->items != NULL ? source->items[source->writes->count - 1].what
+		                                  : source->writes->newest,
+		            &write);
+		if (last.p == NULL || slice_compare(last, write.key) < 0)
+			last = write.key;
+	}
+	return last;
+}
+
 void tide_writes_merge_free(struct tide_writes_merge *merge)
 {
 	if (merge == NULL)

@@ -41,6 +41,8 @@ bool tide_writes_next(const struct tide_writes *writes, struct tide_writes_walk 
 struct tide_writes_merge;
 struct tide_writes_merge *tide_writes_merge_new(struct tide_writes *const *sets, int count);
 bool tide_writes_merge_next(struct tide_writes_merge *merge, struct tide_write *out);
+/* The last key that comes; no bytes: none does. */
+struct tide_slice tide_writes_merge_last(const struct tide_writes_merge *merge);
 void tide_writes_merge_free(struct tide_writes_merge *merge);
 
 #endif
