@@ -379,14 +379,24 @@ int tide_plan_compare(const char *stored, const struct tide_plan *plan, const ch
 
 /* ---- moving ---- */
 
-/* Of "name=what{columns, 16 bytes}": 16. */
+/* Of "name=what{columns, 16 bytes}": 16. What is stored may be damaged. */
 static size_t state_bytes(struct tide_slice aggregate)
 {
-	size_t bytes = 0;
-	for (const char *p = aggregate.p + aggregate.len; p > aggregate.p; p--)
-		if (*p == ',' && sscanf(p, ", %zu bytes}", &bytes) == 1)
+	enum { DIGITS_MAX = 9 };
+	static const char tail[] = " bytes}";
+	size_t at = aggregate.len, bytes = 0, unit = 1;
+	if (at < sizeof tail - 1 ||
+	    memcmp(aggregate.p + at - (sizeof tail - 1), tail, sizeof tail - 1) != 0)
+		return 0;
+	at -= sizeof tail - 1;
+	for (int i = 0; i < DIGITS_MAX && at > 0; i++, unit *= 10) {
+		char digit = aggregate.p[at - 1];
+		if (digit < '0' || digit > '9')
 			break;
-	return bytes;
+		bytes += (size_t)(digit - '0') * unit;
+		at--;
+	}
+	return at >= 2 && memcmp(aggregate.p + at - 2, ", ", 2) == 0 ? bytes : 0;
 }
 
 size_t tide_plan_stored_layout(const char *stored, const struct tide_plan_keyed *keyed,

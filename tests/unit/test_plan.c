@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
@@ -115,6 +116,33 @@ static void a_stored_plan_whose_line_is_cut_short_is_read(void **state)
 	tide_buf_fini(&out);
 }
 
+static void a_stored_size_is_believed_only_where_it_stands(void **state)
+{
+	static const struct {
+		const char *what;
+		size_t size;
+	} cases[] = {
+		{ "n=count{, 8 bytes}", 8 },
+		{ "n=count{, 8", 0 },
+		{ "n=count{, 8 bytes} ", 0 },
+		{ "n=count{, -8 bytes}", 0 },
+		{ "n=count{,-8 bytes}", 0 },
+		{ " bytes}", 0 },
+		{ "n=count{,,77777777777777777777777777777777777", 0 },
+		{ "n=count{, 77777777777777777777777777777777777 bytes}", 0 },
+	};
+	char name[] = "count";
+	struct tide_plan_keyed keyed = { .name = name, .mark = -1 };
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char stored[128];
+		struct tide_buf out = { 0 };
+		snprintf(stored, sizeof stored, "state\tcount\taggregate n\t%s\n", cases[i].what);
+		assert_int_equal(tide_plan_stored_layout(stored, &keyed, &out), cases[i].size);
+		tide_buf_fini(&out);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -123,6 +151,7 @@ int main(void)
 		cmocka_unit_test(items_are_zeroed_and_numbered),
 		cmocka_unit_test(a_full_plan_is_freed_whole),
 		cmocka_unit_test(a_stored_plan_whose_line_is_cut_short_is_read),
+		cmocka_unit_test(a_stored_size_is_believed_only_where_it_stands),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
