@@ -118,13 +118,6 @@ static int sst_put(struct tide_rocks *db, struct ssts *ssts, const struct tide_w
 	return ssts->bytes < SST_BYTES_MAX ? TIDE_OK : sst_finish(db, ssts, err);
 }
 
-static bool is_less(struct tide_slice a, struct tide_slice b)
-{
-	size_t common = a.len < b.len ? a.len : b.len;
-	int order = common > 0 ? memcmp(a.p, b.p, common) : 0;
-	return order < 0 || (order == 0 && a.len < b.len);
-}
-
 /* Behind which key the database has nothing up to the end of that key's kind: the
  * last one there, or of the kind alone. */
 static void frontier_find(struct tide_rocks *db, struct tide_slice key, struct tide_buf *frontier)
@@ -159,7 +152,8 @@ static int ssts_write(struct tide_rocks *db, struct ssts *ssts, struct tide_writ
 		frontier_find(db, last, &frontier);
 	bool ahead = last.len > TIDE_KIND && !frontier.failed;
 	while (rc == TIDE_OK && tide_writes_merge_next(merge, &w)) {
-		if (ahead && is_less((struct tide_slice){ frontier.p, frontier.len }, w.key)) {
+		if (ahead && tide_writes_compare((struct tide_slice){ frontier.p, frontier.len },
+		                                 w.key) < 0) {
 			ahead = false;
 			rc = ssts->writer != NULL ? sst_finish(db, ssts, err) : TIDE_OK;
 		}
@@ -202,7 +196,8 @@ void tide_staged_free(struct tide_staged *staged)
 
 static bool is_behind(const struct tide_staged *staged, struct tide_slice key)
 {
-	return is_less((struct tide_slice){ staged->last.p, staged->last.len }, key);
+	return tide_writes_compare((struct tide_slice){ staged->last.p, staged->last.len }, key) <
+	       0;
 }
 
 static int staged_add(struct tide_staged *staged, const struct tide_write *w,

@@ -67,7 +67,7 @@ static size_t record_read(const char *record, struct tide_write *out)
 	return sizeof head + head.key_len + head.value_len;
 }
 
-static int slice_compare(struct tide_slice a, struct tide_slice b)
+int tide_writes_compare(struct tide_slice a, struct tide_slice b)
 {
 	size_t common = a.len < b.len ? a.len : b.len;
 	int order = common > 0 ? memcmp(a.p, b.p, common) : 0;
@@ -102,7 +102,7 @@ static bool add(struct tide_writes *writes, enum tide_write_kind kind, struct ti
 	if (writes->newest != NULL && writes->sorted) {
 		struct tide_write newest;
 		record_read(writes->newest, &newest);
-		writes->sorted = slice_compare(newest.key, key) < 0;
+		writes->sorted = tide_writes_compare(newest.key, key) < 0;
 	}
 	writes->newest = record;
 	chunk->used += size;
@@ -124,7 +124,7 @@ bool tide_writes_delete(struct tide_writes *writes, struct tide_slice key)
 bool tide_writes_delete_range(struct tide_writes *writes, struct tide_slice from,
                               struct tide_slice to)
 {
-	assert(slice_compare(from, to) < 0);
+	assert(tide_writes_compare(from, to) < 0);
 	writes->ranges = true;
 	return add(writes, TIDE_WRITE_DELETE_RANGE, from, to);
 }
@@ -219,7 +219,7 @@ static int by_key(const void *a, const void *b, void *ignored)
 	(void)ignored;
 	record_read(a, &left);
 	record_read(b, &right);
-	return slice_compare(left.key, right.key);
+	return tide_writes_compare(left.key, right.key);
 }
 
 static size_t common_bytes(struct tide_slice a, struct tide_slice b, size_t most)
@@ -273,7 +273,7 @@ static void source_next(struct source *source)
 	while (source->at < writes->count) {
 		struct tide_write next;
 		record_read(source->items[source->at].what, &next);
-		if (slice_compare(source->head.key, next.key) != 0)
+		if (tide_writes_compare(source->head.key, next.key) != 0)
 			break;
 		source->head = next;
 		source->at++;
@@ -308,7 +308,8 @@ bool tide_writes_merge_next(struct tide_writes_merge *merge, struct tide_write *
 		struct source *source = &merge->sources[i];
 		if (!source->more)
 			continue;
-		int order = least != NULL ? slice_compare(source->head.key, least->head.key) : -1;
+		int order =
+			least != NULL ? tide_writes_compare(source->head.key, least->head.key) : -1;
 		if (order == 0)
 			source_next(least); /* the later set wins */
 		if (order <= 0)
@@ -332,7 +333,7 @@ struct tide_slice tide_writes_merge_last(const struct tide_writes_merge *merge)
 		record_read(source->items != NULL ? source->items[source->writes->count - 1].what
 		                                  : source->writes->newest,
 		            &write);
-		if (last.p == NULL || slice_compare(last, write.key) < 0)
+		if (last.p == NULL || tide_writes_compare(last, write.key) < 0)
 			last = write.key;
 	}
 	return last;

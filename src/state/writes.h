@@ -16,6 +16,9 @@ struct tide_write {
 	struct tide_slice key, value; /* of a range: from, to */
 };
 
+/* The order of keys: below 0 when a comes first, 0 when they are the same. */
+int tide_writes_compare(struct tide_slice a, struct tide_slice b);
+
 bool tide_writes_has_ranges(const struct tide_writes *writes);
 /* What was dropped, as deletions of ranges; NULL: nothing. */
 struct tide_writes *tide_writes_dropped(const struct tide_writes *writes);
