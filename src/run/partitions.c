@@ -278,36 +278,56 @@ static int place_new(struct tide_partitions *partitions, int input, struct tide_
 }
 
 /* Where the checkpoint says, or it was before it got lost. */
-static int place_known(struct tide_partitions *partitions, struct tide_share *share,
-                       const struct tide_position *position, struct said *said,
-                       struct tide_error *err)
+static void place_known(struct tide_share *share, const struct tide_position *position,
+                        struct said *said)
 {
 	struct tide_source_part *part = share->part;
-	if (!share->lost) {
-		part->next = position->next;
-		part->print = (struct tide_fingerprint){ position->print_offset,
-			                                 position->print_timestamp_ms,
-			                                 position->print_hash };
-		say(said, part);
+	if (share->lost)
+		return;
+	part->next = position->next;
+	part->print =
+		(struct tide_fingerprint){ position->print_offset, position->print_timestamp_ms,
+		                           position->print_hash };
+	say(said, part);
+}
+
+/* Are they still the logs that they were? All are asked at once, and judged in turn. */
+static int verify_known(struct tide_partitions *partitions, struct tide_source *source,
+                        struct tide_share **known, int count, struct tide_error *err)
+{
+	struct tide_source_part **parts = malloc(((size_t)count + 1) * sizeof *parts);
+	struct tide_loss *losses = calloc((size_t)count + 1, sizeof *losses);
+	int rc = parts != NULL && losses != NULL
+	                 ? TIDE_OK
+	                 : tide_fail(err, TIDE_ERR_NOMEM, "no memory to place partitions");
+	for (int i = 0; rc == TIDE_OK && i < count; i++)
+		parts[i] = known[i]->part;
+	if (rc == TIDE_OK && count > 0)
+		rc = source->ops->verify(source, parts, count, losses, err);
+	for (int i = 0; i < count; i++) {
+		if (rc == TIDE_OK) {
+			rc = accept_loss(partitions, parts[i], &losses[i], err);
+			known[i]->lost = false;
+		} else if (rc == TIDE_ERR_UNAVAILABLE) {
+			/* Who could not be asked is asked again. */
+			known[i]->lost = true;
+		}
 	}
-	struct tide_loss loss = { 0 };
-	int rc = share->source->ops->verify(share->source, part, &loss, err);
-	if (rc == TIDE_OK)
-		rc = accept_loss(partitions, part, &loss, err);
-	/* Who could not be asked is asked again. */
-	share->lost = rc == TIDE_ERR_UNAVAILABLE;
+	free(parts);
+	free(losses);
 	return rc;
 }
 
 /* The parts of an input that have no place. `placed` has room for them, and again for
- * those among them that are new. */
+ * those among them that are new; `known` for the others. */
 static int place_input(struct tide_partitions *partitions, int input, const struct tide_meta *meta,
-                       bool running, struct tide_source_part **placed, struct tide_error *err)
+                       bool running, struct tide_source_part **placed, struct tide_share **known,
+                       struct tide_error *err)
 {
 	struct tide_source *source = partitions->sources[input];
 	struct tide_source_part **new = placed + partitions->count;
 	struct said said = { .verb = "goes on", .why = "checkpoint", .most = SHOWN_KNOWN };
-	int count = 0, new_count = 0, rc = TIDE_OK;
+	int count = 0, new_count = 0, known_count = 0, rc = TIDE_OK;
 	for (int i = 0; rc == TIDE_OK && i < partitions->count; i++) {
 		struct tide_share *share = partitions->shares[i];
 		if (share->input != input || (share->part->placed && !share->lost))
@@ -315,12 +335,16 @@ static int place_input(struct tide_partitions *partitions, int input, const stru
 		placed[count++] = share->part;
 		const struct tide_position *position = position_of(meta, share->part);
 		rc = tide_pass("place", err);
-		if (rc == TIDE_OK && position == NULL && !share->lost)
+		if (rc == TIDE_OK && position == NULL && !share->lost) {
 			new[new_count++] = share->part;
-		else if (rc == TIDE_OK)
-			rc = place_known(partitions, share, position, &said, err);
+		} else if (rc == TIDE_OK) {
+			place_known(share, position, &said);
+			known[known_count++] = share;
+		}
 	}
 	say_rest(&said);
+	if (rc == TIDE_OK)
+		rc = verify_known(partitions, source, known, known_count, err);
 	/* What appeared since the job began is read whole: nobody has seen it. */
 	if (rc == TIDE_OK && new_count > 0)
 		rc = place_new(partitions, input, new, new_count,
@@ -335,13 +359,16 @@ static int place_input(struct tide_partitions *partitions, int input, const stru
 int tide_partitions_place(struct tide_partitions *partitions, const struct tide_meta *meta,
                           bool running, struct tide_error *err)
 {
-	struct tide_source_part **placed =
-		malloc(sizeof *placed * ((size_t)partitions->count * 2 + 1));
-	int rc = placed != NULL ? TIDE_OK
-	                        : tide_fail(err, TIDE_ERR_NOMEM, "no memory to place partitions");
+	size_t count = (size_t)partitions->count;
+	struct tide_source_part **placed = malloc(sizeof *placed * (count * 2 + 1));
+	struct tide_share **known = malloc(sizeof *known * (count + 1));
+	int rc = placed != NULL && known != NULL
+	                 ? TIDE_OK
+	                 : tide_fail(err, TIDE_ERR_NOMEM, "no memory to place partitions");
 	for (int input = 0; rc == TIDE_OK && input < partitions->plan->input_count; input++)
-		rc = place_input(partitions, input, meta, running, placed, err);
+		rc = place_input(partitions, input, meta, running, placed, known, err);
 	free(placed);
+	free(known);
 	return rc;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside the Kafka source: for kafka.c, fetch.c, topics.c, offsets.c, verify.c.
+/* Inside the Kafka source: for kafka.c, fetch.c, topics.c, offsets.c,
+ * verify.c, look.c.
  *
  * Two clients. The one that fetches may have a request waiting at the end of
  * a log, and brokers answer a connection in order, so whatever must not wait
@@ -103,7 +104,10 @@ int tide_kafka_resolve(struct tide_source *src, struct tide_source_part **parts,
                        const char *position, int64_t *offsets, struct tide_error *err);
 void tide_kafka_mirror(struct tide_source *src, struct tide_source_part **parts, int count);
 void tide_kafka_mirror_poll(struct tide_kafka *kafka);
-/* One ListOffsets for all: times in, offsets out in list->elems[i].offset. */
+/* One ListOffsets for all: times in, offsets out in list->elems[i].offset. One partition's
+ * error from the broker is that of all, and does not say whose it is. */
+rd_kafka_resp_err_t tide_kafka_try_offsets(struct tide_kafka *kafka,
+                                           rd_kafka_topic_partition_list_t *list);
 int tide_kafka_list_offsets(struct tide_kafka *kafka, rd_kafka_topic_partition_list_t *list,
                             const char *what, struct tide_error *err);
 
@@ -111,8 +115,23 @@ int tide_kafka_list_offsets(struct tide_kafka *kafka, rd_kafka_topic_partition_l
 bool tide_kafka_retention(struct tide_source *src, const char *topic, struct tide_retention *out);
 
 /* verify.c */
-int tide_kafka_verify(struct tide_source *src, struct tide_source_part *part,
-                      struct tide_loss *loss, struct tide_error *err);
+int tide_kafka_verify(struct tide_source *src, struct tide_source_part **parts, int count,
+                      struct tide_loss *losses, struct tide_error *err);
+
+/* look.c */
+enum tide_kafka_found { TIDE_FOUND_NONE, TIDE_FOUND_SAME, TIDE_FOUND_OTHER };
+
+struct tide_kafka_look {
+	struct tide_source_part *part; /* with the fingerprint to look for */
+	enum tide_kafka_found found;
+	/* While it is being looked at: */
+	bool answered;
+	rd_kafka_resp_err_t code;
+};
+
+/* What is there now at the offset of each part's fingerprint? */
+int tide_kafka_look_again(struct tide_kafka *kafka, struct tide_kafka_look *looks, int count,
+                          struct tide_error *err);
 
 /* fetch.c */
 void tide_kafka_away(void *arg, const char *topic, int32_t partition);

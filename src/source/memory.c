@@ -349,11 +349,12 @@ static int memory_resolve(struct tide_source *src, struct tide_source_part **par
 	return TIDE_OK;
 }
 
-static int memory_verify(struct tide_source *src, struct tide_source_part *part,
-                         struct tide_loss *loss, struct tide_error *err)
+static int memory_verify(struct tide_source *src, struct tide_source_part **parts, int count,
+                         struct tide_loss *losses, struct tide_error *err)
 {
-	(void)src, (void)part, (void)err;
-	*loss = (struct tide_loss){ .kind = TIDE_LOSS_NONE };
+	(void)src, (void)parts, (void)err;
+	for (int i = 0; i < count; i++)
+		losses[i] = (struct tide_loss){ .kind = TIDE_LOSS_NONE };
 	return TIDE_OK;
 }
 

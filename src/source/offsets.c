@@ -31,8 +31,8 @@ static bool worth_repeating(rd_kafka_resp_err_t code)
 }
 
 /* An election takes a moment, so a partition between leaders is asked again. */
-int tide_kafka_list_offsets(struct tide_kafka *kafka, rd_kafka_topic_partition_list_t *list,
-                            const char *what, struct tide_error *err)
+rd_kafka_resp_err_t tide_kafka_try_offsets(struct tide_kafka *kafka,
+                                           rd_kafka_topic_partition_list_t *list)
 {
 	rd_kafka_t *rk = tide_client_handle(kafka->control);
 	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -63,6 +63,13 @@ int tide_kafka_list_offsets(struct tide_kafka *kafka, rd_kafka_topic_partition_l
 	}
 	if (asked != NULL)
 		rd_kafka_topic_partition_list_destroy(asked);
+	return code;
+}
+
+int tide_kafka_list_offsets(struct tide_kafka *kafka, rd_kafka_topic_partition_list_t *list,
+                            const char *what, struct tide_error *err)
+{
+	rd_kafka_resp_err_t code = tide_kafka_try_offsets(kafka, list);
 	if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
 		return tide_client_fail(kafka->control, code, what, err);
 	return TIDE_OK;

@@ -78,11 +78,11 @@ static int recorder_resolve(struct tide_source *src, struct tide_source_part **p
 	return inner->ops->resolve(inner, parts, count, position, offsets, err);
 }
 
-static int recorder_verify(struct tide_source *src, struct tide_source_part *part,
-                           struct tide_loss *loss, struct tide_error *err)
+static int recorder_verify(struct tide_source *src, struct tide_source_part **parts, int count,
+                           struct tide_loss *losses, struct tide_error *err)
 {
 	struct tide_source *inner = recorder_of(src)->inner;
-	return inner->ops->verify(inner, part, loss, err);
+	return inner->ops->verify(inner, parts, count, losses, err);
 }
 
 static int recorder_seek(struct tide_source *src, struct tide_source_part **parts, int count,

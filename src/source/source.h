@@ -77,10 +77,11 @@ struct tide_source_ops {
 	/* "earliest", "latest", or milliseconds since 1970, to an offset in each. */
 	int (*resolve)(struct tide_source *src, struct tide_source_part **parts, int count,
 	               const char *position, int64_t *offsets, struct tide_error *err);
-	/* Is the partition still the one that part->print was taken from, and is
-	 * part->next still there? Reads at most one record. */
-	int (*verify)(struct tide_source *src, struct tide_source_part *part,
-	              struct tide_loss *loss, struct tide_error *err);
+	/* Is each partition still the one that its print was taken from, and is its
+	 * next still there? losses[i] says so of parts[i]. All are asked at once; after
+	 * an error nothing is said of any. */
+	int (*verify)(struct tide_source *src, struct tide_source_part **parts, int count,
+	              struct tide_loss *losses, struct tide_error *err);
 	/* From now on deliver these, each from its next. */
 	int (*seek)(struct tide_source *src, struct tide_source_part **parts, int count,
 	            struct tide_error *err);

@@ -5,171 +5,123 @@
  * so the last record delivered is remembered and looked at again. */
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 
-#include "base/clock.h"
-#include "base/hash.h"
 #include "base/mutant.h"
 #include "source/kafka_inside.h"
 
-enum { SLICE_MS = 25 };
+static int bounds(struct tide_kafka *kafka, struct tide_source_part **parts, int count,
+                  int64_t position, struct tide_error *err);
+static bool judge(const struct tide_source_part *part, struct tide_loss *loss);
+static void recreated(const struct tide_source_part *part, struct tide_loss *loss);
 
-enum found { FOUND_SAME, FOUND_OTHER, FOUND_NONE };
-
-static int bounds(struct tide_kafka *kafka, const struct tide_source_part *part, int64_t *start,
-                  int64_t *end, bool *exists, struct tide_error *err);
-static int look(struct tide_kafka *kafka, const struct tide_source_part *part, enum found *found,
-                struct tide_error *err);
-
-int tide_kafka_verify(struct tide_source *src, struct tide_source_part *part,
-                      struct tide_loss *loss, struct tide_error *err)
+int tide_kafka_verify(struct tide_source *src, struct tide_source_part **parts, int count,
+                      struct tide_loss *losses, struct tide_error *err)
 {
 	struct tide_kafka *kafka = (struct tide_kafka *)src;
-	assert(part != NULL && loss != NULL);
-	int64_t start = 0, end = 0;
-	bool exists;
-	enum found found = FOUND_NONE;
-	*loss = (struct tide_loss){ .kind = TIDE_LOSS_NONE, .from = part->next, .to = part->next };
+	assert(parts != NULL && losses != NULL && count >= 0);
+	int looked = 0;
+	if (count == 0)
+		return TIDE_OK;
+	/* The loss that each look is about is at the same place in `about`. */
+	struct tide_kafka_look *looks = calloc((size_t)count, sizeof *looks);
+	struct tide_loss **about = calloc((size_t)count, sizeof(struct tide_loss *));
+	int rc = looks != NULL && about != NULL
+	                 ? TIDE_OK
+	                 : tide_fail(err, TIDE_ERR_NOMEM, "verifying %d partitions", count);
 	/* Whatever is said from now on asks for another look. */
-	atomic_store(&((struct kafka_part *)part)->away, false);
-	int rc = bounds(kafka, part, &start, &end, &exists, err);
-	if (rc != TIDE_OK)
-		return rc;
-	part->start = start;
-	part->end = end;
-	if (!exists || end < part->next) {
-		loss->kind = TIDE_LOSS_RECREATED;
-	} else if (start > part->next) {
-		loss->kind = TIDE_LOSS_TRIMMED;
-		loss->to = start;
-		loss->lost = start - part->next;
-		return TIDE_OK;
-	} else if (part->print.offset < 0 || part->print.offset >= part->next ||
-	           tide_mutant(NO_FINGERPRINT)) {
-		/* None, or one from before the partition was put back. */
-		return TIDE_OK;
-	} else {
-		if (part->print.offset >= start)
-			rc = look(kafka, part, &found, err);
-		if (rc != TIDE_OK || found == FOUND_SAME)
-			return rc;
-		loss->kind = found == FOUND_OTHER ? TIDE_LOSS_RECREATED : TIDE_LOSS_UNVERIFIED;
-	}
-	if (loss->kind == TIDE_LOSS_RECREATED) {
-		loss->to = start;
-		loss->lost = -1;
-	}
-	return TIDE_OK;
-}
-
-static int bounds(struct tide_kafka *kafka, const struct tide_source_part *part, int64_t *start,
-                  int64_t *end, bool *exists, struct tide_error *err)
-{
-	char what[300];
-	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-	rd_kafka_topic_partition_t *one =
-		rd_kafka_topic_partition_list_add(list, part->topic, part->partition);
-	snprintf(what, sizeof what, "verifying %s-%d", part->topic, part->partition);
-	one->offset = RD_KAFKA_OFFSET_END;
-	int rc = tide_kafka_list_offsets(kafka, list, what, err);
-	*end = one->offset;
-	*exists = one->err != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART &&
-	          one->err != RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
-	if (rc == TIDE_OK && one->err != 0 && *exists)
-		rc = tide_client_fail(kafka->control, one->err, what, err);
-	if (rc == TIDE_OK && *exists) {
-		one->offset = RD_KAFKA_OFFSET_BEGINNING;
-		rc = tide_kafka_list_offsets(kafka, list, what, err);
-		*start = one->offset;
-		if (rc == TIDE_OK && one->err != 0)
-			rc = tide_client_fail(kafka->control, one->err, what, err);
-	}
-	if (!*exists)
-		*start = *end = 0;
-	rd_kafka_topic_partition_list_destroy(list);
-	return rc;
-}
-
-/* The same digest as tide_fingerprint_of, of a message that is in no batch. */
-static struct tide_fingerprint print_of(const rd_kafka_message_t *msg)
-{
-	struct tide_rec rec = {
-		.key_ = { (uint64_t)(uintptr_t)msg->key, msg->key ? (int32_t)msg->key_len : -1, 0 },
-		.value_ = { (uint64_t)(uintptr_t)msg->payload,
-		            msg->payload ? (int32_t)msg->len : -1, 0 },
-		.offset_ = msg->offset,
-		.timestamp_ms_ = rd_kafka_message_timestamp(msg, NULL),
-	};
-	return tide_fingerprint_of(&rec);
-}
-
-static enum found compare(const struct tide_fingerprint *was, const rd_kafka_message_t *msg)
-{
-	struct tide_fingerprint is = print_of(msg);
-	if (is.offset != was->offset)
-		return FOUND_NONE; /* compacted away: this is the next one */
-	return is.timestamp_ms == was->timestamp_ms && is.hash == was->hash ? FOUND_SAME
-	                                                                    : FOUND_OTHER;
-}
-
-/* The broker's thread may have looked for something to fetch just before the
- * partition was there, and looks again after a second: a request wakes it. */
-static void wake(struct tide_kafka *kafka, const struct tide_source_part *part)
-{
-	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-	rd_kafka_topic_partition_list_add(list, part->topic, part->partition)->offset =
-		RD_KAFKA_OFFSET_END;
-	rd_kafka_offsets_for_times(tide_client_handle(kafka->control), list, 0);
-	rd_kafka_topic_partition_list_destroy(list);
-}
-
-/* The first thing the queue has to say from the fingerprint's offset on. */
-static int read_one(struct tide_kafka *kafka, rd_kafka_queue_t *queue,
-                    const struct tide_source_part *part, enum found *found, struct tide_error *err)
-{
-	int64_t until = tide_clock_mono_us() + (int64_t)TIDE_KAFKA_REQUEST_MS * 1000;
-	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
-	while (tide_clock_mono_us() < until && !tide_client_refused(kafka->control)) {
-		rd_kafka_message_t *msg = rd_kafka_consume_queue(queue, SLICE_MS);
-		tide_client_poll(kafka->control);
-		if (msg == NULL) {
-			wake(kafka, part);
+	for (int i = 0; i < count; i++)
+		atomic_store(&((struct kafka_part *)parts[i])->away, false);
+	if (rc == TIDE_OK)
+		rc = bounds(kafka, parts, count, RD_KAFKA_OFFSET_END, err);
+	if (rc == TIDE_OK)
+		rc = bounds(kafka, parts, count, RD_KAFKA_OFFSET_BEGINNING, err);
+	for (int i = 0; i < count && rc == TIDE_OK; i++) {
+		if (judge(parts[i], &losses[i]))
 			continue;
-		}
-		code = msg->err;
-		bool done = code == RD_KAFKA_RESP_ERR_NO_ERROR ||
-		            code == RD_KAFKA_RESP_ERR__PARTITION_EOF ||
-		            code == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET;
-		*found = code == RD_KAFKA_RESP_ERR_NO_ERROR ? compare(&part->print, msg)
-		                                            : FOUND_NONE;
-		rd_kafka_message_destroy(msg);
-		if (done)
-			return TIDE_OK;
+		about[looked] = &losses[i];
+		looks[looked++].part = parts[i];
 	}
-	return tide_client_fail(kafka->control, code, "reading the last record again", err);
+	if (rc == TIDE_OK)
+		rc = tide_kafka_look_again(kafka, looks, looked, err);
+	for (int i = 0; i < looked && rc == TIDE_OK; i++) {
+		if (looks[i].found == TIDE_FOUND_OTHER)
+			recreated(looks[i].part, about[i]);
+		else if (looks[i].found == TIDE_FOUND_NONE)
+			about[i]->kind = TIDE_LOSS_UNVERIFIED;
+	}
+	free(looks);
+	free(about);
+	return rc;
 }
 
-static int look(struct tide_kafka *kafka, const struct tide_source_part *part, enum found *found,
-                struct tide_error *err)
+static void recreated(const struct tide_source_part *part, struct tide_loss *loss)
 {
-	rd_kafka_t *rk = tide_client_handle(kafka->control);
-	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-	rd_kafka_queue_t *queue = rd_kafka_queue_get_partition(rk, part->topic, part->partition);
-	assert(queue != NULL);
-	rd_kafka_queue_forward(queue, NULL);
-	rd_kafka_topic_partition_list_add(list, part->topic, part->partition)->offset =
-		part->print.offset;
-	int rc;
-	rd_kafka_error_t *error = rd_kafka_incremental_assign(rk, list);
-	if (error != NULL) {
-		rc = tide_client_fail(kafka->control, rd_kafka_error_code(error),
-		                      rd_kafka_error_string(error), err);
-	} else {
-		rc = read_one(kafka, queue, part, found, err);
-		error = rd_kafka_incremental_unassign(rk, list);
+	loss->kind = TIDE_LOSS_RECREATED;
+	loss->to = part->start;
+	loss->lost = -1;
+}
+
+/* What the ends of the log say. False: the record must be looked at. */
+static bool judge(const struct tide_source_part *part, struct tide_loss *loss)
+{
+	*loss = (struct tide_loss){ .kind = TIDE_LOSS_NONE, .from = part->next, .to = part->next };
+	if (part->end < part->next) {
+		recreated(part, loss);
+	} else if (part->start > part->next) {
+		loss->kind = TIDE_LOSS_TRIMMED;
+		loss->to = part->start;
+		loss->lost = part->start - part->next;
+	} else if (part->print.offset >= 0 && part->print.offset < part->next &&
+	           !tide_mutant(NO_FINGERPRINT)) {
+		/* Otherwise there is none, or one from before the partition was put back. */
+		if (part->print.offset >= part->start)
+			return false;
+		loss->kind = TIDE_LOSS_UNVERIFIED;
 	}
-	if (error != NULL)
-		rd_kafka_error_destroy(error);
-	rd_kafka_queue_destroy(queue);
+	return true;
+}
+
+/* Where the logs end, or begin. An error may be one of them's, and otherwise all's. */
+static rd_kafka_resp_err_t ask(struct tide_kafka *kafka, struct tide_source_part **parts, int count,
+                               int64_t position, int *whose)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(count);
+	for (int i = 0; i < count; i++)
+		rd_kafka_topic_partition_list_add(list, parts[i]->topic, parts[i]->partition)
+			->offset = position;
+	rd_kafka_resp_err_t code = tide_kafka_try_offsets(kafka, list);
+	*whose = -1;
+	for (int i = 0; i < count && code == 0; i++) {
+		code = list->elems[i].err;
+		if (code != 0)
+			*whose = i;
+		else if (position == RD_KAFKA_OFFSET_END)
+			parts[i]->end = list->elems[i].offset;
+		else
+			parts[i]->start = list->elems[i].offset;
+	}
 	rd_kafka_topic_partition_list_destroy(list);
-	return rc;
+	return code;
+}
+
+static int bounds(struct tide_kafka *kafka, struct tide_source_part **parts, int count,
+                  int64_t position, struct tide_error *err)
+{
+	char what[400], more[40] = "";
+	int whose, rc = TIDE_OK;
+	rd_kafka_resp_err_t code = ask(kafka, parts, count, position, &whose);
+	if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+		return TIDE_OK;
+	if (code > 0 && whose < 0 && count > 1) {
+		/* The broker said no to one of them. Asked alone, it is named. */
+		for (int i = 0; i < count && rc == TIDE_OK; i++)
+			rc = bounds(kafka, parts + i, 1, position, err);
+		return rc;
+	}
+	if (whose < 0 && count > 1)
+		snprintf(more, sizeof more, " and %d more", count - 1);
+	const struct tide_source_part *named = parts[whose < 0 ? 0 : whose];
+	snprintf(what, sizeof what, "verifying %s-%d%s", named->topic, named->partition, more);
+	return tide_client_fail(kafka->control, code, what, err);
 }

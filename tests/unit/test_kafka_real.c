@@ -161,7 +161,7 @@ static int64_t drain(struct reader *r, int i, int64_t to, int64_t step, bool *se
 static struct tide_loss verify(struct reader *r)
 {
 	struct tide_loss loss;
-	if (r->src->ops->verify(r->src, r->parts[0], &loss, &r->err) != TIDE_OK)
+	if (r->src->ops->verify(r->src, r->parts, 1, &loss, &r->err) != TIDE_OK)
 		fail_msg("%s", r->err.text);
 	return loss;
 }
@@ -441,6 +441,52 @@ static void a_caught_up_log_that_was_retired_is_no_alarm(void **state)
 	reader_close(&r);
 }
 
+/* Each record is more than an answer's share for a partition, and all are more than an
+ * answer: who was left out of one is told all the same. */
+static void each_of_several_partitions_is_judged_by_itself(void **state)
+{
+	(void)state;
+	need_kafka();
+	enum { PARTS = 12 };
+	struct reader r = { 0 };
+	struct tide_loss losses[PARTS];
+	admin(NULL, 0, NULL, "create %s %d", topic, PARTS);
+	admin(NULL, 0,
+	      "awk 'BEGIN { v = \"x\"; while (length(v) < 200000) v = v v; for (i = 0; i < 36; i++) "
+	      "print \"{\\\"partition\\\":\" i % 12 \",\\\"value\\\":\\\"\" v \"\\\"}\" }'",
+	      "-X compression.type=none produce %s 2>/dev/null", topic);
+	reader_open(&r);
+	start(&r);
+	for (int i = 0; i < PARTS; i++)
+		drain(&r, i, 2, 1000, NULL);
+	admin(NULL, 0, "echo '{\"value\":\"a\",\"partition\":6}'", "transact %s abort 2>/dev/null",
+	      topic);
+	r.parts[1]->print.hash ^= 1;
+	r.parts[2]->next = 0;
+	admin(NULL, 0, NULL, "trim %s 2 1", topic);
+	admin(NULL, 0, NULL, "trim %s 3 2", topic);
+	r.parts[4]->next = 4;
+	r.parts[5]->print.timestamp_ms++;
+	/* The record is one that nobody is shown, and the end of the log is next. */
+	r.parts[6]->next = 5;
+	r.parts[6]->print.offset = 3;
+	int64_t until = tide_clock_mono_us() + DEADLINE_US;
+	do
+		assert_int_equal(r.src->ops->verify(r.src, r.parts, PARTS, losses, &r.err), 0);
+	while (r.parts[6]->end < 5 && tide_clock_mono_us() < until);
+	for (int i = 7; i < PARTS; i++)
+		assert_int_equal(losses[i].kind, TIDE_LOSS_NONE);
+	assert_int_equal(losses[0].kind, TIDE_LOSS_NONE);
+	assert_int_equal(losses[1].kind, TIDE_LOSS_RECREATED);
+	assert_int_equal(losses[2].kind, TIDE_LOSS_TRIMMED);
+	assert_int_equal(losses[2].lost, 1);
+	assert_int_equal(losses[3].kind, TIDE_LOSS_UNVERIFIED);
+	assert_int_equal(losses[4].kind, TIDE_LOSS_RECREATED);
+	assert_int_equal(losses[5].kind, TIDE_LOSS_RECREATED);
+	assert_int_equal(losses[6].kind, TIDE_LOSS_UNVERIFIED);
+	reader_close(&r);
+}
+
 /* `records` in the new topic against 78 read from the old one. */
 static void recreated(int records)
 {
@@ -673,6 +719,7 @@ int main(void)
 		TEST(compaction_gaps_lose_nothing),
 		TEST(trimmed_records_are_counted_and_never_skipped),
 		TEST(a_caught_up_log_that_was_retired_is_no_alarm),
+		TEST(each_of_several_partitions_is_judged_by_itself),
 		TEST(an_empty_recreated_topic_is_told),
 		TEST(a_shorter_recreated_topic_is_told),
 		TEST(a_longer_recreated_topic_is_told),

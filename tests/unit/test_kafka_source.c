@@ -417,24 +417,24 @@ static void a_recreated_topic_is_told_by_its_last_record(void **state)
 	struct tide_source_part *part = r.parts[0];
 	part->print = tide_fingerprint_of(&batch->recs[batch->count - 1]);
 	assert_int_equal(part->print.offset, 77);
-	assert_int_equal(r.src->ops->verify(r.src, part, &loss, &r.err), TIDE_OK);
+	assert_int_equal(r.src->ops->verify(r.src, &part, 1, &loss, &r.err), TIDE_OK);
 	assert_int_equal(loss.kind, TIDE_LOSS_NONE);
 
 	part->print.hash ^= 1;
-	assert_int_equal(r.src->ops->verify(r.src, part, &loss, &r.err), TIDE_OK);
+	assert_int_equal(r.src->ops->verify(r.src, &part, 1, &loss, &r.err), TIDE_OK);
 	assert_int_equal(loss.kind, TIDE_LOSS_RECREATED);
 	assert_int_equal(loss.from, 78);
 	assert_int_equal(loss.to, 0);
 
 	part->print.hash ^= 1;
 	part->print.timestamp_ms++;
-	assert_int_equal(r.src->ops->verify(r.src, part, &loss, &r.err), TIDE_OK);
+	assert_int_equal(r.src->ops->verify(r.src, &part, 1, &loss, &r.err), TIDE_OK);
 	assert_int_equal(loss.kind, TIDE_LOSS_RECREATED);
 
 	/* Shorter than what was read. */
 	part->print = (struct tide_fingerprint){ .offset = -1 };
 	part->next = 79;
-	assert_int_equal(r.src->ops->verify(r.src, part, &loss, &r.err), TIDE_OK);
+	assert_int_equal(r.src->ops->verify(r.src, &part, 1, &loss, &r.err), TIDE_OK);
 	assert_int_equal(loss.kind, TIDE_LOSS_RECREATED);
 	reader_close(&r);
 }
