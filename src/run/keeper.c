@@ -29,23 +29,31 @@ static bool other_columns(const struct tide_rows *rows, const struct tide_schema
 	return other;
 }
 
+/* What an output keeps, made when it is asked for first. */
+static struct tide_kept *obtain(struct tide_keeper *keeper, const char *name)
+{
+	struct tide_kept *kept = find(keeper, name);
+	if (kept != NULL || keeper->count == TIDE_OUTPUTS_MAX)
+		return kept;
+	char *copy = strdup(name);
+	if (copy == NULL)
+		return NULL;
+	kept = &keeper->kept[keeper->count++];
+	*kept = (struct tide_kept){ .name = copy, .epoch = -1 };
+	return kept;
+}
+
 static int keeping_open(struct tide_sink **out, const struct tide_sink_options *options,
                         struct tide_error *err)
 {
-	struct tide_keeper *keeper = options->arg;
 	struct keeping *keeping = calloc(1, sizeof *keeping);
-	struct tide_kept *kept = find(keeper, options->output->name);
-	if (keeping != NULL && kept == NULL && keeper->count < TIDE_OUTPUTS_MAX) {
-		kept = &keeper->kept[keeper->count];
-		*kept = (struct tide_kept){ .name = strdup(options->output->name), .epoch = -1 };
-		keeper->count += kept->name != NULL;
-	}
+	struct tide_kept *kept = obtain(options->arg, options->output->name);
 	if (kept != NULL &&
 	    (kept->rows == NULL || other_columns(kept->rows, options->output->row))) {
 		tide_rows_free(kept->rows);
 		kept->rows = tide_rows_new(options->output->row);
 	}
-	if (keeping == NULL || kept == NULL || kept->name == NULL || kept->rows == NULL) {
+	if (keeping == NULL || kept == NULL || kept->rows == NULL) {
 		free(keeping);
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for a sink");
 	}
