@@ -346,6 +346,13 @@ static __attribute__((noinline)) struct tide_entry *entry_new(struct tide_table 
 
 /* ---- finding ---- */
 
+static inline bool entry_has(const struct tide_table *table, const struct tide_entry *entry,
+                             const char *key, size_t key_len)
+{
+	return entry->key_len == key_len &&
+	       key_same(entry->bytes + table->value_size, key, key_len);
+}
+
 /* The key has readable bytes behind it. */
 static inline struct tide_entry *key_find(const struct tide_table *table, const char *key,
                                           size_t key_len, uint32_t hash)
@@ -357,16 +364,25 @@ static inline struct tide_entry *key_find(const struct tide_table *table, const 
 		if (slot >> 32 != hash)
 			continue;
 		struct tide_entry *entry = entry_at(table, (uint32_t)slot);
-		if (likely(entry->key_len == key_len &&
-		           key_same(entry->bytes + table->value_size, key, key_len)))
+		if (likely(entry_has(table, entry, key, key_len)))
 			return entry;
+	}
+}
+
+/* The first entry with that hash: nearly always the key's. 0: none has it. */
+static inline uint32_t hash_find(const struct tide_table *table, uint32_t hash)
+{
+	for (uint64_t at = hash & table->mask;; at = (at + 1) & table->mask) {
+		uint64_t slot = table->slots[at];
+		if (slot == 0 || slot >> 32 == hash)
+			return (uint32_t)slot;
 	}
 }
 
 bool tide_table_resolve(struct tide_table *table, const char *keys,
                         const struct tide_wanted *wanted, size_t count, uint64_t *states)
 {
-	uint32_t hashes[AHEAD] = { 0 };
+	uint32_t hashes[AHEAD] = { 0 }, numbers[AHEAD] = { 0 };
 	for (size_t first = 0; first < count; first += AHEAD) {
 		size_t end = count - first < AHEAD ? count : first + AHEAD;
 		for (size_t i = first; i < end; i++) {
@@ -374,8 +390,9 @@ bool tide_table_resolve(struct tide_table *table, const char *keys,
 			__builtin_prefetch(&table->slots[hashes[i - first] & table->mask]);
 		}
 		for (size_t i = first; i < end; i++) {
-			uint64_t slot = table->slots[hashes[i - first] & table->mask];
-			const char *entry = table->slab + (slot & UINT32_MAX) * UNIT;
+			uint32_t number = hash_find(table, hashes[i - first]);
+			const char *entry = (const char *)entry_at(table, number);
+			numbers[i - first] = number;
 			__builtin_prefetch(entry, 1);
 			__builtin_prefetch(entry + sizeof(struct tide_entry) + table->value_size +
 			                           wanted[i].len - 1,
@@ -384,7 +401,10 @@ bool tide_table_resolve(struct tide_table *table, const char *keys,
 		for (size_t i = first; i < end; i++) {
 			const char *key = keys + wanted[i].at;
 			uint32_t hash = hashes[i - first], len = wanted[i].len;
-			struct tide_entry *entry = key_find(table, key, len, hash);
+			struct tide_entry *entry = entry_at(table, numbers[i - first]);
+			/* None had it, or it was another key's: those before it may be new. */
+			if (unlikely(numbers[i - first] == 0 || !entry_has(table, entry, key, len)))
+				entry = key_find(table, key, len, hash);
 			if (unlikely(entry == NULL))
 				entry = entry_new(table, hash, key, len);
 			if (unlikely(entry == NULL))
@@ -404,10 +424,8 @@ void tide_table_expect(const struct tide_table *table, const struct tide_slice *
 			hashes[i] = hash_key(keys[first + i].p, keys[first + i].len);
 			__builtin_prefetch(&table->slots[hashes[i] & table->mask]);
 		}
-		for (size_t i = 0; i < some; i++) {
-			uint64_t slot = table->slots[hashes[i] & table->mask];
-			__builtin_prefetch(table->slab + (slot & UINT32_MAX) * UNIT, 1);
-		}
+		for (size_t i = 0; i < some; i++)
+			__builtin_prefetch(entry_at(table, hash_find(table, hashes[i])), 1);
 	}
 }
 
@@ -452,10 +470,8 @@ void tide_table_find_all(struct tide_table *table, const struct tide_table *othe
 			hashes[i - first] = hash;
 			__builtin_prefetch(&table->slots[hash & table->mask]);
 		}
-		for (size_t i = first; i < end; i++) {
-			uint64_t slot = table->slots[hashes[i - first] & table->mask];
-			__builtin_prefetch(table->slab + (slot & UINT32_MAX) * UNIT, 1);
-		}
+		for (size_t i = first; i < end; i++)
+			__builtin_prefetch(entry_at(table, hash_find(table, hashes[i - first])), 1);
 		for (size_t i = first; i < end; i++) {
 			found[i] = key_find(table, tide_entry_key(other, entries[i]),
 			                    entries[i]->key_len, hashes[i - first]);

@@ -82,7 +82,9 @@ static void add_waiting(struct tide_queue *queue)
 
 static void bench_words(const char *text, const uint32_t *at, const uint8_t *len)
 {
-	struct tide_keyspec spec = { 2, { 0, 1 }, { TIDE_STRING, TIDE_STRING } };
+	struct tide_keyspec spec = { .count = 2,
+		                     .columns = { 0, 1 },
+		                     .types = { TIDE_STRING, TIDE_STRING } };
 	struct tide_table *table = tide_table_new(&spec, 8);
 	struct tide_queue *queue = tide_queue_new(table, &spec, NULL, NULL, 0);
 	double best = 1e9;
@@ -107,7 +109,7 @@ static void bench_words(const char *text, const uint32_t *at, const uint8_t *len
 
 static void bench_large(void)
 {
-	struct tide_keyspec spec = { 1, { 0 }, { TIDE_INT } };
+	struct tide_keyspec spec = { .count = 1, .types = { TIDE_INT } };
 	struct tide_table *table = tide_table_new(&spec, 8);
 	struct tide_queue *queue = tide_queue_new(table, &spec, NULL, NULL, 0);
 	struct tide_cell cell = { .i = 0 };
