@@ -128,13 +128,15 @@ static inline char *encode_short(const struct tide_keyspec *spec, const struct t
                                  char *out)
 {
 	for (int i = 0; i < spec->count; i++) {
-		const struct tide_cell *cell = &row[spec->columns[i]];
+		/* Read once: what is stored through `out` could be the cell, for all that
+		 * the compiler knows. */
+		const struct tide_cell cell = row[spec->columns[i]];
 		if ((spec->types[i] != TIDE_STRING && spec->types[i] != TIDE_BYTES) ||
-		    (uint32_t)cell->len - 1 >= SHORT || !wide_ok(cell->p))
+		    (uint32_t)cell.len - 1 >= SHORT || !wide_ok(cell.p))
 			return NULL;
-		*out = (char)cell->len;
-		memcpy(out + 1, cell->p, SHORT);
-		out += 1 + cell->len;
+		*out = (char)cell.len;
+		memcpy(out + 1, cell.p, SHORT);
+		out += 1 + cell.len;
 	}
 	return out;
 }
