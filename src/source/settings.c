@@ -21,6 +21,10 @@ enum {
 	FETCH_PART_BYTES_MIN = 256 * 1024,
 	FETCH_PART_BYTES_MAX = 512 * 1024,
 	PREFETCH_PART_KBYTES_MAX = 16 * 1024,
+	/* Beside its bytes a record costs librdkafka some 350: for each KiB so many. */
+	PREFETCH_RECORDS = 4,
+	PREFETCH_PART_RECORDS_MIN = 1000,
+	PREFETCH_PART_RECORDS_MAX = 50000,
 	ANSWER_HEAD_BYTES = 512, /* what librdkafka wants to be left for an answer's head */
 	SECRET_LEN_MAX = 1024 * 1024,
 	SECRET_LEN_MIN = 3 /* hiding shorter ones would garble every text */
@@ -57,8 +61,6 @@ static const struct setting for_consumers[] = {
 	 * connection and no partition can join it: keep the wait short. */
 	{ "fetch.wait.max.ms", "100", false },
 	{ "fetch.error.backoff.ms", "50", false },
-	/* A bound on what small records cost beside their bytes. */
-	{ "queued.min.messages", "50000", false },
 };
 
 /* Of librdkafka 2.2 and later, which otherwise leave a queue alone for a second once
@@ -191,10 +193,16 @@ static int conf_prefetch(rd_kafka_conf_t *conf, const struct tide_options *optio
 {
 	long total, each;
 	int rc = prefetch_kbytes(options, &total, err);
-	if (rc != TIDE_OK)
-		return rc;
 	if (partitions < 1)
 		partitions = 1;
+	if (rc == TIDE_OK)
+		rc = conf_number(conf, "queued.min.messages",
+		                 between(PREFETCH_PART_RECORDS_MIN,
+		                         total * PREFETCH_RECORDS / partitions,
+		                         PREFETCH_PART_RECORDS_MAX),
+		                 err);
+	if (rc != TIDE_OK)
+		return rc;
 	long least = between(PREFETCH_PART_KBYTES_MIN, PREFETCH_PARTS_KBYTES / partitions,
 	                     PREFETCH_PART_KBYTES_LEAST);
 	each = total / partitions;

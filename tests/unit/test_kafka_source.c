@@ -596,6 +596,12 @@ static void many_partitions_are_fetched_less_far_ahead(void **state)
 {
 	(void)state;
 	const char *queue = "queued.max.messages.kbytes", *piece = "fetch.message.max.bytes";
+	const char *records = "queued.min.messages";
+	assert_int_equal(setting_of(records, 1, NULL, NULL), 50000);
+	assert_int_equal(setting_of(records, 4, NULL, NULL), 16384);
+	assert_int_equal(setting_of(records, 4000, NULL, NULL), 1000);
+	assert_int_equal(setting_of(records, 4, "prefetch_kbytes", "32768"), 32768);
+	assert_int_equal(setting_of(records, 4, "rdkafka.queued.min.messages", "99"), 99);
 	assert_int_equal(setting_of(queue, 4, NULL, NULL), 4096);
 	assert_int_equal(setting_of(queue, 64, NULL, NULL), 1024);
 	assert_int_equal(setting_of(queue, 256, NULL, NULL), 256);
