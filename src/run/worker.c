@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "record/kept.h"
+#include "run/held.h"
 #include "run/letter.h"
 
 enum {
@@ -220,48 +221,6 @@ void tide_worker_fini(struct tide_worker *worker)
 	tide_writes_free(worker->writes);
 }
 
-/* Rows that are not aggregated go to their partition, so that the order in the
- * outbox does not depend on which worker read what when. Those of windows that
- * have closed are their owner's, and stay while rows behind a dedup run on. */
-static bool keep_rows(struct tide_worker *worker, struct tide_share *share)
-{
-	const struct tide_plan *plan = worker->work->plan;
-	for (int o = 0; o < plan->output_count; o++) {
-		if (plan->outputs[o].keyed >= 0 || tide_rows_count(worker->rows[o]) == 0)
-			continue;
-		if (share->rows[o] == NULL)
-			share->rows[o] = tide_rows_new(plan->outputs[o].row);
-		if (share->rows[o] == NULL || !tide_rows_extend(share->rows[o], worker->rows[o]))
-			return false;
-		worker->waiting += tide_rows_bytes(worker->rows[o]);
-		tide_rows_clear(worker->rows[o]);
-	}
-	return true;
-}
-
-/* Rows that wait for a dedup stay with their partition, too. */
-static bool keep_claims(struct tide_worker *worker, struct tide_share *share)
-{
-	const struct tide_work *work = worker->work;
-	const struct tide_plan *plan = work->plan;
-	for (int k = 0; k < plan->keyed_count; k++) {
-		struct tide_rows *rows = worker->rows[plan->output_count + k];
-		if (rows == NULL || tide_rows_count(rows) == 0)
-			continue;
-		if (share->claims[k] == NULL)
-			share->claims[k] = tide_claims_new(plan->keyed[k].row, &work->specs[k],
-			                                   work->settings->workers);
-		if (share->claims[k] == NULL)
-			return false;
-		size_t before = tide_claims_bytes(share->claims[k]);
-		if (!tide_claims_add(share->claims[k], rows))
-			return false;
-		worker->waiting += tide_claims_bytes(share->claims[k]) - before;
-		tide_rows_clear(rows);
-	}
-	return true;
-}
-
 /* A batch is of one partition, and the watermark wants to know which. */
 static void begin_events(struct tide_worker *worker, const struct tide_batch *batch)
 {
@@ -295,40 +254,6 @@ static void count_result(struct tide_worker *worker, const struct tide_run_resul
 	worker->totals.rows_failed += result->rows_failed;
 	worker->totals.rows_malformed += result->rows_malformed;
 	atomic_fetch_add_explicit(&worker->work->records, result->rows_in, memory_order_relaxed);
-}
-
-/* End the epoch early when its changes reach this worker's part of an eighth
- * of the memory: they stay until the decision, and what is written of them
- * while the next are collected takes as much again. Rows that wait are whole
- * rows, and a sixteenth is enough for them.
- *
- * What is on its way out soon, windows and rows that may be repeats, is best
- * collected in pieces that the processor's caches hold: larger ones save nothing,
- * since all of it is written and forgotten once, whatever the pieces. */
-static void check_memory(struct tide_worker *worker)
-{
-	static const size_t piece = 16 << 20;
-	struct tide_work *work = worker->work;
-	const struct tide_plan *plan = work->plan;
-	size_t mine = (size_t)work->settings->memory_bytes / (size_t)work->settings->workers;
-	size_t kept = 0, passing = 0;
-	for (int k = 0; k < plan->keyed_count; k++)
-		*(tide_plan_closes(&plan->keyed[k]) ? &passing : &kept) +=
-			tide_table_bytes(worker->deltas[k]);
-	const size_t of[][2] = { { kept + passing, mine / 8 },
-		                 { worker->waiting, mine / 16 },
-		                 { passing, piece },
-		                 { worker->waiting, piece } };
-	size_t filled = 0;
-	for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
-		size_t part = of[i][0] * 1000 / (of[i][1] + 1);
-		filled = part > filled ? part : filled;
-	}
-	if (filled > 1000)
-		atomic_store(&work->cut, true);
-	/* Of two workers, either's may be lost: both are near it, and it is but a guess. */
-	if ((int)filled > atomic_load_explicit(&work->filled, memory_order_relaxed))
-		atomic_store_explicit(&work->filled, (int)filled, memory_order_relaxed);
 }
 
 /* The record that ended the batch, below what is said of it. */
@@ -369,10 +294,9 @@ static int step(struct tide_worker *worker, struct tide_share *share, int timeou
 		return blame(worker, rc, err);
 	end_events(worker, share);
 	count_result(worker, &result);
-	check_memory(worker);
-	return keep_rows(worker, share) && keep_claims(worker, share)
-	               ? TIDE_OK
-	               : tide_fail(err, TIDE_ERR_NOMEM, "no memory for rows");
+	tide_held_measure(worker); /* Of the batches before: one at least is taken whole. */
+	return tide_held_take(worker, share) ? TIDE_OK
+	                                     : tide_fail(err, TIDE_ERR_NOMEM, "no memory for rows");
 }
 
 static bool share_done(const struct tide_share *share)
@@ -512,7 +436,7 @@ int tide_worker_run(struct tide_worker *worker, struct tide_error *err)
 	const struct tide_work *work = worker->work;
 	worker->totals = (struct tide_run_result){ 0 };
 	worker->bad_rows_logged = 0;
-	worker->waiting = 0;
+	worker->held_rows = worker->held_claims = 0;
 	worker->failing[0] = '\0';
 	for (int k = 0; k < work->plan->keyed_count; k++) {
 		tide_table_clear(worker->deltas[k]);
@@ -663,9 +587,8 @@ static int resume_some(struct tide_worker *worker, struct tide_share *share, int
 		return blame(worker, rc, err);
 	result.rows_in = 0; /* They have been counted. */
 	count_result(worker, &result);
-	return keep_rows(worker, share) && keep_claims(worker, share)
-	               ? TIDE_OK
-	               : tide_fail(err, TIDE_ERR_NOMEM, "no memory for rows");
+	return tide_held_take(worker, share) ? TIDE_OK
+	                                     : tide_fail(err, TIDE_ERR_NOMEM, "no memory for rows");
 }
 
 static int resume_share(struct tide_worker *worker, struct tide_share *share, int keyed,

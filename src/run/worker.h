@@ -82,7 +82,7 @@ struct tide_worker {
 	struct tide_writes *writes;    /* of the fold; the crew takes it */
 	struct tide_run_result totals; /* of the epoch */
 	uint64_t *repeats;             /* likewise: rows that each dedup did not pass on */
-	size_t waiting;                /* likewise: bytes of rows for outputs and dedups */
+	size_t held_rows, held_claims; /* likewise: bytes of rows for outputs, and for dedups */
 	uint64_t bad_rows_logged;
 	char failing[TIDE_EVIDENCE_MAX]; /* the record that ends the job */
 	int rc;
