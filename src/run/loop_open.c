@@ -143,6 +143,7 @@ static int open_crew(struct loop *loop, struct tide_error *err)
 	loop->work.limits_us = loop->events.limits_us;
 	loop->work.closed_us = loop->events.used_us;
 	loop->work.rocks = tide_checkpoint_rocks(loop->checkpoint);
+	loop->work.meta = &loop->meta;
 	loop->work.exchange = loop->exchange;
 	loop->work.fresh = loop->meta.epoch < 0;
 	loop->work.skip_bad_rows = on_error != NULL && strcmp(on_error, "fail") != 0;

@@ -8,6 +8,7 @@
 
 #include "base/order.h"
 #include "run/listing.h"
+#include "run/loading.h"
 #include "run/shards_inside.h"
 #include "state/value.h"
 
@@ -45,6 +46,7 @@ static int slice_init(struct tide_shards *shards, int k, struct tide_error *err)
 	if (slice->table == NULL || (closes && slice->ends == NULL))
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for state");
 	slice->stored_us = INT64_MAX;
+	tide_loading_init(shards, k, options->meta);
 	if (!closes)
 		return TIDE_OK;
 	slice->closed_us = options->closed_us[keyed->mark];
@@ -178,24 +180,39 @@ bool tide_shards_sort(const struct tide_shards *shards, int keyed, struct tide_e
 	               count);
 }
 
+/* Whether RocksDB may have a state that memory has not. */
+static bool may_be_stored(const struct tide_slice_of *slice, const struct tide_entry *entry)
+{
+	return entry->shard >= slice->loaded_to;
+}
+
 /* Read the states that memory does not hold, all of a chunk in one call. */
 static int load_missing(struct tide_shards *shards, int keyed, struct tide_table *delta,
                         struct tide_entry **entries, size_t missing_count, struct tide_error *err)
 {
-	size_t ends[CHUNK];
+	struct tide_slice_of *slice = &shards->slices[keyed];
+	size_t ends[CHUNK], asked = 0;
 	tide_buf_clear(&shards->key_bytes);
 	for (size_t i = 0; i < missing_count; i++) {
 		struct tide_entry *entry = entries[shards->missing[i]];
+		if (!may_be_stored(slice, entry))
+			continue;
 		tide_state_key(&shards->key_bytes, shards->options.ops[keyed], entry->shard,
 		               tide_entry_key(delta, entry), entry->key_len);
-		ends[i] = shards->key_bytes.len;
+		ends[asked++] = shards->key_bytes.len;
 	}
 	if (shards->key_bytes.failed)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to read state");
-	for (size_t i = 0, at = 0; i < missing_count; at = ends[i++])
+	for (size_t i = 0, at = 0; i < asked; at = ends[i++])
 		shards->keys[i] = (struct tide_slice){ shards->key_bytes.p + at, ends[i] - at };
-	return tide_rocks_multi_get(shards->options.rocks, shards->keys, missing_count,
-	                            shards->values, err);
+	int rc = tide_rocks_multi_get(shards->options.rocks, shards->keys, asked, shards->values,
+	                              err);
+	slice->looked += asked;
+	for (size_t i = missing_count; rc == TIDE_OK && i-- > 0;)
+		shards->values[i] = may_be_stored(slice, entries[shards->missing[i]])
+		                            ? shards->values[--asked]
+		                            : (struct tide_slice){ NULL, 0 };
+	return rc;
 }
 
 static void adopt(struct tide_pair *pair, size_t size)
@@ -285,6 +302,21 @@ static int merge_chunk(struct tide_shards *shards, int keyed, struct tide_table 
 	return rc;
 }
 
+/* How many entries, in the order of their shards, none is stored of but in memory. */
+static size_t first_stored(const struct tide_slice_of *slice, struct tide_entry *const *entries,
+                           size_t count)
+{
+	size_t low = 0;
+	for (size_t high = count; low < high;) {
+		size_t middle = low + (high - low) / 2;
+		if (may_be_stored(slice, entries[middle]))
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return low;
+}
+
 int tide_shards_merge(struct tide_shards *shards, int keyed, struct tide_table *delta,
                       struct tide_entry **entries, size_t count, struct tide_error *err)
 {
@@ -293,13 +325,24 @@ int tide_shards_merge(struct tide_shards *shards, int keyed, struct tide_table *
 	if (!shards->slices[keyed].complete && count > CHUNK &&
 	    !sort_of(delta, shards->options.ops[keyed].windowed, entries, count))
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to sort states");
-	for (size_t at = 0; at < count; at += CHUNK) {
-		size_t some = count - at < CHUNK ? count - at : CHUNK;
-		int rc = merge_chunk(shards, keyed, delta, entries + at, some, err);
-		if (rc != TIDE_OK)
-			return rc;
+	struct tide_slice_of *slice = &shards->slices[keyed];
+	uint64_t before = slice->looked;
+	size_t from = first_stored(slice, entries, count);
+	bool loaded = false;
+	int rc = TIDE_OK;
+	for (size_t at = 0, some; rc == TIDE_OK && at < count; at += some) {
+		some = count - at < CHUNK ? count - at : CHUNK;
+		rc = merge_chunk(shards, keyed, delta, entries + at, some, err);
+		if (rc != TIDE_OK || loaded || slice->complete || at + some <= from ||
+		    at + some == count)
+			continue;
+		/* As many as if no shard had been loaded yet. */
+		uint64_t more = (slice->looked - before) * count / (at + some - from);
+		loaded = more > 0;
+		if (loaded)
+			rc = tide_loading_some(shards, keyed, more, delta, err);
 	}
-	return TIDE_OK;
+	return rc;
 }
 
 /* Result rows of at most a chunk of keys for one output. */
@@ -421,6 +464,8 @@ static int finish_slice(struct tide_shards *shards, int keyed, const bool *updat
 			                      err);
 		else if (plan->outputs[o].keyed == keyed && complete_outputs[o])
 			rc = try_rows(shards, keyed, o, err);
+	if (slice->stored != UINT64_MAX)
+		slice->stored += slice->made;
 	slice->updated = slice->dirty_count;
 	slice->dirty_count = 0;
 	if (rc == TIDE_OK && dedups)
@@ -461,6 +506,7 @@ static int evict_slice(struct tide_shards *shards, int keyed, size_t share, size
 	int64_t first_us = slice->ends != NULL ? tide_ends_first(slice->ends) : INT64_MAX;
 	if (tide_table_evict(slice->table, full ? left : share) > 0 && slice->sessions == NULL) {
 		slice->complete = false;
+		tide_loading_evicted(slice);
 		if (first_us < slice->stored_us)
 			slice->stored_us = first_us;
 	}

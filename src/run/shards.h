@@ -26,10 +26,11 @@ struct tide_shards_options {
 	const int64_t *closed_us; /* per watermark: windows up to it have closed */
 	int index, workers;       /* whose shards */
 	struct tide_rocks *rocks;
-	struct tide_vm *vm; /* of the owner */
-	size_t memory_max;  /* for clean entries, all operators */
-	bool fresh;         /* the checkpoint holds no state yet */
-	bool adopt;         /* tests: a key's first delta is its state, and not merged into none */
+	const struct tide_meta *meta; /* of the last epoch; only looked at by new */
+	struct tide_vm *vm;           /* of the owner */
+	size_t memory_max;            /* for clean entries, all operators */
+	bool fresh;                   /* the checkpoint holds no state yet */
+	bool adopt; /* tests: a key's first delta is its state, and not merged into none */
 };
 
 /* Rows of windows leave in the order of the windows' ends, over all workers: up

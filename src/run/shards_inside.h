@@ -18,6 +18,10 @@ struct tide_slice_of {
 	size_t updated;      /* by the newest epoch */
 	uint64_t made, gone; /* likewise: states */
 	bool complete;       /* memory holds every key: a miss needs no look at RocksDB */
+	uint64_t stored;     /* in RocksDB, about; UINT64_MAX: not known */
+	uint64_t looked;     /* up there, since the start or since all was loaded */
+	uint32_t loaded_to;  /* shards before this one are all in memory (loading.c) */
+	unsigned ratio;      /* look-ups are worth loading so many times as many states */
 	bool unlisted;       /* RocksDB has no lists of the sessions that are open */
 	/* Where windows close or keys are forgotten: which entries end when, what has
 	 * closed, and the first end that may be in RocksDB and not in memory

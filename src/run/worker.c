@@ -179,6 +179,7 @@ int tide_worker_init(struct tide_worker *worker, struct tide_work *work, int ind
 		.ops = work->ops,
 		.index_ops = work->index_ops,
 		.rocks = work->rocks,
+		.meta = work->meta,
 		.rows = worker->rows,
 		.closed_us = work->closed_us,
 		.index = index,

@@ -50,7 +50,8 @@ struct tide_work {
 	const int64_t *limits_us;     /* per watermark: no event time beyond is believed */
 	const int64_t *closed_us;     /* likewise, when the run began: what has closed */
 	struct tide_rocks *rocks;
-	struct tide_vm **vms; /* one for each worker to take; NULL: they load their own */
+	const struct tide_meta *meta; /* of the epoch before the run */
+	struct tide_vm **vms;         /* one for each worker to take; NULL: they load their own */
 	struct tide_exchange *exchange;
 	bool fresh;              /* the checkpoint holds no state yet */
 	bool skip_bad_rows;      /* on_error = "skip", or a sink … */
