@@ -47,10 +47,18 @@ static void on_alarm(int number)
 	_exit(0);
 }
 
-/* The terminal comes back before the signal does what it does without us. */
+/* The terminal comes back before the signal does what it does without us. Debian's
+ * RocksDB keeps its assertions, and a damaged file may meet one before a checksum. */
 static void on_crash(int number)
 {
+	static const char text[] =
+		"tidemark: ended by an assertion, said above, of its own or of a library's. What is "
+		"decided is kept, and the next start goes on behind it; if it ends again, "
+		"`tidemark checkpoint verify` tells whether the checkpoint is damaged, and "
+		"`tidemark checkpoint restore` goes back to a copy\n";
 	tide_live_abandon();
+	ssize_t written = number == SIGABRT ? write(STDERR_FILENO, text, sizeof text - 1) : 0;
+	(void)written;
 	sigaction(number, &before_crash[number], NULL);
 	raise(number);
 }

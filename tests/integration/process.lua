@@ -64,7 +64,8 @@ extern char **environ;
 local C = ffi.C
 local M = {}
 
-M.signals = { HUP = 1, INT = 2, QUIT = 3, KILL = 9, PIPE = 13, TERM = 15, CONT = 18, STOP = 19 }
+M.signals = { HUP = 1, INT = 2, QUIT = 3, ABRT = 6, KILL = 9, PIPE = 13, TERM = 15, CONT = 18,
+              STOP = 19 }
 
 local O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND = 1, 2, 64, 512, 1024
 local O_NOCTTY, O_NONBLOCK, O_CLOEXEC = 256, 2048, 524288
