@@ -33,7 +33,7 @@ enum {
 	WIDE = 24,   /* bytes of a key that are hashed and compared without a branch */
 	AHEAD = 128, /* keys whose entries are fetched together */
 	SLOTS_MIN = 64,
-	KEEP_BYTES = 4 << 20, /* slab that a clear keeps for the next epoch */
+	KEEP_BYTES = 4 << 20, /* slab that a clear keeps for the next epoch, at least */
 	HUGE_PAGE = 2 << 20,
 	HUGE_BYTES = 256 << 10 /* a slab of that much is worth one */
 };
@@ -53,6 +53,7 @@ struct tide_table {
 	uint64_t top;    /* the next entry's number */
 	uint64_t dead;   /* units of removed entries */
 	size_t reserved; /* bytes of address space behind slab */
+	size_t resident; /* of them the first so many may be in memory; the entries are, too */
 	bool huge;
 };
 
@@ -246,19 +247,35 @@ void tide_table_free(struct tide_table *table)
 	free(table);
 }
 
-/* Give back whole pages behind the first `keep` bytes of the slab. */
-static void slab_release(struct tide_table *table, size_t keep, size_t used)
+static size_t slab_used(const struct tide_table *table)
+{
+	return table->top * UNIT + SLACK;
+}
+
+/* What has been in use once is in memory until it is given back: whole pages behind
+ * the first `keep` bytes are. To ask for them again costs as much as to fill them. */
+static void slab_release(struct tide_table *table, size_t keep)
 {
 	keep = (keep + PAGE - 1) & ~(size_t)(PAGE - 1);
-	if (keep < used)
-		madvise(table->slab + keep, used - keep, MADV_DONTNEED);
+	if (keep >= table->resident)
+		return;
+	madvise(table->slab + keep, table->resident - keep, MADV_DONTNEED);
+	table->resident = keep;
+}
+
+/* Before the slab gets shorter. */
+static void slab_measure(struct tide_table *table)
+{
+	if (slab_used(table) > table->resident)
+		table->resident = slab_used(table);
 }
 
 void tide_table_clear(struct tide_table *table)
 {
-	size_t used = table->top * UNIT + SLACK;
 	uint64_t slots = table->mask + 1;
-	slab_release(table, KEEP_BYTES, used);
+	/* The next epoch is likely to take as much. */
+	slab_measure(table);
+	slab_release(table, slab_used(table) > KEEP_BYTES ? slab_used(table) : KEEP_BYTES);
 	/* An index much larger than this epoch's keys costs more to wipe than
 	 * to grow again. */
 	if (slots > SLOTS_MIN && (table->count < slots / 16 || slots * UNIT > KEEP_BYTES)) {
@@ -654,15 +671,18 @@ static void index_rebuild(struct tide_table *table)
 uint32_t tide_table_evict(struct tide_table *table, size_t bytes_max)
 {
 	struct census all = { { 0 }, { 0 } };
-	size_t used = table->top * UNIT + SLACK;
 	struct tide_entry *entry;
 	for (uint64_t at = 1, before = at; (entry = entry_next(table, &at)) != NULL; before = at) {
 		enum rank rank = entry_rank(entry);
 		all.units[rank] += at - before;
 		all.entries[rank]++;
 	}
+	slab_measure(table);
 	uint64_t gone = slide(table, &all, bytes_max);
 	index_rebuild(table);
-	slab_release(table, table->top * UNIT + SLACK, used);
+	/* What it may grow to again stays. */
+	size_t index = index_bytes(table->mask + 1);
+	size_t keep = bytes_max > index ? bytes_max - index : 0;
+	slab_release(table, slab_used(table) > keep ? slab_used(table) : keep);
 	return (uint32_t)gone;
 }

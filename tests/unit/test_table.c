@@ -10,6 +10,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -295,6 +296,55 @@ static void eviction_gives_memory_back(void **state)
 	tide_table_free(table);
 }
 
+/* Whether the page of the newest entry, as of now, has memory behind it. */
+static bool page_is_held(uint64_t top)
+{
+	unsigned char held = 0;
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	assert_int_equal(mincore((void *)(uintptr_t)((top - 1) / page * page), page, &held), 0);
+	return (held & 1) != 0;
+}
+
+static void what_the_next_epoch_takes_stays_in_memory(void **state)
+{
+	(void)state;
+	struct tide_table *table = tide_table_new(&one_text, 8);
+	fill(table, 0, 300000);
+	uint64_t top = tide_table_top(table);
+	tide_table_clear(table);
+	assert_true(page_is_held(top));
+	fill(table, 0, 300000);
+	assert_true(tide_table_top(table) == top);
+	tide_table_clear(table);
+	assert_true(page_is_held(top));
+	fill(table, 0, 10);
+	tide_table_clear(table); /* the one after a small epoch is likely to be small */
+	assert_false(page_is_held(top));
+	tide_table_free(table);
+}
+
+static void room_that_a_table_may_have_stays_in_memory(void **state)
+{
+	(void)state;
+	struct tide_table *table = tide_table_new(&one_text, 8);
+	fill(table, 0, 300000);
+	uint64_t top = tide_table_top(table);
+	size_t bytes = tide_table_bytes(table);
+	flags_set(table, 0);
+	for (int i = 0; i < 290000; i++) {
+		char word[16];
+		snprintf(word, sizeof word, "key%d", i);
+		tide_table_remove(table, tide_entry_of(peek(table, word)));
+	}
+	assert_int_equal(tide_table_evict(table, bytes * 2), 0);
+	assert_true(tide_table_top(table) < top);
+	assert_true(page_is_held(top));
+	tide_table_evict(table, bytes / 4);
+	assert_false(page_is_held(top));
+	assert_true(page_is_held(tide_table_top(table)));
+	tide_table_free(table);
+}
+
 /* Where the process may not reserve 16 GiB of addresses, a table takes less,
  * and says when that is full. In a child: the limit cannot be lifted again. */
 static void scarce_addresses_end_in_null(void **state)
@@ -334,6 +384,8 @@ int main(void)
 		cmocka_unit_test(bytes_that_are_no_key_are_refused),
 		cmocka_unit_test(eviction_takes_the_unused_first_and_keeps_the_changed),
 		cmocka_unit_test(eviction_gives_memory_back),
+		cmocka_unit_test(what_the_next_epoch_takes_stays_in_memory),
+		cmocka_unit_test(room_that_a_table_may_have_stays_in_memory),
 		cmocka_unit_test(scarce_addresses_end_in_null),
 	};
 	return cmocka_run_group_tests(tests, seed_set, NULL);
