@@ -1,327 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See vm.h. The Lua side is lua/tidemark/boot.lua, whose twelve functions are
- * called here; each returns nothing, or the message of what went wrong.
- *
- * A call that does not return is ended by hang.c, and its Lua state is lost. What it
- * was about is all in the ctx, so another state of the same version takes its place:
- * first one that watches each line and does the same for nothing, to see where it
- * hangs; then one that lets the row fail and goes on behind it at full speed.
- *
- * A call that wants more memory than its state may have ends the same way. LuaJIT would
- * raise an error, but where compiled code asked for the memory the stack may be in no
- * order when it looks for somebody to catch it, and the process dies. */
-#include "job/vm.h"
+/* See vm.h: what a job's VM is asked for, each by a call into its Lua state. */
+#include "job/vm_inside.h"
 
 #include <assert.h>
-#include <lauxlib.h>
-#include <lua.h>
 #include <luajit.h>
-#include <lualib.h>
-#include <malloc.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "job/ffi.h"
-#include "job/hang.h"
-#include "job/heap.h"
-#include "job/library.h"
-#include "job/pool.h"
 #include "job/sampler.h"
 #include "job/sources.h"
 #include "job/trial.h"
-#include "record/rows.h"
 
-enum {
-	MEMORY_MAX_DEFAULT = 512 * 1024 * 1024,
-	GROWTH_MAX = 64 * 1024 * 1024, /* of a heap before it is collected */
-	LOAD_TIMES = 4,                /* as long as a record may take, a job may to load */
-	SEARCH_US = 250000,            /* to find the line that does not return */
-	TEXT_PER_US = 5                /* bytes of a batch that make the limit longer */
-};
-
-enum entry {
-	LOAD,
-	LINT,
-	SAMPLE,
-	FOUND,
-	BIND,
-	RUN,
-	SEARCH,
-	CONDEMN,
-	TRACE,
-	MERGE,
-	FINISH,
-	MIGRATE,
-	ENTRIES
-};
-static const char *const entry_names[ENTRIES] = { "load",  "lint",  "sample", "found",
-	                                          "bind",  "run",   "search", "condemn",
-	                                          "trace", "merge", "finish", "migrate" };
-
-/* Beside the statuses: the call was ended, and its state is gone. */
-enum { ENDED = 1 };
-
-/* LuaJIT's own: all that goes when it is given up. */
-struct state {
-	lua_State *lua;
-	struct tide_heap heap;
-	int entries[ENTRIES]; /* in the registry */
-	struct state *next;
-};
-
-struct tide_vm {
-	struct state *state; /* NULL: given up, and nobody needs another */
-	struct state *given_up;
-	struct tide_ctx *ctx;
-	struct tide_hang hang;
-	char *lua_dir, *path; /* of the library, and of the job that is loaded */
-	size_t memory_max;
-	bool jit_off, trying;
-	bool full;                    /* the call that was ended last wanted too much memory */
-	struct tide_sampler *sampler; /* NULL: nobody asks where time goes */
-	int number;                   /* that it has there */
-};
-
-/* Names the limit: "not enough memory" alone sends people to look at the machine. */
-static int full_fail(const struct tide_vm *vm, struct tide_error *err, const char *what)
-{
-	return tide_fail(
-		err, TIDE_ERR_SCRIPT,
-		"%s: the script's Lua state may use %zu MiB (--script-memory) and asked for more; "
-		"keep less in tables that live between records, or give it more",
-		what, vm->memory_max / (1024 * 1024));
-}
-
-static int vm_fail(struct tide_vm *vm, struct tide_error *err, const char *message)
-{
-	if (!vm->state->heap.hit || strstr(message, "not enough memory") == NULL)
-		return tide_fail(err, TIDE_ERR_SCRIPT, "%s", message);
-	vm->state->heap.hit = false;
-	return full_fail(vm, err, message);
-}
-
-/* What makes garbage makes it for each record, and a collection costs as much as
- * what lives: while that is little the heap may triple before the next one (more
- * would leave the cache), and less the nearer the limit is. */
-static void vm_pace(struct tide_vm *vm)
-{
-	if (vm->state == NULL)
-		return;
-	size_t room = vm->state->heap.max / 4 < GROWTH_MAX ? vm->state->heap.max / 4 : GROWTH_MAX;
-	size_t percent = room / (vm->state->heap.used / 100 + 1);
-	int pause = percent > 300 ? 300 : percent < 120 ? 120 : (int)percent;
-	lua_gc(vm->state->lua, LUA_GCSETPAUSE, pause);
-}
-
-static int collect(lua_State *lua)
-{
-	lua_gc(lua, LUA_GCCOLLECT, 0);
-	return 0;
-}
-
-/* What failed at the limit leaves a full heap behind, and collecting it asks for
- * a little more. */
-static void vm_collect(struct tide_vm *vm)
-{
-	size_t max = vm->state->heap.max;
-	vm->state->heap.max = SIZE_MAX;
-	if (lua_cpcall(vm->state->lua, collect, NULL) != 0)
-		lua_settop(vm->state->lua, 0);
-	vm->state->heap.max = max;
-}
-
-static const char *error_text(lua_State *lua)
-{
-	return lua_type(lua, -1) == LUA_TSTRING ? lua_tostring(lua, -1)
-	                                        : "an error that is not text";
-}
-
-static int vm_perform(struct tide_vm *vm, enum entry entry, struct tide_error *err)
-{
-	struct state *state = vm->state;
-	lua_State *lua = state->lua;
-	int rc = TIDE_OK;
-	assert(lua_gettop(lua) == 0);
-	lua_rawgeti(lua, LUA_REGISTRYINDEX, state->entries[entry]);
-	if (vm->sampler != NULL)
-		tide_sampler_enter(vm->sampler, vm->number, lua);
-	int failed = lua_pcall(lua, 0, 1, 0);
-	if (vm->sampler != NULL)
-		tide_sampler_exit(vm->sampler, vm->number, lua);
-	if (failed != 0 || !lua_isnil(lua, -1))
-		rc = vm_fail(vm, err, error_text(lua));
-	lua_settop(lua, 0);
-	if (rc != TIDE_OK)
-		vm_collect(vm);
-	return rc;
-}
-
-static int64_t limit_of(const struct tide_vm *vm, enum entry entry)
-{
-	int64_t limit_us = tide_hang_limit_us();
-	if (limit_us == 0)
-		return 0;
-	if (entry == SEARCH)
-		return limit_us < SEARCH_US ? limit_us : SEARCH_US;
-	if (entry < RUN)
-		return limit_us * LOAD_TIMES;
-	/* Large records take long. */
-	return limit_us + (int64_t)(tide_arena_used(vm->ctx->arena) / TEXT_PER_US);
-}
-
-enum { BY_SIGNAL = 1, BY_HEAP };
-
-static void leave_full(void *home)
-{
-	siglongjmp(*(sigjmp_buf *)home, BY_HEAP);
-}
-
-static void give_up(struct tide_vm *vm)
-{
-	vm->state->next = vm->given_up;
-	vm->given_up = vm->state;
-	vm->state = NULL;
-}
-
-/* Call an entry on what vm->ctx->call says. A profiled state is left alone: LuaJIT's
- * profiler would outlive it. */
-static int vm_call(struct tide_vm *vm, enum entry entry, struct tide_error *err)
-{
-	if (vm->state == NULL)
-		return tide_fail(err, TIDE_ERR_SCRIPT, "the job's Lua state was given up");
-	if (vm->sampler != NULL)
-		tide_sampler_turn(vm->sampler, vm->number, vm->state->lua);
-	if (vm->sampler != NULL && tide_sampler_looks(vm->sampler, vm->number))
-		return vm_perform(vm, entry, err);
-	int how = sigsetjmp(vm->hang.home, 0);
-	if (how != 0) {
-		tide_hang_landed(&vm->hang);
-		if (vm->sampler != NULL)
-			tide_sampler_lose(vm->sampler, vm->number, vm->state->lua);
-		vm->full = how == BY_HEAP;
-		give_up(vm);
-		return vm->full && !vm->given_up->heap.hit
-		               ? tide_fail(err, TIDE_ERR_NOMEM, "a Lua state")
-		               : ENDED;
-	}
-	tide_hang_enter(&vm->hang, limit_of(vm, entry));
-	vm->state->heap.full = leave_full;
-	vm->state->heap.full_arg = &vm->hang.home;
-	int rc = vm_perform(vm, entry, err);
-	vm->state->heap.full = NULL;
-	tide_hang_exit(&vm->hang);
-	return rc;
-}
-
-struct boot {
-	struct tide_vm *vm;
-	struct state *state;
-	bool jit_off;
-};
-
-/* Runs protected: LuaJIT's libraries, of which ffi is opened when it is required. */
-static int vm_libraries(lua_State *lua)
-{
-	luaL_openlibs(lua);
-	lua_getglobal(lua, "require");
-	lua_pushliteral(lua, "ffi");
-	lua_call(lua, 1, 0);
-	return 0;
-}
-
-/* Runs protected: open the runtime, keep its entries. */
-static int vm_boot(lua_State *lua)
-{
-	const struct boot *boot = lua_touserdata(lua, 1);
-	const struct tide_vm *vm = boot->vm;
-	if (boot->jit_off)
-		luaJIT_setmode(lua, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
-	lua_getglobal(lua, "package");
-	lua_pushfstring(lua, "%s/?.lua;%s/?/init.lua", vm->lua_dir, vm->lua_dir);
-	lua_setfield(lua, -2, "path");
-	tide_library_open(lua, vm->lua_dir);
-	lua_getfield(lua, -1, "loaded");
-	lua_pushlightuserdata(lua, vm->ctx);
-	lua_setfield(lua, -2, "tidemark.ctx");
-	lua_getglobal(lua, "require");
-	lua_pushliteral(lua, "tidemark.boot");
-	lua_call(lua, 1, 1);
-	for (int i = 0; i < ENTRIES; i++) {
-		lua_getfield(lua, -1, entry_names[i]);
-		luaL_checktype(lua, -1, LUA_TFUNCTION);
-		boot->state->entries[i] = luaL_ref(lua, LUA_REGISTRYINDEX);
-	}
-	return 0;
-}
-
-static void state_free(struct state *state)
-{
-	if (state == NULL)
-		return;
-	if (state->lua != NULL)
-		lua_close(state->lua);
-	tide_heap_fini(&state->heap);
-	free(state);
-}
-
-static int state_new(struct tide_vm *vm, bool jit_off, struct tide_error *err)
-{
-	sigjmp_buf lacking;
-	struct state *state = calloc(1, sizeof *state);
-	if (state == NULL)
-		return tide_fail(err, TIDE_ERR_NOMEM, "a Lua state");
-	if (sigsetjmp(lacking, 0) != 0) {
-		bool hit = state->heap.hit;
-		vm->state = state;
-		give_up(vm);
-		return hit ? full_fail(vm, err, "the Lua library does not start")
-		           : tide_fail(err, TIDE_ERR_NOMEM, "a Lua state");
-	}
-	state->heap.full = leave_full;
-	state->heap.full_arg = &lacking;
-	/* LuaJIT does not survive running out of memory while it makes a state, and
-	 * leaks when it does while it opens ffi, so the limit begins to count
-	 * afterwards. */
-	state->heap.max = SIZE_MAX;
-	state->lua = lua_newstate(tide_heap_alloc, &state->heap);
-	if (state->lua == NULL || lua_cpcall(state->lua, vm_libraries, NULL) != 0) {
-		state_free(state);
-		return tide_fail(err, TIDE_ERR_NOMEM, "a Lua state");
-	}
-	state->heap.max = vm->memory_max;
-	vm->state = state;
-	struct boot boot = { vm, state, jit_off };
-	if (lua_cpcall(state->lua, vm_boot, &boot) != 0) {
-		int rc = vm_fail(vm, err, error_text(state->lua));
-		vm->state = NULL;
-		state_free(state);
-		tide_fail_within(err, "the Lua library in %s does not start", vm->lua_dir);
-		return rc;
-	}
-	lua_settop(state->lua, 0);
-	state->heap.full = NULL;
-	return TIDE_OK;
-}
-
-/* They are not closed: nobody knows what LuaJIT had in hand. What their objects held
- * outside of their heaps is lost; builds that look for leaks keep it all. */
-static void forget_given_up(struct tide_vm *vm)
-{
-	while (vm->given_up != NULL) {
-		struct state *state = vm->given_up;
-		vm->given_up = state->next;
-#ifdef __SANITIZE_ADDRESS__
-		static _Atomic(struct state *) all;
-		state->next = atomic_exchange(&all, state);
-#else
-		tide_heap_fini(&state->heap);
-		free(state);
-		malloc_trim(0);
-#endif
-	}
-}
+enum { MEMORY_MAX_DEFAULT = 512 * 1024 * 1024 };
 
 int tide_vm_new(const struct tide_vm_options *options, struct tide_vm **out, struct tide_error *err)
 {
@@ -341,7 +32,7 @@ int tide_vm_new(const struct tide_vm_options *options, struct tide_vm **out, str
 		vm->ctx->set = options->set;
 		vm->ctx->made_max = vm->memory_max;
 		vm->ctx->memory_mib = (uint32_t)(vm->memory_max / (1024 * 1024));
-		rc = state_new(vm, vm->jit_off, err);
+		rc = tide_vm_state_new(vm, vm->jit_off, err);
 	}
 	if (rc != TIDE_OK) {
 		tide_vm_free(vm);
@@ -357,143 +48,14 @@ void tide_vm_free(struct tide_vm *vm)
 		return;
 	if (vm->sampler != NULL && vm->state != NULL)
 		tide_sampler_leave(vm->sampler, vm->number, vm->state->lua);
-	state_free(vm->state);
-	forget_given_up(vm);
+	tide_vm_state_free(vm->state);
+	tide_vm_forget_given_up(vm);
 	tide_hang_leave(&vm->hang);
 	tide_ffi_ctx_free(vm->ctx);
 	free(vm->lua_dir);
 	free(vm->path);
 	free(vm);
 }
-
-/* ---- calls that were ended ---- */
-
-/* Where the newest line of the job was, as far as anybody looked. */
-static void put_place(const struct tide_vm *vm, char *out, size_t size)
-{
-	const struct tide_ctx *ctx = vm->ctx;
-	out[0] = '\0';
-	if (ctx->place_line > 0)
-		snprintf(out, size, "%s:%d: ", ctx->place, ctx->place_line);
-}
-
-/* Another state of the same version, which stands where the last one stood. */
-static int revive(struct tide_vm *vm, bool careful, struct tide_plan *plan, struct tide_error *err)
-{
-	struct tide_ctx *ctx = vm->ctx;
-	struct tide_ctx *kept = malloc(sizeof *kept);
-	if (kept == NULL)
-		return tide_fail(err, TIDE_ERR_NOMEM, "a Lua state");
-	*kept = *ctx;
-	int rc = state_new(vm, vm->jit_off || careful, err);
-	if (rc == TIDE_OK) {
-		tide_ffi_ctx_scratch(ctx);
-		ctx->call = (struct tide_call){ .path = vm->path, .plan = plan };
-		rc = vm_call(vm, LOAD, err);
-	}
-	kept->scratch_gen = ctx->scratch_gen;
-	kept->sources = ctx->sources;
-	*ctx = *kept;
-	if (ctx->batch != NULL)
-		tide_pool_turn(ctx->pool, ctx->gen, tide_ffi_alive, ctx);
-	free(kept);
-	return rc == ENDED ? tide_fail(err, TIDE_ERR_SCRIPT, "the job does not load again") : rc;
-}
-
-/* Where nothing comes of it. */
-static void bind_trial(struct tide_ctx *ctx, struct tide_trial *trial)
-{
-	struct tide_vm_bind bind = tide_trial_bind(trial);
-	ctx->ops = *bind.state_ops;
-	ctx->queues = bind.queues;
-	ctx->timed = bind.timed;
-	ctx->sieves = bind.sieves;
-	ctx->events = bind.marks;
-	ctx->rows = bind.rows;
-	ctx->bad_row = bind.bad_row;
-	ctx->set_aside = bind.set_aside;
-}
-
-/* Sets ctx->place_line; it stays 0 where that cannot be found out. */
-static void find_place(struct tide_vm *vm)
-{
-	struct tide_ctx *ctx = vm->ctx;
-	struct tide_plan *plan = tide_plan_new();
-	struct tide_ctx *kept = malloc(sizeof *kept);
-	struct tide_trial *trial = NULL;
-	struct tide_error ignored;
-	int rc = plan == NULL || kept == NULL ? TIDE_ERR_NOMEM : revive(vm, true, plan, &ignored);
-	if (rc == TIDE_OK)
-		trial = tide_trial_new(plan);
-	if (trial != NULL) {
-		*kept = *ctx;
-		if (ctx->adding == 0)
-			bind_trial(ctx, trial);
-		ctx->place_line = 0;
-		rc = vm_call(vm, SEARCH, &ignored);
-		kept->place_line = rc == ENDED ? ctx->place_line : 0;
-		memcpy(kept->place, ctx->place, sizeof kept->place);
-		*ctx = *kept;
-	}
-	state_free(vm->state);
-	vm->state = NULL;
-	if (ctx->adding == 0)
-		forget_given_up(vm);
-	tide_trial_free(trial);
-	tide_plan_free(plan);
-	free(kept);
-}
-
-/* The row whose call was ended fails, and the rest of the batch runs. */
-static int condemn(struct tide_vm *vm, struct tide_error *err)
-{
-	struct tide_ctx *ctx = vm->ctx;
-	ctx->place_line = 0;
-	bool full = vm->full;
-	ctx->stuck_us = full ? -1 : vm->hang.spent_us;
-	/* Its memory first: the same may fill as much again. What it kept of states
-	 * while it added is still wanted. */
-	if (ctx->adding == 0)
-		forget_given_up(vm);
-	if (!full)
-		find_place(vm);
-	int rc = revive(vm, false, NULL, err);
-	if (rc != TIDE_OK)
-		return tide_fail_within(err, "after a record that was given up");
-	/* Nothing of the batch may have begun when its state was full already. */
-	rc = vm_call(vm, ctx->begun != 0 ? CONDEMN : RUN, err);
-	ctx->place_line = 0;
-	return rc;
-}
-
-/* States are half changed by then: the job ends, and says where. */
-static int call_whole(struct tide_vm *vm, enum entry entry, const char *what,
-                      struct tide_error *err)
-{
-	char place[1200];
-	int rc = vm_call(vm, entry, err);
-	if (rc != ENDED)
-		return rc;
-	bool full = vm->full;
-	int64_t spent_us = vm->hang.spent_us;
-	vm->ctx->place_line = 0;
-	forget_given_up(vm);
-	if (revive(vm, true, NULL, err) == TIDE_OK && vm_call(vm, TRACE, err) == TIDE_OK &&
-	    vm_call(vm, entry, err) != ENDED)
-		vm->ctx->place_line = 0;
-	state_free(vm->state);
-	vm->state = NULL;
-	forget_given_up(vm);
-	put_place(vm, place, sizeof place);
-	if (full)
-		return full_fail(vm, err, strncat(place, what, sizeof place - strlen(place) - 1));
-	return tide_fail(err, TIDE_ERR_SCRIPT,
-	                 "%s%s does not return, after %.0f ms of processor time "
-	                 "(--record-timeout): a loop may never end, or a pattern try too much",
-	                 place, what, (double)spent_us / 1e3);
-}
-
-/* ---- what it is for ---- */
 
 int tide_vm_load(struct tide_vm *vm, const char *path, struct tide_plan *plan,
                  struct tide_error *err)
@@ -504,8 +66,8 @@ int tide_vm_load(struct tide_vm *vm, const char *path, struct tide_plan *plan,
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for a job");
 	free(vm->path);
 	vm->path = copy;
-	forget_given_up(vm);
-	int rc = vm->state != NULL ? TIDE_OK : state_new(vm, vm->jit_off, err);
+	tide_vm_forget_given_up(vm);
+	int rc = vm->state != NULL ? TIDE_OK : tide_vm_state_new(vm, vm->jit_off, err);
 	if (rc != TIDE_OK)
 		return rc;
 	tide_sources_free(vm->ctx->sources);
@@ -513,12 +75,12 @@ int tide_vm_load(struct tide_vm *vm, const char *path, struct tide_plan *plan,
 	tide_ffi_ctx_scratch(vm->ctx);
 	vm->ctx->place_line = 0;
 	vm->ctx->call = (struct tide_call){ .path = path, .plan = plan };
-	rc = vm_call(vm, LOAD, err);
-	if (rc != ENDED)
+	rc = tide_vm_call(vm, ENTRY_LOAD, err);
+	if (rc != ENTRY_ENDED)
 		return rc;
-	put_place(vm, place, sizeof place);
+	tide_vm_put_place(vm, place, sizeof place);
 	if (vm->full)
-		return full_fail(vm, err, strcat(place, "the job file"));
+		return tide_vm_full(vm, err, strcat(place, "the job file"));
 	return tide_fail(err, TIDE_ERR_SCRIPT,
 	                 "%sthe job file does not return: a loop in it may never end, or a "
 	                 "pattern try too much",
@@ -528,7 +90,7 @@ int tide_vm_load(struct tide_vm *vm, const char *path, struct tide_plan *plan,
 static int tried_fail(const struct tide_vm *vm, struct tide_error *err)
 {
 	if (vm->full)
-		return full_fail(vm, err, "a function of the job was tried on a made-up record");
+		return tide_vm_full(vm, err, "a function of the job was tried on a made-up record");
 	return tide_fail(err, TIDE_ERR_SCRIPT,
 	                 "a function of the job was tried on a made-up record and does not "
 	                 "return: a pattern may try too much, or a loop never end");
@@ -548,11 +110,11 @@ static int try_inputs(struct tide_vm *vm, const struct tide_plan *plan, struct t
 			return tide_fail(err, TIDE_ERR_NOMEM, "no memory for a batch");
 		tide_ffi_ctx_scratch(vm->ctx);
 		vm->ctx->call = (struct tide_call){ .number = i, .batch = batch };
-		rc = vm_call(vm, SAMPLE, err);
+		rc = tide_vm_call(vm, ENTRY_SAMPLE, err);
 		if (rc == TIDE_OK)
 			tide_vm_run(vm, i, batch, &result, NULL);
 		if (rc == TIDE_OK && vm->state == NULL)
-			rc = ENDED;
+			rc = ENTRY_ENDED;
 	}
 	return rc;
 }
@@ -564,7 +126,7 @@ int tide_vm_lint(struct tide_vm *vm, struct tide_plan *plan, bool try, struct ti
 	tide_ffi_ctx_scratch(vm->ctx);
 	vm->ctx->call = (struct tide_call){ .number = try };
 	vm->trying = true;
-	int rc = vm_call(vm, LINT, err);
+	int rc = tide_vm_call(vm, ENTRY_LINT, err);
 	if (rc == TIDE_OK && try) {
 		trial = tide_trial_new(plan);
 		rc = trial == NULL ? tide_fail(err, TIDE_ERR_NOMEM, "no memory to try a job")
@@ -573,9 +135,9 @@ int tide_vm_lint(struct tide_vm *vm, struct tide_plan *plan, bool try, struct ti
 	}
 	if (rc == TIDE_OK) {
 		vm->ctx->call = (struct tide_call){ .plan = plan };
-		rc = vm_call(vm, FOUND, err);
+		rc = tide_vm_call(vm, ENTRY_FOUND, err);
 	}
-	if (rc == ENDED)
+	if (rc == ENTRY_ENDED)
 		rc = tried_fail(vm, err);
 	vm->trying = false;
 	if (trial != NULL && vm->state != NULL)
@@ -601,7 +163,7 @@ int tide_vm_bind(struct tide_vm *vm, const struct tide_vm_bind *bind, struct tid
 	ctx->arg = bind->arg;
 	ctx->now_us = bind->now_us;
 	ctx->epoch = bind->epoch;
-	return call_whole(vm, BIND, "the job", err);
+	return tide_vm_call_whole(vm, ENTRY_BIND, "the job", err);
 }
 
 int tide_vm_run(struct tide_vm *vm, int input, const struct tide_batch *batch,
@@ -611,18 +173,18 @@ int tide_vm_run(struct tide_vm *vm, int input, const struct tide_batch *batch,
 	tide_ffi_ctx_batch(vm->ctx, (struct tide_batch *)(uintptr_t)batch);
 	memset(result, 0, sizeof *result);
 	vm->ctx->call = (struct tide_call){ .number = input, .result = result };
-	vm_pace(vm);
-	int rc = vm_call(vm, RUN, err);
-	if (rc != ENDED)
+	tide_vm_pace(vm);
+	int rc = tide_vm_call(vm, ENTRY_RUN, err);
+	if (rc != ENTRY_ENDED)
 		return rc;
 	if (vm->trying)
 		return tried_fail(vm, err);
-	for (bool begun = true; rc == ENDED; rc = condemn(vm, err)) {
+	for (bool begun = true; rc == ENTRY_ENDED; rc = tide_vm_condemn(vm, err)) {
 		if (!begun && vm->ctx->begun == 0)
-			return full_fail(vm, err, "not enough memory to begin a batch");
+			return tide_vm_full(vm, err, "not enough memory to begin a batch");
 		begun = vm->ctx->begun != 0;
 	}
-	forget_given_up(vm);
+	tide_vm_forget_given_up(vm);
 	if (rc == TIDE_OK && vm->sampler != NULL)
 		rc = tide_vm_sample(vm, vm->sampler, vm->number, err);
 	return rc;
@@ -644,7 +206,7 @@ int tide_vm_merge(struct tide_vm *vm, int keyed, const struct tide_pair *pairs, 
 		return TIDE_OK;
 	tide_ffi_ctx_scratch(vm->ctx);
 	vm->ctx->call = (struct tide_call){ .number = keyed, .pairs = pairs, .count = count };
-	return call_whole(vm, MERGE, "merging states", err);
+	return tide_vm_call_whole(vm, ENTRY_MERGE, "merging states", err);
 }
 
 int tide_vm_finish(struct tide_vm *vm, int keyed, int output, const struct tide_cell *cells,
@@ -661,7 +223,7 @@ int tide_vm_finish(struct tide_vm *vm, int keyed, int output, const struct tide_
 		.states = states,
 		.count = count,
 	};
-	return call_whole(vm, FINISH, "finishing states", err);
+	return tide_vm_call_whole(vm, ENTRY_FINISH, "finishing states", err);
 }
 
 int tide_vm_sample(struct tide_vm *vm, struct tide_sampler *sampler, int number,
@@ -685,8 +247,8 @@ int tide_vm_migrate(struct tide_vm *vm, int keyed, const char *layout, struct ti
 		.pairs = pairs,
 		.count = count,
 	};
-	vm_pace(vm);
-	int rc = call_whole(vm, MIGRATE, "migrating a state", err);
+	tide_vm_pace(vm);
+	int rc = tide_vm_call_whole(vm, ENTRY_MIGRATE, "migrating a state", err);
 	*at = vm->ctx->row;
 	return rc;
 }
