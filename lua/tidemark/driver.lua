@@ -6,6 +6,7 @@ local ffi = require "ffi"
 local cells = require "tidemark.cells"
 local errors = require "tidemark.errors"
 local generate = require "tidemark.generate"
+local generate_states = require "tidemark.generate_states"
 local native = require "tidemark.native"
 local record = require "tidemark.record"
 local rows = require "tidemark.rows"
@@ -240,14 +241,14 @@ local function add_waiting(adder)
 end
 
 local function compile_aggregate(runner, k, keyed)
-   local careful = generate.fallible(keyed)
+   local careful = generate_states.fallible(keyed)
    for _, input in ipairs(keyed.inputs) do
       careful = careful or generate.strict(keyed.root or runner.program.inputs[input])
    end
-   local adder = compile(runner, "add " .. k, generate.add(keyed, careful))
+   local adder = compile(runner, "add " .. k, generate_states.add(keyed, careful))
    adder.number, adder.size, adder.room = k - 1, keyed.state_size, 0
    runner.adds[k], runner.K["add" .. k] = adder, add_waiting(adder)
-   runner.merges[k] = compile(runner, "merge " .. k, generate.merge(keyed))
+   runner.merges[k] = compile(runner, "merge " .. k, generate_states.merge(keyed))
    runner.finishes[k] = { [0] = compile(runner, "finish " .. k, generate.finish(keyed)) }
 end
 

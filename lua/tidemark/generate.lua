@@ -6,8 +6,10 @@
 -- reaches its constants through upvalues that are never assigned again; every
 -- function that stored a Lua string in a cell returns that string, which keeps
 -- it referenced until the rows behind it are written.
-local cells = require "tidemark.cells"
 local rows = require "tidemark.rows"
+local states = require "tidemark.generate_states"
+local text = require "tidemark.generate_text"
+local add, puts, HEAD = text.add, text.puts, text.HEAD
 
 local M = {}
 
@@ -15,22 +17,6 @@ local M = {}
 -- several places and adding it to one may fail, it is one row at a time, so that
 -- it can be taken back from all of them.
 local WAITING_MAX = 1024
-
-local HEAD = [[
-local K, ctx, C, F = ...
-local cast, u64, bytes = F.cast, F.u64, F.bytes
-local put_int, put_double, put_bool = F.put_int, F.put_double, F.put_bool
-local put_string, put_timestamp = F.put_string, F.put_timestamp
-local exact, text_of, copy = F.exact, F.text_of, F.copy
-local too_many, stale, no_memory, copy_bytes = F.too_many, F.stale, F.no_memory, F.copy_bytes
-]]
-
-local function add(out, text, ...)
-   if select("#", ...) > 0 then
-      text = text:format(...)
-   end
-   out[#out + 1] = text
-end
 
 local wants_row = { filter = true, map = true, flat_map = true, ["with"] = true }
 
@@ -100,18 +86,6 @@ local function next_steps(out, step, only, indent)
       add(out, "%slocal row = new_row(serial)\n", indent)
    end
    calls(out, list, only, "row", indent)
-end
-
-local function puts(out, columns, first, values, indent)
-   for i, column in ipairs(columns) do
-      local cell = ("out.c[%d]"):format(first + i - 1)
-      local put = ("%s(%s, %s, %q)"):format(cells.put[column.type], cell, values[i], column.name)
-      if column.nullable then
-         add(out, "%sif %s == nil then %s.len = -1 else %s end\n", indent, values[i], cell, put)
-      else
-         add(out, "%s%s\n", indent, put)
-      end
-   end
 end
 
 -- The strings among the values, for the return that keeps them.
@@ -311,110 +285,6 @@ function emitters.late(out, step, only)
    add(out, "      end\n   end\n")
 end
 
--- Text of a function each that adds to, merges or finishes one aggregate. ----
-
-local function built_in_text(out, step, i, what)
-   add(out, "   local %s%d, pointer%d = K.%s%d_%d, K.pointer%d_%d\n", what, i, i, what,
-       step.index, i, step.index, i)
-end
-
-local function user_text(out, step, i, what)
-   add(out, "   local %s%d, object%d, guard%d = K.%s%d_%d, K.object%d_%d, K.guard%d_%d\n", what, i,
-       i, i, what, step.index, i, step.index, i, step.index, i)
-end
-
-local function user_begin(i)
-   return ("      local serial%d = guard%d.serial + 1\n      guard%d.serial = serial%d\n")
-      :format(i, i, i, i)
-end
-
-local function object_text(i, base, offset)
-   return ("object%d(serial%d, cast(u64, %s + %d))"):format(i, i, base, offset)
-end
-
--- The aggregates that do not look at the state of another one.
-local function own_states(keyed)
-   local i, list = 0, keyed.aggregates
-   return function()
-      repeat
-         i = i + 1
-      until not list[i] or not list[i].shared
-      if list[i] then
-         return i, list[i]
-      end
-   end
-end
-
--- Lua values of the cells that a function of the job is given: columns of the
--- row, of which the first is argument number `base`.
-local function readers_text(out, name, columns, base)
-   local list = {}
-   for n, column in ipairs(columns) do
-      list[n] = ("%s_%d(args[j + %d])"):format(name, n, base + n - 1)
-      add(out, [[
-   local function %s_%d(cell)
-      if cell.len < 0 then return nil end
-      return %s
-   end
-]], name, n, cells.get[column.type]:format("cell", column.name))
-   end
-   return list
-end
-
--- The condition under which an aggregate is added to. As in SQL, one on a null
--- does not hold.
-local function condition_text(out, step, i, condition, base)
-   local first, nulls = base + condition.first, {}
-   for n in ipairs(condition.columns) do
-      nulls[n] = ("args[j + %d].len < 0"):format(first + n - 1)
-   end
-   if not condition.fn then
-      return ("args[j + %d].len >= 0 and args[j + %d].i ~= 0"):format(first, first)
-   end
-   add(out, "   local holds%d = (function()\n   local user = K.holds%d_%d\n", i, step.index, i)
-   local values = readers_text(out, "held" .. i, condition.columns, first)
-   add(out, [[
-   return function(args, j)
-      if %s then return false end
-      return user(%s)
-   end
-   end)()
-]], table.concat(nulls, " or "), table.concat(values, ", "))
-   return ("holds%d(args, j)"):format(i)
-end
-
--- A function that adds one row to the state of a job's own aggregate. (One for
--- each keeps the loop below what upvalues a function may have.)
-local function user_add_text(out, step, i, aggregate, base)
-   local columns = {}
-   for n = 1, aggregate.values do
-      columns[n] = step.group.schema.columns[aggregate.columns[n]]
-   end
-   add(out, "   local add%d = (function()\n", i)
-   user_text(out, step, i, "user")
-   local values = readers_text(out, "value" .. i, columns, base)
-   add(out, [[
-   return function(state, args, j)
-%s      user%d(%s)
-   end
-   end)()
-]], user_begin(i), i, table.concat({ object_text(i, "state", aggregate.offset), unpack(values) },
-                                   ", "))
-   return ("add%d(state, args, j)"):format(i)
-end
-
-local function built_in_add_text(out, step, i, aggregate, base)
-   local arguments = { ("cast(pointer%d, state + %d)"):format(i, aggregate.offset) }
-   for n = 1, aggregate.values do
-      arguments[n + 1] = ("args[j + %d]"):format(base + n - 1)
-   end
-   if aggregate.spec.ordered then
-      arguments[#arguments + 1] = "rows[i]"
-   end
-   built_in_text(out, step, i, "add")
-   return ("add%d(%s)"):format(i, table.concat(arguments, ", "))
-end
-
 -- The row's key waits until many can be looked up together.
 function emitters.aggregate(out, step)
    add(out, "   local from = K.stage%d\n   return function()\n", stage_of(step.group).index)
@@ -498,16 +368,6 @@ local function sorted_ends(found, kind, field)
    return list
 end
 
--- Whether adding can fail: counting cannot.
-function M.fallible(keyed)
-   for _, aggregate in ipairs(keyed.aggregates) do
-      if not aggregate.spec.infallible or aggregate.condition and aggregate.condition.fn then
-         return true
-      end
-   end
-   return false
-end
-
 -- What waits for its owners is undone as rows of outputs are, and what is set
 -- aside on the way to one of several places.
 local function ends_of(input)
@@ -552,7 +412,7 @@ end
 function M.strict(input)
    local found, keyed, outputs = ends_of(input)
    for step in pairs(found) do
-      if step.kind == "aggregate" and #keyed + #outputs > 1 and M.fallible(step) then
+      if step.kind == "aggregate" and #keyed + #outputs > 1 and states.fallible(step) then
          return true
       end
    end
@@ -636,83 +496,6 @@ function M.input(input)
             path = list[1] and list[1].path, line = list[1] and list[1].line }
 end
 
---- Adds what waits to the states that were found for it. A row that fails takes
---- back all it has added, so `careful` text keeps each state in `before`.
-function M.add(keyed, careful)
-   local out, body = { ("-- add %s\n"):format(keyed.name), HEAD, "return (function()\n" }, {}
-   local base, ordered = 0, false
-   for i, aggregate in own_states(keyed) do
-      local make = aggregate.spec.built_in and built_in_add_text or user_add_text
-      local call = make(out, keyed, i, aggregate, base)
-      if aggregate.condition then
-         call = ("if %s then %s end"):format(
-            condition_text(out, keyed, i, aggregate.condition, base), call)
-      end
-      add(body, "         %s\n", call)
-      base = base + #aggregate.columns
-      ordered = ordered or aggregate.spec.ordered
-   end
-   add(out, [[
-   return function(queue, first, count, before)
-      local states, args%s = queue.states, queue.args%s
-      for i = first, count - 1 do
-         ctx.at = i
-         local state, j = cast(bytes, states[i]), i * %d
-]], ordered and ", rows" or "", ordered and ", queue.rows" or "", base)
-   if careful then
-      add(out, "         copy_bytes(before + i * %d, state, %d)\n", keyed.state_size,
-          keyed.state_size)
-   end
-   out[#out + 1] = table.concat(body)
-   add(out, "      end\n   end\nend)()\n")
-   return { text = table.concat(out), careful = careful }
-end
-
---- Folds states: into = merge(into, from).
-function M.merge(keyed)
-   local out, body = { ("-- merge %s\n"):format(keyed.name), HEAD, "return (function()\n" }, {}
-   for i, aggregate in own_states(keyed) do
-      if aggregate.spec.built_in then
-         built_in_text(out, keyed, i, "merge")
-         add(body, "      merge%d(cast(pointer%d, into + %d), cast(pointer%d, from + %d))\n", i, i,
-             aggregate.offset, i, aggregate.offset)
-      else
-         user_text(out, keyed, i, "merge")
-         add(body, user_begin(i))
-         add(body, "      merge%d(%s, %s)\n", i, object_text(i, "into", aggregate.offset),
-             object_text(i, "from", aggregate.offset))
-      end
-   end
-   add(out, [[
-   return function(list, count)
-      for i = 0, count - 1 do
-         ctx.at = i
-         local into, from = cast(bytes, list[i].into), cast(bytes, list[i].from)
-]])
-   out[#out + 1] = table.concat(body)
-   add(out, "      end\n   end\nend)()\n")
-   return { text = table.concat(out) }
-end
-
-local function result_text(out, body, keyed, i)
-   local aggregate = keyed.aggregates[i]
-   local cell = (keyed.group.window and 2 or 0) + #keyed.group.keys + i - 1
-   if aggregate.spec.built_in then
-      built_in_text(out, keyed, i, "result")
-      add(body, "      result%d(cast(pointer%d, state + %d), out.c[%d])\n", i, i,
-          aggregate.offset, cell)
-      return
-   end
-   user_text(out, keyed, i, "result")
-   add(body, user_begin(i))
-   add(body, "      local v%d = result%d(%s)\n", i, i, object_text(i, "state", aggregate.offset))
-   local column = keyed.schema.columns[cell + 1]
-   puts(body, { column }, cell, { "v" .. i }, "      ")
-   if column.type == "string" or column.type == "bytes" then
-      add(body, "      kept[%d] = v%d\n", i, i)
-   end
-end
-
 --- From states to the rows of one output (from 1), or of all when it is nil.
 function M.finish(keyed, output)
    local wanted = {}
@@ -738,7 +521,7 @@ function M.finish(keyed, output)
    end
    local body = {}
    for i = 1, #keyed.aggregates do
-      result_text(out, body, keyed, i)
+      states.result(out, body, keyed, i)
    end
    add(out, [[
    return function(keys, stride, states, count)
