@@ -162,7 +162,7 @@ describe("a disk", function()
       end
       disk.root = small
       h.at_end(function() disk.root = root end)
-      for round = 1, math.max(2, math.floor(row.count / 10)) do
+      for round = 1, math.max(2, math.floor(row.count / 5)) do
          local free_kb, seen = 200 + row:random(6000), {}
          disk.job(disk.sizes[round % #disk.sizes + 1])
          disk.shell("rm -rf '%s'/* && mkdir '%s/cp'", small, small)
