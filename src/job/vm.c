@@ -12,7 +12,10 @@
 #include "job/sources.h"
 #include "job/trial.h"
 
-enum { MEMORY_MAX_DEFAULT = 512 * 1024 * 1024 };
+enum {
+	MEMORY_MAX_DEFAULT = 512 * 1024 * 1024,
+	GROWTH_MAX = 64 * 1024 * 1024 /* of a heap before it is collected */
+};
 
 int tide_vm_new(const struct tide_vm_options *options, struct tide_vm **out, struct tide_error *err)
 {
@@ -166,6 +169,19 @@ int tide_vm_bind(struct tide_vm *vm, const struct tide_vm_bind *bind, struct tid
 	return tide_vm_call_whole(vm, ENTRY_BIND, "the job", err);
 }
 
+/* What makes garbage makes it for each record, and a collection costs as much as
+ * what lives: while that is little the heap may triple before the next one (more
+ * would leave the cache), and less the nearer the limit is. */
+static void pace(struct tide_vm *vm)
+{
+	if (vm->state == NULL)
+		return;
+	size_t room = vm->state->heap.max / 4 < GROWTH_MAX ? vm->state->heap.max / 4 : GROWTH_MAX;
+	size_t percent = room / (vm->state->heap.used / 100 + 1);
+	int pause = percent > 300 ? 300 : percent < 120 ? 120 : (int)percent;
+	lua_gc(vm->state->lua, LUA_GCSETPAUSE, pause);
+}
+
 int tide_vm_run(struct tide_vm *vm, int input, const struct tide_batch *batch,
                 struct tide_run_result *result, struct tide_error *err)
 {
@@ -173,7 +189,7 @@ int tide_vm_run(struct tide_vm *vm, int input, const struct tide_batch *batch,
 	tide_ffi_ctx_batch(vm->ctx, (struct tide_batch *)(uintptr_t)batch);
 	memset(result, 0, sizeof *result);
 	vm->ctx->call = (struct tide_call){ .number = input, .result = result };
-	tide_vm_pace(vm);
+	pace(vm);
 	int rc = tide_vm_call(vm, ENTRY_RUN, err);
 	if (rc != ENTRY_ENDED)
 		return rc;
@@ -247,7 +263,7 @@ int tide_vm_migrate(struct tide_vm *vm, int keyed, const char *layout, struct ti
 		.pairs = pairs,
 		.count = count,
 	};
-	tide_vm_pace(vm);
+	pace(vm);
 	int rc = tide_vm_call_whole(vm, ENTRY_MIGRATE, "migrating a state", err);
 	*at = vm->ctx->row;
 	return rc;

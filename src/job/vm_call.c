@@ -29,10 +29,9 @@
 #include "job/trial.h"
 
 enum {
-	GROWTH_MAX = 64 * 1024 * 1024, /* of a heap before it is collected */
-	LOAD_TIMES = 4,                /* as long as a record may take, a job may to load */
-	SEARCH_US = 250000,            /* to find the line that does not return */
-	TEXT_PER_US = 5                /* bytes of a batch that make the limit longer */
+	LOAD_TIMES = 4,     /* as long as a record may take, a job may to load */
+	SEARCH_US = 250000, /* to find the line that does not return */
+	TEXT_PER_US = 5     /* bytes of a batch that make the limit longer */
 };
 
 static const char *const entry_names[ENTRY_COUNT] = { "load",  "lint",  "sample", "found",
@@ -55,19 +54,6 @@ static int vm_fail(struct tide_vm *vm, struct tide_error *err, const char *messa
 		return tide_fail(err, TIDE_ERR_SCRIPT, "%s", message);
 	vm->state->heap.hit = false;
 	return tide_vm_full(vm, err, message);
-}
-
-/* What makes garbage makes it for each record, and a collection costs as much as
- * what lives: while that is little the heap may triple before the next one (more
- * would leave the cache), and less the nearer the limit is. */
-void tide_vm_pace(struct tide_vm *vm)
-{
-	if (vm->state == NULL)
-		return;
-	size_t room = vm->state->heap.max / 4 < GROWTH_MAX ? vm->state->heap.max / 4 : GROWTH_MAX;
-	size_t percent = room / (vm->state->heap.used / 100 + 1);
-	int pause = percent > 300 ? 300 : percent < 120 ? 120 : (int)percent;
-	lua_gc(vm->state->lua, LUA_GCSETPAUSE, pause);
 }
 
 static int collect(lua_State *lua)

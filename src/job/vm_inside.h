@@ -54,8 +54,6 @@ void tide_vm_state_free(struct tide_vm_state *state);
 /* States that calls were ended in, once nothing of theirs is wanted. */
 void tide_vm_forget_given_up(struct tide_vm *vm);
 
-/* Before a call that runs for long: how often garbage is collected. */
-void tide_vm_pace(struct tide_vm *vm);
 /* An entry, on what vm->ctx->call says. */
 int tide_vm_call(struct tide_vm *vm, enum tide_vm_entry entry, struct tide_error *err);
 /* Likewise, where a call that is ended ends the job. */
