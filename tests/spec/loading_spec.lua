@@ -57,52 +57,7 @@ local function check(job, ...)
    assert.equal(job:number "state_rows_stored", job:number "state_rows")
 end
 
-for _, workers in ipairs { 1, 3 } do
-   describe(("states that %d worker(s) read back"):format(workers), function()
-      local job
-
-      after_each(function()
-         if job then
-            job:close()
-         end
-      end)
-
-      it("are nearly all in memory when half of them were asked for", function()
-         job = restarted { workers = workers }
-         feed(job, 1, KEYS / 2)
-         job:epoch()
-         check(job, 1, KEYS / 2, 2)
-         assert.is_true(job:number "state_rows_held" > 2 * KEYS * 0.8)
-         feed(job, KEYS / 2 + 1, KEYS)
-         job:epoch()
-         check(job, KEYS / 2 + 1, KEYS, 2)
-         feed(job, 1, KEYS)
-         job:epoch()
-         check(job, 1, KEYS, 3)
-      end)
-
-      it("are the few that were asked for", function()
-         job = restarted { workers = workers }
-         feed(job, 1, 100)
-         job:epoch()
-         check(job, 1, 100, 2)
-         assert.equal(2 * 100, job:number "state_rows_held")
-      end)
-
-      it("are never more than memory is for", function()
-         job = restarted { workers = workers, memory = 1024 * 1024 }
-         feed(job, 1, KEYS)
-         job:epoch()
-         assert.is_true(job:number "state_rows_held" < KEYS)
-         job:run()
-         feed(job, 1, KEYS)
-         job:run()
-         check(job, 1, KEYS, 3)
-      end)
-   end)
-end
-
-describe("states that were all in memory", function()
+describe("states", function()
    local job
 
    after_each(function()
@@ -111,22 +66,61 @@ describe("states that were all in memory", function()
       end
    end)
 
-   it("are looked up again when they had to go", function()
-      job = restarted { workers = 1, memory = 8 * 1024 * 1024 }
-      for _ = 1, 2 do
-         feed(job, 1, KEYS / 2)
-         job:epoch()
-      end
-      check(job, 1, KEYS / 2, 3)
-      assert.is_true(job:number "state_rows_held" > 2 * KEYS * 0.8)
-      feed(job, KEYS + 1, 3 * KEYS)
-      job:run()
-      feed(job, 3 * KEYS + 1, 4 * KEYS)
-      job:run()
-      assert.equal(8 * KEYS, job:number "state_rows")
-      assert.is_true(job:number "state_rows_held" < 8 * KEYS)
-      feed(job, 1, KEYS)
-      job:run()
-      check(job, 1, KEYS / 2, 4, KEYS / 2 + 1, KEYS, 2)
+   for _, workers in ipairs { 1, 3 } do
+      describe(("that %d worker(s) read back"):format(workers), function()
+         it("are nearly all in memory when half of them were asked for", function()
+            job = restarted { workers = workers }
+            feed(job, 1, KEYS / 2)
+            job:epoch()
+            check(job, 1, KEYS / 2, 2)
+            assert.is_true(job:number "state_rows_held" > 2 * KEYS * 0.8)
+            feed(job, KEYS / 2 + 1, KEYS)
+            job:epoch()
+            check(job, KEYS / 2 + 1, KEYS, 2)
+            feed(job, 1, KEYS)
+            job:epoch()
+            check(job, 1, KEYS, 3)
+         end)
+
+         it("are the few that were asked for", function()
+            job = restarted { workers = workers }
+            feed(job, 1, 100)
+            job:epoch()
+            check(job, 1, 100, 2)
+            assert.equal(2 * 100, job:number "state_rows_held")
+         end)
+
+         it("are never more than memory is for", function()
+            job = restarted { workers = workers, memory = 1024 * 1024 }
+            feed(job, 1, KEYS)
+            job:epoch()
+            assert.is_true(job:number "state_rows_held" < KEYS)
+            job:run()
+            feed(job, 1, KEYS)
+            job:run()
+            check(job, 1, KEYS, 3)
+         end)
+      end)
+   end
+
+   describe("that were all in memory", function()
+      it("are looked up again when they had to go", function()
+         job = restarted { workers = 1, memory = 8 * 1024 * 1024 }
+         for _ = 1, 2 do
+            feed(job, 1, KEYS / 2)
+            job:epoch()
+         end
+         check(job, 1, KEYS / 2, 3)
+         assert.is_true(job:number "state_rows_held" > 2 * KEYS * 0.8)
+         feed(job, KEYS + 1, 3 * KEYS)
+         job:run()
+         feed(job, 3 * KEYS + 1, 4 * KEYS)
+         job:run()
+         assert.equal(8 * KEYS, job:number "state_rows")
+         assert.is_true(job:number "state_rows_held" < 8 * KEYS)
+         feed(job, 1, KEYS)
+         job:run()
+         check(job, 1, KEYS / 2, 4, KEYS / 2 + 1, KEYS, 2)
+      end)
    end)
 end)
