@@ -187,10 +187,7 @@ static int reading_take(struct reading *reading, struct tide_slice key, struct t
 	reading->key_at[reading->count + 1] = reading->keys.len;
 	char *state = reading->states + reading->count * size;
 	if (!ok || !tide_value_decode(value, state, size))
-		return tide_fail(err, TIDE_ERR_CHECKPOINT,
-		                 "state of %s has %zu bytes that are no state of %zu; run "
-		                 "`tidemark checkpoint verify`",
-		                 options->plan->keyed[reading->keyed].name, value.len, size);
+		return tide_value_fail(options->plan->keyed[reading->keyed].name, value, size, err);
 	reading->count++;
 	return TIDE_OK;
 }

@@ -24,11 +24,6 @@ static int fail_memory(struct tide_error *err)
 	return tide_fail(err, TIDE_ERR_NOMEM, "no memory for state");
 }
 
-static size_t share_of(const struct tide_shards *shards)
-{
-	return shards->options.memory_max / (size_t)shards->options.plan->keyed_count;
-}
-
 void tide_loading_init(struct tide_shards *shards, int keyed, const struct tide_meta *meta)
 {
 	const struct tide_shards_options *options = &shards->options;
@@ -65,7 +60,7 @@ static bool pays(const struct tide_shards *shards, int keyed, uint64_t more,
 	/* States take as much as changes do, and these are to have room beside them. */
 	double coming = (double)tide_table_bytes(delta);
 	double each = coming / (double)(tide_table_count(delta) + 1);
-	return (double)slice->stored * each + 2 * coming < (double)share_of(shards);
+	return (double)slice->stored * each + 2 * coming < (double)tide_shards_share(shards);
 }
 
 static int fail_entry(const struct tide_shards *shards, int keyed, struct tide_slice key,
@@ -102,11 +97,8 @@ static int take(struct tide_shards *shards, int keyed, struct batch *batch, stru
 		struct tide_slice value = { bytes + batch->values[i],
 			                    batch->ends[i] - batch->values[i] };
 		if (!tide_value_decode(value, tide_entry_state(entry), slice->value_size))
-			return tide_fail(err, TIDE_ERR_CHECKPOINT,
-			                 "state of %s has %zu bytes that are no state of %zu; run "
-			                 "`tidemark checkpoint verify`",
-			                 shards->options.plan->keyed[keyed].name, value.len,
-			                 slice->value_size);
+			return tide_value_fail(shards->options.plan->keyed[keyed].name, value,
+			                       slice->value_size, err);
 	}
 	tide_buf_clear(&batch->bytes);
 	batch->count = 0;
@@ -176,7 +168,7 @@ int tide_loading_some(struct tide_shards *shards, int keyed, uint64_t more,
 	uint64_t now = more * RATIO_NOW, each = slice->stored / (end - first) + 1;
 	for (; rc == TIDE_OK && now >= each && slice->loaded_to < end; now -= each) {
 		/* There may be more than the record says. */
-		if (tide_table_bytes(slice->table) > share_of(shards))
+		if (tide_table_bytes(slice->table) > tide_shards_share(shards))
 			return TIDE_OK;
 		rc = load_shard(shards, keyed, slice->loaded_to, err);
 		slice->loaded_to += rc == TIDE_OK;

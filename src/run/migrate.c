@@ -194,10 +194,7 @@ static int chunk_add(struct moving *moving, struct tide_slice key, struct tide_s
 {
 	char *old = moving->old + moving->have * moving->old_size;
 	if (!tide_value_decode(value, old, moving->old_size))
-		return tide_fail(err, TIDE_ERR_CHECKPOINT,
-		                 "state of %s has %zu bytes that are no state of %zu; run "
-		                 "`tidemark checkpoint verify`",
-		                 moving->keyed->name, value.len, moving->old_size);
+		return tide_value_fail(moving->keyed->name, value, moving->old_size, err);
 	tide_buf_put(&moving->keys, key.p, key.len);
 	if (moving->keys.failed)
 		return fail_memory(moving, err);

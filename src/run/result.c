@@ -98,10 +98,7 @@ static int collect(struct tide_result *result, int keyed, size_t i, struct tide_
 {
 	size_t size = state_size(result, keyed);
 	if (!tide_value_decode(value, result->states + i * size, size))
-		return tide_fail(err, TIDE_ERR_CHECKPOINT,
-		                 "state of %s has %zu bytes that are no state of %zu; run "
-		                 "`tidemark checkpoint verify`",
-		                 result->options.plan->keyed[keyed].name, value.len, size);
+		return tide_value_fail(result->options.plan->keyed[keyed].name, value, size, err);
 	result->addresses[i] = (uint64_t)(uintptr_t)(result->states + i * size);
 	result->key_at[i] = result->keys.len;
 	tide_buf_put(&result->keys, key.p, key.len);

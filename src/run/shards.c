@@ -250,11 +250,8 @@ static int place_missing(struct tide_shards *shards, int keyed, struct tide_tabl
 		}
 		if (rc == TIDE_OK && value.p != NULL &&
 		    !tide_value_decode(value, tide_entry_state(entry), slice->value_size))
-			rc = tide_fail(err, TIDE_ERR_CHECKPOINT,
-			               "state of %s has %zu bytes that are no state of %zu; run "
-			               "`tidemark checkpoint verify`",
-			               shards->options.plan->keyed[keyed].name, value.len,
-			               slice->value_size);
+			rc = tide_value_fail(shards->options.plan->keyed[keyed].name, value,
+			                     slice->value_size, err);
 		if (rc == TIDE_OK) {
 			entry->shard = entries[at]->shard;
 			slice->made += value.p == NULL;
@@ -520,8 +517,8 @@ int tide_shards_evict(struct tide_shards *shards, struct tide_table *const *comi
 {
 	int keyed_count = shards->options.plan->keyed_count, rc = TIDE_OK;
 	for (int k = 0; rc == TIDE_OK && k < keyed_count; k++)
-		rc = evict_slice(shards, k, shards->options.memory_max / (size_t)keyed_count,
-		                 tide_table_bytes(coming[k]), err);
+		rc = evict_slice(shards, k, tide_shards_share(shards), tide_table_bytes(coming[k]),
+		                 err);
 	return rc;
 }
 

@@ -56,6 +56,12 @@ int tide_shards_emit(struct tide_shards *shards, int keyed, int output, struct t
 int tide_shards_segment(struct tide_shards *shards, int output, int64_t end_us,
                         struct tide_error *err);
 
+/* Of memory, for the clean entries of one operator. */
+static inline size_t tide_shards_share(const struct tide_shards *shards)
+{
+	return shards->options.memory_max / (size_t)shards->options.plan->keyed_count;
+}
+
 /* The running epoch changes it; false without memory. */
 bool tide_shards_dirty(struct tide_slice_of *slice, struct tide_entry *entry);
 

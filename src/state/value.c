@@ -93,3 +93,12 @@ bool tide_value_decode(struct tide_slice value, char *state, size_t size)
 	}
 	return true;
 }
+
+int tide_value_fail(const char *operator, struct tide_slice value, size_t size,
+                    struct tide_error *err)
+{
+	return tide_fail(err, TIDE_ERR_CHECKPOINT,
+	                 "state of %s has %zu bytes that are no state of %zu; run "
+	                 "`tidemark checkpoint verify`",
+	                 operator, value.len, size);
+}

@@ -13,6 +13,7 @@
 #include <stddef.h>
 
 #include "base/buf.h"
+#include "base/error.h"
 
 enum { TIDE_VALUE_PLAIN_MAX = 256 };
 
@@ -20,5 +21,8 @@ enum { TIDE_VALUE_PLAIN_MAX = 256 };
 void tide_value_encode(const char *state, size_t size, struct tide_buf *out);
 /* False: these bytes are no state of this size. */
 bool tide_value_decode(struct tide_slice value, char *state, size_t size);
+/* The error of an operator in whose stored states that was so. */
+int tide_value_fail(const char *operator, struct tide_slice value, size_t size,
+                    struct tide_error *err);
 
 #endif
