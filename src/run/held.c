@@ -82,7 +82,8 @@ void tide_held_measure(struct tide_worker *worker)
 		size_t part = of[i][0] * 1000 / (of[i][1] + 1);
 		filled = part > filled ? part : filled;
 	}
-	if (filled > 1000)
+	const struct tide_harness *harness = work->settings->harness;
+	if (filled > 1000 && (harness == NULL || !harness->whole))
 		atomic_store(&work->cut, true);
 	/* Of two workers, either's may be lost: both are near it, and it is but a guess. */
 	if ((int)filled > atomic_load_explicit(&work->filled, memory_order_relaxed))

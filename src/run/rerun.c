@@ -240,6 +240,7 @@ static int init(struct tide_rerun *rerun, const struct tide_rerun_options *optio
 		.failed = note_failed,
 		.arg = rerun,
 		.adopt = options->adopt,
+		.whole = true,
 		.sink = &tide_keeper_ops,
 		.sink_arg = &rerun->keeper,
 	};

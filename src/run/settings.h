@@ -31,6 +31,7 @@ struct tide_harness {
 	size_t db_bytes;                  /* RocksDB's memory; 0: its part of memory_bytes */
 	bool adopt;                       /* see run/shards.h */
 	bool forget;                      /* memory keeps no state from one epoch to the next */
+	bool whole;                       /* epochs end where `ranges` says, whatever they hold */
 	const struct tide_sink_ops *sink; /* every output goes there … */
 	void *sink_arg;                   /* … and this to its open */
 };

@@ -79,6 +79,24 @@ describe("a recording", function()
       topic = h.topic(2)
    end)
 
+   it("is replayed whole where one worker holds the rows of two", function()
+      h.job [[
+return tide.from(tide.kafka { topic = "unset", start = "earliest" })
+   :map(function(rec) return rec.value end, { "line:string" })
+   :to(tide.console { mode = "append", name = "lines" })
+]]
+      local records = {}
+      for n = 1, 30000 do
+         records[n] = { partition = n % 2, value = ("%05d"):format(n) .. ("x"):rep(400) }
+      end
+      h.produce(topic, records)
+      local said = record(topic, { "-n", #records, "--workers", 2 }):err()
+      assert.is_nil(said:find("replay of this recording", 1, true), said)
+      local one = replay(0, "--workers", 1):out()
+      assert.are.equal(#records, #sorted_lines(one))
+      assert.are.same(sorted_lines(one), sorted_lines(replay(0, "--workers", 2):out()))
+   end)
+
    it("is replayed row for row, by any number of workers", function()
       h.job(average_text)
       readings(topic, 1, 400, 3)
