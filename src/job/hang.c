@@ -78,7 +78,7 @@ void tide_hang_enter(struct tide_hang *hang, int64_t limit_us)
 {
 	if (this_thread == 0)
 		this_thread = (pid_t)syscall(SYS_gettid);
-	hang->thread = this_thread;
+	atomic_store_explicit(&hang->thread, this_thread, memory_order_relaxed);
 	hang->outer = running;
 	atomic_store_explicit(&hang->limit_us, limit_us, memory_order_relaxed);
 	atomic_fetch_add_explicit(&hang->calls, 1, memory_order_release);

@@ -31,7 +31,7 @@ struct tide_hang {
 	atomic_uint over;  /* the call that is to end */
 	atomic_int_fast64_t limit_us;
 	atomic_int_fast64_t spent_us; /* by the call that is to end, where it stood */
-	pid_t thread;                 /* that runs it */
+	_Atomic pid_t thread;         /* that runs it */
 	const struct tide_ctx *ctx;   /* says how far it is */
 	struct tide_hang *outer;      /* of the same thread, while this one runs */
 	sigset_t blocked;             /* when the signal came … */

@@ -127,9 +127,12 @@ static int check_same(const struct tide_recording *recording, const struct tide_
 		               "something beside its records and its clock");
 	}
 	if (rc == TIDE_OK && run->failed_step < 0)
-		tide_log(TIDE_INFO, "%llu records in %llu epochs: the rows that were recorded",
+		tide_log(TIDE_INFO,
+		         "%llu records in %llu epochs, %.2f us a record: the rows that were "
+		         "recorded",
 		         (unsigned long long)run->records,
-		         (unsigned long long)tide_recording_epochs(recording));
+		         (unsigned long long)tide_recording_epochs(recording),
+		         tide_replayed_record_us(run));
 	tide_replayed_fini(&old_run);
 	tide_buf_fini(&text);
 	return rc;

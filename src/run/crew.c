@@ -25,6 +25,7 @@ struct tide_crew {
 	struct tide_work *work;
 	int count;
 	struct seat *seats;
+	atomic_int *left;
 	pthread_mutex_t lock;
 	pthread_cond_t begin, done;
 	enum phase phase;
@@ -116,13 +117,20 @@ int tide_crew_start(struct tide_work *work, struct tide_crew **out, struct tide_
 	struct tide_crew *crew = calloc(1, sizeof *crew);
 	int workers = work->settings->workers;
 	assert(workers > 0 && workers <= TIDE_WORKERS_MAX);
-	if (crew != NULL)
+	if (crew != NULL) {
 		crew->seats = calloc((size_t)workers, sizeof *crew->seats);
-	if (crew == NULL || crew->seats == NULL) {
+		crew->left = calloc((size_t)workers, sizeof *crew->left);
+	}
+	if (crew == NULL || crew->seats == NULL || crew->left == NULL) {
+		if (crew != NULL) {
+			free(crew->seats);
+			free(crew->left);
+		}
 		free(crew);
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for %d workers", workers);
 	}
 	crew->work = work;
+	work->left = crew->left;
 	pthread_mutex_init(&crew->lock, NULL);
 	pthread_cond_init(&crew->begin, NULL);
 	pthread_cond_init(&crew->done, NULL);
@@ -159,6 +167,7 @@ void tide_crew_stop(struct tide_crew *crew)
 	pthread_cond_destroy(&crew->begin);
 	pthread_cond_destroy(&crew->done);
 	free(crew->seats);
+	free(crew->left);
 	free(crew);
 }
 
@@ -177,12 +186,12 @@ int tide_crew_assign(struct tide_crew *crew, struct tide_share **shares, int cou
 		int first, some;
 		tide_crew_slice(count, crew->count, i, &first, &some);
 		struct tide_share **mine =
-			realloc(worker->shares, sizeof *mine * (size_t)(some + 1));
+			realloc(worker->shares, sizeof *mine * (size_t)(count + 1));
 		if (mine == NULL)
 			return tide_fail(err, TIDE_ERR_NOMEM, "no memory for %d partitions", count);
 		memcpy(mine, shares + first, sizeof *mine * (size_t)some);
 		worker->shares = mine;
-		worker->share_count = some;
+		worker->own_count = some;
 	}
 	return TIDE_OK;
 }

@@ -158,9 +158,11 @@ static void write_failure(const char *which, const struct tide_replayed *run, st
 		tide_buf_printf(out, "the %s job fails: %s\n", which, run->why.text);
 }
 
-static double per_record_us(const struct tide_replayed *run)
+double tide_replayed_record_us(const struct tide_replayed *replayed)
 {
-	return run->records > 0 ? (double)run->spent_us / (double)run->records : 0;
+	if (replayed->records == 0)
+		return 0;
+	return (double)replayed->spent_us / (double)replayed->records;
 }
 
 int tide_replay_compare(const struct tide_replayed *old_run, const struct tide_replayed *new_run,
@@ -177,8 +179,8 @@ int tide_replay_compare(const struct tide_replayed *old_run, const struct tide_r
 	write_failure("new", new_run, out);
 	*share = old_run->failed_step != new_run->failed_step ? 1 : tide_difference_share(&sum);
 	tide_buf_printf(out, "%.3g%% of the rows differ\n", *share * 100);
-	tide_buf_printf(out, "time per record: %.2f us old, %.2f us new\n", per_record_us(old_run),
-	                per_record_us(new_run));
+	tide_buf_printf(out, "time per record: %.2f us old, %.2f us new\n",
+	                tide_replayed_record_us(old_run), tide_replayed_record_us(new_run));
 	return out->failed ? fail_memory(err) : rc;
 }
 

@@ -33,6 +33,8 @@ void tide_replayed_fini(struct tide_replayed *replayed);
 /* Rows by the name of an output; NULL: it has none of that name. */
 const struct tide_rows *tide_replayed_rows(const struct tide_replayed *replayed, const char *name,
                                            int *output);
+/* Wall time of a record, without reading the recording and printing rows. */
+double tide_replayed_record_us(const struct tide_replayed *replayed);
 
 /* What differs, for people, and its share in all rows: 0 when nothing does, 1 when
  * one of them fails where the other does not. */

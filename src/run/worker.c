@@ -300,14 +300,29 @@ static int step(struct tide_worker *worker, struct tide_share *share, int timeou
 	                                     : tide_fail(err, TIDE_ERR_NOMEM, "no memory for rows");
 }
 
-static bool share_done(const struct tide_share *share)
-{
-	return share->lost || share->part->next >= share->to;
-}
-
 static bool told_to_end(const struct tide_worker *worker)
 {
 	return atomic_load(&worker->work->cut) || atomic_load(worker->work->stop) != 0;
+}
+
+/* A step of a share, if it is still this worker's: *left says so, unless that has
+ * ended it. `all`: also when it is quiet. */
+static int step_mine(struct tide_worker *worker, struct tide_share *share, bool all, int timeout_ms,
+                     bool *left, bool *moved, struct tide_error *err)
+{
+	int rc = TIDE_OK;
+	*left = false;
+	if (!tide_share_hold(share, worker->index))
+		return TIDE_OK;
+	if (!tide_share_done(share)) {
+		if (all || !atomic_load_explicit(&share->part->quiet, memory_order_relaxed))
+			rc = step(worker, share, timeout_ms, moved, err);
+		*left = !tide_share_done(share);
+		if (!*left)
+			atomic_fetch_sub(&worker->work->left[worker->index], 1);
+	}
+	tide_share_let_go(share);
+	return rc;
 }
 
 /* One batch from every share that is not done and, unless `all`, not quiet either;
@@ -316,23 +331,62 @@ static int run_round(struct tide_worker *worker, bool all, struct tide_share **b
                      struct tide_error *err)
 {
 	*behind = NULL;
-	for (int i = 0; i < worker->share_count; i++) {
-		struct tide_share *share = worker->shares[i];
-		if (share_done(share))
-			continue;
-		if (!all && atomic_load_explicit(&share->part->quiet, memory_order_relaxed)) {
-			*behind = share;
-			continue;
-		}
-		if (told_to_end(worker))
-			break;
-		int rc = step(worker, share, 0, moved, err);
+	for (int i = 0; i < worker->share_count && !told_to_end(worker); i++) {
+		bool left;
+		int rc = step_mine(worker, worker->shares[i], all, 0, &left, moved, err);
 		if (rc != TIDE_OK)
 			return rc;
-		if (!share_done(share))
-			*behind = share;
+		if (left)
+			*behind = worker->shares[i];
 	}
 	return TIDE_OK;
+}
+
+static void list_share(struct tide_worker *worker, struct tide_share *share)
+{
+	for (int i = 0; i < worker->share_count; i++)
+		if (worker->shares[i] == share)
+			return; /* It was taken, and comes back. */
+	worker->shares[worker->share_count++] = share;
+}
+
+/* A share of a worker that has another one to go on with; NULL: there is none. */
+static struct tide_share *take_over(struct tide_worker *worker)
+{
+	struct tide_work *work = worker->work;
+	int workers = work->settings->workers, me = worker->index;
+	for (int w = 1; w < workers; w++) {
+		int from = (me + w) % workers;
+		for (int i = work->share_count - 1; i >= 0; i--) {
+			struct tide_share *share = work->shares[i];
+			if (atomic_load(&work->left[from]) < 2)
+				break;
+			if (!tide_share_take(share, from, me))
+				continue;
+			atomic_fetch_sub(&work->left[from], 1);
+			atomic_fetch_add(&work->left[me], 1);
+			list_share(worker, share);
+			return share;
+		}
+	}
+	return NULL;
+}
+
+/* Every share is this worker's own again, with nothing in it. */
+static void begin_shares(struct tide_worker *worker)
+{
+	int left = 0;
+	worker->share_count = worker->own_count;
+	for (int i = 0; i < worker->share_count; i++) {
+		struct tide_share *share = worker->shares[i];
+		tide_share_give(share, worker->index);
+		for (int k = 0; k < worker->work->plan->keyed_count; k++)
+			if (share->claims[k] != NULL)
+				tide_claims_clear(share->claims[k]);
+		left += !tide_share_done(share);
+	}
+	/* From here on others may take some. */
+	atomic_store(&worker->work->left[worker->index], left);
 }
 
 static int run_shares(struct tide_worker *worker, struct tide_error *err)
@@ -340,10 +394,10 @@ static int run_shares(struct tide_worker *worker, struct tide_error *err)
 	struct tide_share *behind = NULL;
 	int64_t now = tide_clock_mono_us(), moved_us = now, looked_us = now - LOOK_US;
 	do {
-		bool moved = false, all = now - looked_us >= LOOK_US;
+		bool moved = false, left, all = now - looked_us >= LOOK_US;
 		int rc = run_round(worker, all, &behind, &moved, err);
 		if (rc == TIDE_OK && behind != NULL && !moved && !told_to_end(worker))
-			rc = step(worker, behind, WAIT_MS, &moved, err);
+			rc = step_mine(worker, behind, true, WAIT_MS, &left, &moved, err);
 		if (rc != TIDE_OK)
 			return rc;
 		if (all)
@@ -353,6 +407,8 @@ static int run_shares(struct tide_worker *worker, struct tide_error *err)
 			moved_us = now;
 		else if (now - moved_us > STALL_US)
 			atomic_store(&worker->work->cut, true);
+		if (behind == NULL && !told_to_end(worker))
+			behind = take_over(worker);
 	} while (behind != NULL && !told_to_end(worker));
 	return TIDE_OK;
 }
@@ -446,18 +502,16 @@ int tide_worker_run(struct tide_worker *worker, struct tide_error *err)
 	for (int o = 0; o < work->plan->output_count + work->plan->keyed_count; o++)
 		if (worker->rows[o] != NULL)
 			tide_rows_clear(worker->rows[o]);
-	for (int i = 0; i < worker->share_count; i++)
-		for (int k = 0; k < work->plan->keyed_count; k++)
-			if (worker->shares[i]->claims[k] != NULL)
-				tide_claims_clear(worker->shares[i]->claims[k]);
 	/* Whichever VM it is by now. */
 	int rc = work->settings->sampler != NULL
 	                 ? tide_vm_sample(worker->vm, work->settings->sampler, worker->index, err)
 	                 : TIDE_OK;
 	if (rc == TIDE_OK)
 		rc = bind(worker, err);
+	begin_shares(worker);
 	if (rc == TIDE_OK)
 		rc = run_shares(worker, err);
+	atomic_store(&work->left[worker->index], 0);
 	say_how_often(worker);
 	return rc == TIDE_OK ? send_deltas(worker, 0, err) : rc;
 }
@@ -619,7 +673,8 @@ int tide_worker_resume(struct tide_worker *worker, struct tide_error *err)
 		if (!tide_plan_dedups(keyed) || keyed->level != work->level)
 			continue;
 		for (int i = 0; rc == TIDE_OK && i < worker->share_count; i++)
-			rc = resume_share(worker, worker->shares[i], k, err);
+			if (tide_share_is_of(worker->shares[i], worker->index))
+				rc = resume_share(worker, worker->shares[i], k, err);
 	}
 	return rc == TIDE_OK ? send_deltas(worker, work->level + 1, err) : rc;
 }

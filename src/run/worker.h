@@ -11,28 +11,15 @@
 #include "base/error.h"
 #include "job/vm.h"
 #include "record/plan.h"
-#include "run/claims.h"
 #include "run/evidence.h"
 #include "run/exchange.h"
 #include "run/settings.h"
 #include "run/shards.h"
+#include "run/share.h"
 #include "run/sieve.h"
 #include "run/timed.h"
 #include "source/source.h"
 #include "state/queue.h"
-
-/* One partition's part in the running epoch. */
-struct tide_share {
-	struct tide_source *source;
-	struct tide_source_part *part;
-	int input;
-	int64_t from, to;            /* the epoch takes offsets [from, to) */
-	int64_t bound;               /* of a bounded run: where it ends; else INT64_MAX */
-	struct tide_rows **rows;     /* per output, of rows that are not aggregated */
-	struct tide_claims **claims; /* per keyed operator, of rows that wait for a dedup */
-	int64_t *max_us;             /* per watermark: the greatest event time of the epoch */
-	bool lost;                   /* its next offset is gone: place it again */
-};
 
 /* What all workers of a run have in common. */
 struct tide_work {
@@ -42,7 +29,8 @@ struct tide_work {
 	const struct tide_state_op *ops, *index_ops; /* (shards.h) */
 	struct tide_share *const *shares;            /* all, in their order */
 	int share_count;
-	int level; /* how many dedups are behind what is folded or resumed */
+	atomic_int *left; /* per worker: its shares that are not done */
+	int level;        /* how many dedups are behind what is folded or resumed */
 	/* Of aggregated rows. Those of complete ones are made behind the decision, and
 	 * here only looked at. */
 	const bool *update_outputs, *append_outputs, *complete_outputs;
@@ -78,8 +66,8 @@ struct tide_worker {
 	struct tide_late_records late_records; /* that they have dropped rows of */
 	struct tide_sieve **sieves;            /* per step that late rows pass */
 	struct tide_shards *shards;
-	struct tide_share **shares; /* set by the crew between epochs */
-	int share_count;
+	struct tide_share **shares;    /* room for all; the first are set by the crew … */
+	int own_count, share_count;    /* … and those behind were taken over in this epoch */
 	struct tide_writes *writes;    /* of the fold; the crew takes it */
 	struct tide_run_result totals; /* of the epoch */
 	uint64_t *repeats;             /* likewise: rows that each dedup did not pass on */

@@ -2,7 +2,7 @@
 /* A source: partitions of ordered records, read from where we say.
  *
  * The coordinator opens it, lists partitions, places each at an offset and
- * asks for ends. Then workers fetch, each from partitions of its own: fetch on
+ * asks for ends. Then workers fetch, one at a time from each partition: fetch on
  * different partitions is safe at the same time. All else is the coordinator's
  * and may run beside fetches, except seek and verify of a partition that is
  * being fetched. A source keeps no position of record: the checkpoint does. */
