@@ -22,10 +22,12 @@ static atomic_int end_code; /* of an end that the alarm may have to finish */
 
 static void on_stop(int number)
 {
-	if (atomic_fetch_add(&stop_count, 1) == 0) {
+	int before = atomic_fetch_add(&stop_count, 1);
+	if (before == 0)
 		alarm(STOP_SECONDS_MAX);
+	/* A third one may come on another thread while the second gives back the terminal. */
+	if (before != 1)
 		return;
-	}
 	atomic_store(&end_code, 128 + number);
 	tide_live_abandon();
 	_exit(128 + number);

@@ -122,7 +122,9 @@ describe("shutdown", function()
       h.expect_exit(job, 143)
       local set, reset = regions()
       assert.is_true(reset > set, "the scroll region stays set")
-      assert.is_truthy(tty.screen():find("\27[?25h", reset, true))
+      assert.is_truthy(h.process.poll_until(60, function()
+         return tty.screen():find("\27[?25h", reset, true)
+      end))
    end)
 
    -- Text of a length that no pipe holds.
