@@ -300,6 +300,17 @@ static void stay_awake(struct loop *loop)
 	loop->awake_us = now;
 }
 
+/* Nothing but a trigger begins an epoch before it is due: what else is looked at in
+ * between can wait as long as an idle source is waited for. */
+static void sleep_until_trigger(const struct loop *loop)
+{
+	int64_t left_us = loop->trigger_us - tide_clock_mono_us();
+	if (left_us > IDLE_MS * 1000)
+		left_us = IDLE_MS * 1000;
+	if (left_us > 0)
+		usleep((useconds_t)left_us);
+}
+
 static int rest(struct loop *loop, bool waiting_for_trigger, struct tide_error *err)
 {
 	int64_t now = tide_clock_mono_us();
@@ -315,7 +326,9 @@ static int rest(struct loop *loop, bool waiting_for_trigger, struct tide_error *
 	}
 	tide_partitions_mirror(&loop->partitions);
 	struct tide_source *source = loop->partitions.sources[0];
-	if (waiting_for_trigger || loop->plan->input_count != 1 || loop->rate.per_second > 0)
+	if (waiting_for_trigger)
+		sleep_until_trigger(loop);
+	else if (loop->plan->input_count != 1 || loop->rate.per_second > 0)
 		usleep(1000);
 	else
 		source->ops->wait(source, IDLE_MS);
