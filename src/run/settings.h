@@ -24,7 +24,7 @@ struct tide_harness {
 	/* Sees what the next epoch would read, and may change it; returns how many
 	 * records that spans. NULL: nobody does. */
 	int64_t (*ranges)(void *arg, struct tide_share *const *shares, int count, int64_t planned);
-	/* Sees each record that failed and is passed over, on its worker's thread. NULL:
+	/* Sees each record that failed and is passed over, while its worker runs. NULL:
 	 * nobody does. */
 	void (*failed)(void *arg, const char *text);
 	void *arg;                        /* of these three */

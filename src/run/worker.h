@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One worker: reads its share of the partitions, runs the job's loops over
- * them, and owns a run of shards. Everything here happens on its thread,
- * between two barriers of the crew. */
+ * them, and owns a run of shards. Everything here happens on one thread at a
+ * time, its own or the crew's caller, between two barriers of the crew. */
 #ifndef TIDE_RUN_WORKER_H
 #define TIDE_RUN_WORKER_H
 
