@@ -237,9 +237,9 @@ static bool has_few(const struct tide_work *work)
 	int64_t records = 0;
 	for (int i = 0; i < work->share_count; i++)
 		records += work->shares[i]->to - work->shares[i]->from;
-	if (harness != NULL && harness->ranges != NULL)
-		return work->epoch % 2 == 0;
-	return records <= FEW_RECORDS && work->settings->sampler == NULL;
+	if (records > FEW_RECORDS || work->settings->sampler != NULL)
+		return false;
+	return harness == NULL || harness->ranges == NULL || work->epoch % 2 == 0;
 }
 
 int tide_crew_run(struct tide_crew *crew, struct tide_error *err)
