@@ -84,9 +84,11 @@ end
 local function spark(run)
    local home = tools.read(HERE .. "/fetch --where spark"):gsub("%s+$", "")
    local function command(what)
-      return ("env PATH=%s/venv/bin:$PATH spark-submit --driver-memory 2g " ..
-         "--driver-java-options '%s' --driver-class-path '%s/libs/*' %s/spark.py %s %s %s %s %s")
-         :format(home, JVM, home, HERE, run.job, what, tools.brokers, run.topic, folder)
+      -- It leaves a folder of its own where it is started.
+      return ("env -C %s PATH=%s/venv/bin:$PATH spark-submit --driver-memory 2g " ..
+         "--driver-java-options '%s' --driver-class-path '%s/libs/*' " ..
+         "$PWD/%s/spark.py %s %s %s %s %s"):format(folder, home, JVM, home, HERE, run.job, what,
+         tools.brokers, run.topic, folder)
    end
    local result = measured(run, command "run")
    tools.say("%s: its rows", run.system)
