@@ -72,9 +72,10 @@ return tide.from(tide.kafka { topic = "t" })
    :map(function(rec) return rec.offset end, { "offset:int" })
    :to(tide.console { mode = "append" })
 ]]
-      local args = { "test", job, "--simulate", 2, "--seed", 7, "--limit", "2s" }
+      -- Less than a record may take of processor time, on however few threads.
+      local args = { "test", job, "--simulate", 2, "--seed", 7, "--limit", "1s" }
       local err = h.run(args, nil, 3):err()
-      assert.truthy(err:find("takes longer than 2 s (seed 7): does a function", 1, true), err)
+      assert.truthy(err:find("takes longer than 1 s (seed 7): does a function", 1, true), err)
    end)
 
    it("says what it wants", function()
