@@ -30,7 +30,6 @@ struct tide_crew {
 	struct tide_work *work;
 	int count;
 	struct seat *seats;
-	atomic_int *left;
 	pthread_mutex_t lock;
 	pthread_cond_t begin, done;
 	enum phase phase;
@@ -150,20 +149,13 @@ int tide_crew_start(struct tide_work *work, struct tide_crew **out, struct tide_
 	struct tide_crew *crew = calloc(1, sizeof *crew);
 	int workers = work->settings->workers;
 	assert(workers > 0 && workers <= TIDE_WORKERS_MAX);
-	if (crew != NULL) {
+	if (crew != NULL)
 		crew->seats = calloc((size_t)workers, sizeof *crew->seats);
-		crew->left = calloc((size_t)workers, sizeof *crew->left);
-	}
-	if (crew == NULL || crew->seats == NULL || crew->left == NULL) {
-		if (crew != NULL) {
-			free(crew->seats);
-			free(crew->left);
-		}
+	if (crew == NULL || crew->seats == NULL) {
 		free(crew);
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory for %d workers", workers);
 	}
 	crew->work = work;
-	work->left = crew->left;
 	pthread_mutex_init(&crew->lock, NULL);
 	pthread_cond_init(&crew->begin, NULL);
 	pthread_cond_init(&crew->done, NULL);
@@ -200,7 +192,6 @@ void tide_crew_stop(struct tide_crew *crew)
 	pthread_cond_destroy(&crew->begin);
 	pthread_cond_destroy(&crew->done);
 	free(crew->seats);
-	free(crew->left);
 	free(crew);
 }
 

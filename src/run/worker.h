@@ -29,8 +29,8 @@ struct tide_work {
 	const struct tide_state_op *ops, *index_ops; /* (shards.h) */
 	struct tide_share *const *shares;            /* all, in their order */
 	int share_count;
-	atomic_int *left; /* per worker: its shares that are not done */
-	int level;        /* how many dedups are behind what is folded or resumed */
+	atomic_int left[TIDE_WORKERS_MAX]; /* per worker: its shares that are not done */
+	int level; /* how many dedups are behind what is folded or resumed */
 	/* Of aggregated rows. Those of complete ones are made behind the decision, and
 	 * here only looked at. */
 	const bool *update_outputs, *append_outputs, *complete_outputs;
