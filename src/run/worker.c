@@ -490,7 +490,7 @@ static void say_how_often(const struct tide_worker *worker)
 
 int tide_worker_run(struct tide_worker *worker, struct tide_error *err)
 {
-	const struct tide_work *work = worker->work;
+	struct tide_work *work = worker->work;
 	worker->totals = (struct tide_run_result){ 0 };
 	worker->bad_rows_logged = 0;
 	worker->held_rows = worker->held_claims = 0;
