@@ -58,6 +58,69 @@ void tide_epoch_split(const int64_t *backlog, int count, int64_t limit, int64_t 
 		hand_out(backlog, count, limit, total, limit - given, take);
 }
 
+/* Event time per record where a partition's own is not known; 0: nobody's is. */
+static double pace_of_all(const struct tide_pace *paces, int count)
+{
+	double us = 0, records = 0;
+	for (int i = 0; i < count; i++) {
+		us += paces[i].gained_us;
+		records += paces[i].gained_records;
+	}
+	return records > 0 ? us / records : 0;
+}
+
+/* The records that take it to that event time. */
+static int64_t needed(const struct tide_pace *one, double pace, double to_us)
+{
+	if (one->gained_records > 0)
+		pace = one->gained_us / one->gained_records;
+	double gap = to_us - (double)one->at_us;
+	if (gap <= 0)
+		return 0;
+	/* (The second comparison rounds otherwise than the first.) */
+	int64_t records = gap < pace * (double)one->backlog ? (int64_t)(gap / pace) + 1 : INT64_MAX;
+	return records < one->backlog ? records : one->backlog;
+}
+
+/* May it be less than they can read, what takes all of them there? */
+static bool falls_short(const struct tide_pace *paces, int count, double pace, double to_us,
+                        int64_t limit)
+{
+	__int128 total = 0;
+	for (int i = 0; i < count; i++)
+		total += needed(&paces[i], pace, to_us);
+	return total < limit;
+}
+
+static void hold_leaders(struct tide_pace *paces, int count, int64_t lead_us)
+{
+	int64_t least = INT64_MAX;
+	for (int i = 0; i < count; i++)
+		if (paces[i].at_us < least)
+			least = paces[i].at_us;
+	for (int i = 0; i < count; i++)
+		paces[i].allowed = (uint64_t)paces[i].at_us - (uint64_t)least > (uint64_t)lead_us
+		                           ? 0
+		                           : paces[i].backlog;
+}
+
+void tide_epoch_level(struct tide_pace *paces, int count, int64_t limit, int64_t lead_us)
+{
+	/* All event times there are, and halved so often that less than one is left. */
+	enum { HALVINGS = 64 };
+	double pace = pace_of_all(paces, count), low = -9.3e18, high = 9.3e18;
+	if (pace <= 0) {
+		hold_leaders(paces, count, lead_us);
+		return;
+	}
+	for (int i = 0; i < HALVINGS; i++) {
+		double middle = low + (high - low) / 2;
+		*(falls_short(paces, count, pace, middle, limit) ? &low : &high) = middle;
+	}
+	for (int i = 0; i < count; i++)
+		paces[i].allowed = needed(&paces[i], pace, high);
+}
+
 void tide_rate_init(struct tide_rate *rate, int64_t per_second, int64_t now_us)
 {
 	rate->per_second = per_second;

@@ -9,6 +9,18 @@
  * in total, and the same whatever the order of arrival. take[i] <= backlog[i]. */
 void tide_epoch_split(const int64_t *backlog, int count, int64_t limit, int64_t *take);
 
+/* A partition among those that should reach the same event time together. */
+struct tide_pace {
+	int64_t at_us;                    /* its greatest event time so far */
+	double gained_us, gained_records; /* how fast that goes; 0: not known */
+	int64_t backlog, allowed;
+};
+
+/* `allowed` becomes what takes each as far as all of them can get with `limit`
+ * records in all; together that is `limit` at least, or all there is. Where no pace
+ * is known those more than lead_us ahead of the last one get nothing. */
+void tide_epoch_level(struct tide_pace *paces, int count, int64_t limit, int64_t lead_us);
+
 /* A bucket that fills at `per_second` and holds at most a tenth of a second,
  * so that no second sees more than it should. */
 struct tide_rate {

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "run/epoch.h"
+
 static int fail_memory(struct tide_error *err)
 {
 	return tide_fail(err, TIDE_ERR_NOMEM, "no memory for event time");
@@ -175,7 +177,8 @@ void tide_events_end(struct tide_events *events, struct tide_share **shares, int
 			if (part == NULL)
 				continue;
 			if (shares[i]->part->next > shares[i]->from)
-				tide_watermark_observe(part, shares[i]->max_us[m]);
+				tide_watermark_observe(part, shares[i]->max_us[m],
+				                       shares[i]->part->next - shares[i]->from);
 			tide_watermark_left(part, shares[i]->part->next < shares[i]->part->end);
 		}
 		events->marks[m].at_us = tide_watermark_next(&events->marks[m]);
@@ -190,7 +193,7 @@ void tide_events_flush(struct tide_events *events)
 	static const int64_t last_us = 253370764800000000; /* the year 9999 begins */
 	for (int m = 0; m < events->plan->mark_count; m++)
 		for (int i = 0; i < events->marks[m].count; i++)
-			tide_watermark_observe(&events->marks[m].parts[i], last_us);
+			tide_watermark_observe(&events->marks[m].parts[i], last_us, 0);
 }
 
 static int drop(const struct tide_state_op op, int64_t after_us, int64_t to_us,
@@ -312,40 +315,57 @@ int tide_events_note(const struct tide_events *events, struct tide_crew *crew, i
 
 /* ---- catching up ---- */
 
-/* The least event time among those that are behind and follow. INT64_MAX: none. */
-static int64_t slowest(const struct tide_events *events, int m, struct tide_share **shares,
-                       int count, const int64_t *backlog)
+/* Those whose event time says how far they are. */
+static bool tells(const struct tide_watermark_part *part, int64_t backlog)
 {
-	int64_t least = INT64_MAX;
-	for (int i = 0; i < count; i++) {
-		const struct tide_watermark_part *part = part_of(events, m, shares[i]);
-		if (part != NULL && backlog[i] > 0 && part->max_us != INT64_MIN && !part->stuck &&
-		    part->max_us < least)
-			least = part->max_us;
-	}
-	return least;
+	return part != NULL && backlog > 0 && part->max_us != INT64_MIN && !part->stuck;
 }
 
-void tide_events_hold(const struct tide_events *events, struct tide_share **shares, int count,
-                      int64_t *backlog)
+/* The others take their part of the epoch as if there were no event times. */
+static void level_mark(const struct tide_events *events, int m, struct tide_share **shares,
+                       int count, int64_t limit, const int64_t *backlog, struct tide_pace *paces,
+                       int64_t *allowed)
+{
+	__int128 all = 0, theirs = 0;
+	int n = 0;
+	for (int i = 0; i < count; i++) {
+		const struct tide_watermark_part *part = part_of(events, m, shares[i]);
+		all += backlog[i];
+		if (!tells(part, backlog[i]))
+			continue;
+		paces[n++] = (struct tide_pace){ .at_us = part->max_us,
+			                         .gained_us = part->gained_us,
+			                         .gained_records = part->gained_records,
+			                         .backlog = backlog[i] };
+		theirs += backlog[i];
+	}
+	int64_t part_of_limit = all > 0 ? (int64_t)(limit * theirs / all) : 0;
+	tide_epoch_level(paces, n, part_of_limit > 0 ? part_of_limit : 1,
+	                 events->marks[m].delay_us / 4);
+	n = 0;
+	for (int i = 0; i < count; i++) {
+		int64_t may = tells(part_of(events, m, shares[i]), backlog[i])
+		                      ? paces[n++].allowed
+		                      : (int64_t)(limit * (__int128)backlog[i] / (all + 1)) + 1;
+		if (may < allowed[i])
+			allowed[i] = may;
+	}
+}
+
+void tide_events_level(const struct tide_events *events, struct tide_share **shares, int count,
+                       int64_t limit, int64_t *backlog)
 {
 	int64_t *allowed = malloc(((size_t)count + 1) * sizeof *allowed), left = 0;
-	if (allowed == NULL)
-		return; /* Good data may be late, but nothing is wrong. */
-	memcpy(allowed, backlog, (size_t)count * sizeof *allowed);
-	for (int m = 0; m < events->plan->mark_count; m++) {
-		int64_t least = slowest(events, m, shares, count, backlog);
-		int64_t lead_us = events->marks[m].delay_us / 4;
-		for (int i = 0; least < INT64_MAX - lead_us && i < count; i++) {
-			const struct tide_watermark_part *part = part_of(events, m, shares[i]);
-			if (part != NULL && part->max_us > least + lead_us)
-				allowed[i] = 0;
-		}
-	}
-	for (int i = 0; i < count; i++)
+	struct tide_pace *paces = malloc(((size_t)count + 1) * sizeof *paces);
+	if (allowed != NULL)
+		memcpy(allowed, backlog, (size_t)count * sizeof *allowed);
+	for (int m = 0; allowed != NULL && paces != NULL && m < events->plan->mark_count; m++)
+		level_mark(events, m, shares, count, limit, backlog, paces, allowed);
+	for (int i = 0; allowed != NULL && i < count; i++)
 		left += allowed[i];
 	/* Two watermarks may hold one another's partitions back. */
 	if (left > 0)
 		memcpy(backlog, allowed, (size_t)count * sizeof *allowed);
 	free(allowed);
+	free(paces);
 }

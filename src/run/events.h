@@ -33,10 +33,10 @@ void tide_events_look(struct tide_events *events, struct tide_share **shares, in
 /* Does something close that is open, or is a key forgotten, if an epoch runs now,
  * even without a record? */
 bool tide_events_due(const struct tide_events *events);
-/* Partitions whose event time runs ahead of the slowest that is behind give no
- * records: their backlog[i] becomes 0. */
-void tide_events_hold(const struct tide_events *events, struct tide_share **shares, int count,
-                      int64_t *backlog);
+/* An epoch of `limit` records, less than there are, is to leave all partitions at
+ * about the same event time: their backlog[i] becomes what that takes of each. */
+void tide_events_level(const struct tide_events *events, struct tide_share **shares, int count,
+                       int64_t limit, int64_t *backlog);
 
 /* An epoch begins: the stored watermarks are in force. */
 void tide_events_begin(struct tide_events *events, int64_t now_us);

@@ -414,17 +414,16 @@ int64_t tide_partitions_ranges(struct tide_partitions *partitions, const struct 
 	int64_t *backlog = calloc((size_t)count * 2 + 1, sizeof *backlog);
 	int64_t *take = backlog == NULL ? NULL : backlog + count, total = 0;
 	for (int i = 0; take != NULL && i < count; i++)
-		backlog[i] = backlog_of(partitions->shares[i]);
-	if (take != NULL)
-		tide_events_hold(events, partitions->shares, count, backlog);
-	for (int i = 0; take != NULL && i < count; i++)
-		total += backlog[i];
+		total += backlog[i] = backlog_of(partitions->shares[i]);
+	int64_t all = total;
 	if (total > partitions->settings->batch_records_max)
 		total = partitions->settings->batch_records_max;
 	const struct tide_harness *harness = partitions->settings->harness;
 	if (harness == NULL)
 		total = tide_fit_allow(fit, total);
 	total = tide_rate_allow(rate, total, tide_clock_mono_us());
+	if (take != NULL && total > 0 && total < all)
+		tide_events_level(events, partitions->shares, count, total, backlog);
 	if (take != NULL && total > 0)
 		tide_epoch_split(backlog, count, total, take);
 	for (int i = 0; take != NULL && i < count; i++) {

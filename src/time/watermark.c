@@ -42,8 +42,13 @@ struct tide_watermark_part *tide_watermark_part(struct tide_watermark *mark, con
 	return part;
 }
 
-void tide_watermark_observe(struct tide_watermark_part *part, int64_t max_us)
+void tide_watermark_observe(struct tide_watermark_part *part, int64_t max_us, int64_t records)
 {
+	if (part->max_us != INT64_MIN) {
+		double gain = max_us > part->max_us ? (double)max_us - (double)part->max_us : 0;
+		part->gained_us = part->gained_us / 2 + gain;
+		part->gained_records = part->gained_records / 2 + (double)records;
+	}
 	part->quiet_us = INT64_MIN;
 	part->idle = false;
 	part->stuck = max_us <= part->max_us;

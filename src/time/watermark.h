@@ -18,6 +18,9 @@ struct tide_watermark_part {
 	bool idle;        /* quiet for so long that it holds nobody back */
 	bool stuck;       /* its last records brought no later event time */
 	bool behind;      /* there is more of it to read, which is older than some elsewhere */
+	/* How fast its event time goes: it gained so much in so many records, the older
+	 * ones counting less. No records: not known. */
+	double gained_us, gained_records;
 };
 
 struct tide_watermark {
@@ -35,8 +38,9 @@ void tide_watermark_fini(struct tide_watermark *mark);
 /* The partition; made when it is new. NULL without memory. */
 struct tide_watermark_part *tide_watermark_part(struct tide_watermark *mark, const char *topic,
                                                 int32_t partition);
-/* An event time was read; INT64_MIN: records came, but none had one. */
-void tide_watermark_observe(struct tide_watermark_part *part, int64_t max_us);
+/* So many records were read, and this is their greatest event time; INT64_MIN: none
+ * of them had one. */
+void tide_watermark_observe(struct tide_watermark_part *part, int64_t max_us, int64_t records);
 /* A look at the partition found nothing (`caught_up`) or more to read. */
 void tide_watermark_look(struct tide_watermark *mark, struct tide_watermark_part *part,
                          bool caught_up, int64_t now_us);

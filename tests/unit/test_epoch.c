@@ -90,6 +90,80 @@ static void split_does_not_overflow(void **state)
 	assert_true(llabs(take[0] - take[1]) <= 1);
 }
 
+/* Partitions whose event time goes at so many microseconds a record. */
+static void level_brings_all_to_one_event_time(void **state)
+{
+	(void)state;
+	struct tide_pace paces[] = {
+		{ .at_us = 1000, .gained_us = 10, .gained_records = 1, .backlog = 100000 },
+		{ .at_us = 1000, .gained_us = 40, .gained_records = 2, .backlog = 100000 },
+		{ .at_us = 51000, .gained_us = 5, .gained_records = 1, .backlog = 100000 },
+		{ .at_us = 1000000000, .gained_us = 5, .gained_records = 1, .backlog = 100000 },
+	};
+	/* To 101,000: 10,000, 5,000 and 10,000 records; the last is beyond that. */
+	tide_epoch_level(paces, 4, 25000, 0);
+	assert_in_range(paces[0].allowed, 10000, 10002);
+	assert_in_range(paces[1].allowed, 5000, 5002);
+	assert_in_range(paces[2].allowed, 10000, 10002);
+	assert_int_equal(paces[3].allowed, 0);
+	/* What one does not have the others may take. */
+	paces[0].backlog = 10;
+	tide_epoch_level(paces, 4, 25000, 0);
+	assert_int_equal(paces[0].allowed, 10);
+	assert_in_range(paces[1].allowed + paces[2].allowed, 24990, 24994);
+}
+
+static void level_gives_those_of_unknown_pace_that_of_the_others(void **state)
+{
+	(void)state;
+	struct tide_pace paces[] = {
+		{ .at_us = 0, .gained_us = 100, .gained_records = 10, .backlog = 5000 },
+		{ .at_us = 20000, .backlog = 5000 },
+	};
+	tide_epoch_level(paces, 2, 4000, 0);
+	assert_in_range(paces[0].allowed, 3000, 3002);
+	assert_in_range(paces[1].allowed, 1000, 1002);
+}
+
+static void level_holds_those_ahead_while_no_pace_is_known(void **state)
+{
+	(void)state;
+	struct tide_pace paces[] = { { .at_us = INT64_MIN + 1, .backlog = 7 },
+		                     { .at_us = INT64_MAX, .backlog = 8 },
+		                     { .at_us = INT64_MIN + 100, .backlog = 9 } };
+	tide_epoch_level(paces, 3, 5, 99);
+	assert_int_equal(paces[0].allowed, 7);
+	assert_int_equal(paces[1].allowed, 0);
+	assert_int_equal(paces[2].allowed, 9);
+}
+
+static void level_allows_enough_and_no_more_than_there_is(void **state)
+{
+	(void)state;
+	unsigned seed = 7;
+	for (int round = 0; round < 3000; round++) {
+		struct tide_pace paces[9];
+		int count = 1 + rand_r(&seed) % 9;
+		int64_t all = 0, allowed = 0;
+		for (int i = 0; i < count; i++) {
+			paces[i] = (struct tide_pace){
+				.at_us = INT64_C(1700000000000000) + rand_r(&seed) % 100000000,
+				.gained_us = rand_r(&seed) % 4 == 0 ? 0 : rand_r(&seed) % 1000000,
+				.gained_records = rand_r(&seed) % 3 == 0 ? 0 : rand_r(&seed) % 1000,
+				.backlog = 1 + rand_r(&seed) % 100000,
+			};
+			all += paces[i].backlog;
+		}
+		int64_t limit = 1 + rand_r(&seed) % all;
+		tide_epoch_level(paces, count, limit, INT64_MAX / 4);
+		for (int i = 0; i < count; i++) {
+			assert_in_range(paces[i].allowed, 0, paces[i].backlog);
+			allowed += paces[i].allowed;
+		}
+		assert_true(allowed >= limit);
+	}
+}
+
 static void rate_never_gives_more_than_its_second(void **state)
 {
 	(void)state;
@@ -150,6 +224,10 @@ int main(void)
 		cmocka_unit_test(split_is_exact_in_total_and_never_more_than_there_is),
 		cmocka_unit_test(split_gives_what_is_left_to_those_who_are_owed_most),
 		cmocka_unit_test(split_does_not_overflow),
+		cmocka_unit_test(level_brings_all_to_one_event_time),
+		cmocka_unit_test(level_gives_those_of_unknown_pace_that_of_the_others),
+		cmocka_unit_test(level_holds_those_ahead_while_no_pace_is_known),
+		cmocka_unit_test(level_allows_enough_and_no_more_than_there_is),
 		cmocka_unit_test(rate_never_gives_more_than_its_second),
 		cmocka_unit_test(rate_lets_a_small_backlog_through_at_once),
 		cmocka_unit_test(fit_takes_what_memory_has_room_for),

@@ -34,7 +34,7 @@ static int64_t after(int32_t p, int64_t second)
 {
 	struct tide_watermark_part *part = tide_watermark_part(&mark, "t", p);
 	assert_non_null(part);
-	tide_watermark_observe(part, second * SECOND);
+	tide_watermark_observe(part, second * SECOND, 100);
 	mark.at_us = tide_watermark_next(&mark);
 	return mark.at_us / SECOND;
 }
@@ -43,7 +43,7 @@ static void no_event_time_leaves_it_unset(void **state)
 {
 	(void)state;
 	assert_int_equal(tide_watermark_next(&mark), INT64_MIN);
-	tide_watermark_observe(tide_watermark_part(&mark, "t", 0), INT64_MIN);
+	tide_watermark_observe(tide_watermark_part(&mark, "t", 0), INT64_MIN, 100);
 	assert_int_equal(tide_watermark_next(&mark), INT64_MIN);
 }
 
@@ -74,7 +74,7 @@ static void those_without_event_times_are_waited_for_once(void **state)
 	(void)state;
 	struct tide_watermark_part *without = tide_watermark_part(&mark, "t", 0);
 	tide_watermark_left(without, true);
-	tide_watermark_observe(without, INT64_MIN);
+	tide_watermark_observe(without, INT64_MIN, 100);
 	assert_int_equal(after(1, 500), 470);
 }
 
@@ -148,7 +148,7 @@ static void all_idle_is_as_none(void **state)
 static void event_times_at_the_end_of_numbers_do_not_wrap(void **state)
 {
 	(void)state;
-	tide_watermark_observe(tide_watermark_part(&mark, "t", 0), INT64_MIN + 5);
+	tide_watermark_observe(tide_watermark_part(&mark, "t", 0), INT64_MIN + 5, 100);
 	assert_int_equal(tide_watermark_next(&mark), INT64_MIN);
 }
 
