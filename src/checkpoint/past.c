@@ -96,13 +96,14 @@ void tide_past_open(struct tide_past *past, struct tide_rocks *rocks, int64_t ep
 	pthread_mutex_unlock(&past->lock);
 }
 
-/* What would go behind that change goes before it: while somebody remembers anything,
+/* What would go behind that change goes before it. And while somebody remembers anything,
  * RocksDB takes new files for changes of what is there, and writes them once more when it
- * is forgotten. */
-void tide_past_expect(struct tide_past *past, size_t bytes)
+ * is forgotten: so no past is kept across those. */
+void tide_past_expect(struct tide_past *past, size_t bytes, bool in_files)
 {
 	pthread_mutex_lock(&past->lock);
-	for (int i = past->count - 1; bytes > past->bytes_max && i >= 0; i--)
+	bool goes = in_files || bytes > past->bytes_max;
+	for (int i = past->count - 1; goes && i >= 0; i--)
 		if (!past->reading || past->read != past->entries[i].epoch)
 			remove_at(past, i);
 	pthread_mutex_unlock(&past->lock);

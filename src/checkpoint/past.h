@@ -12,16 +12,16 @@
 
 struct tide_past;
 
-/* Of so many epochs, and fewer where they have changed more bytes than that: these
- * stay on the disk for it. It outlives the checkpoints that note in it, one at a time
+/* Of so many epochs, and fewer where they have changed more bytes than that, which
+ * stay on the disk for it, or so much that RocksDB got it in files. It outlives the checkpoints that note in it, one at a time
  * (see struct tide_checkpoint_options). NULL without memory. */
 struct tide_past *tide_past_new(int epochs, size_t bytes_max);
 void tide_past_free(struct tide_past *past); /* accepts NULL */
 
-/* The checkpoint's side: it opens, is about to change so many bytes, has decided, closes.
- * Who reads then is stopped. */
+/* The checkpoint's side: it opens, is about to change so many bytes, in files or not
+ * (tide_rocks_in_files), has decided, closes. Who reads then is stopped. */
 void tide_past_open(struct tide_past *past, struct tide_rocks *rocks, int64_t epoch);
-void tide_past_expect(struct tide_past *past, size_t bytes);
+void tide_past_expect(struct tide_past *past, size_t bytes, bool in_files);
 void tide_past_note(struct tide_past *past, int64_t epoch);
 void tide_past_close(struct tide_past *past);
 

@@ -473,28 +473,39 @@ static int apply_drops(struct tide_rocks *db, struct tide_writes *const *sets, i
 	return rc;
 }
 
-int tide_rocks_apply(struct tide_rocks *db, struct tide_writes *const *sets, int count,
-                     struct tide_error *err)
+bool tide_rocks_in_files(struct tide_writes *const *sets, int count)
 {
-	assert(!db->read_only);
 	size_t bytes = 0, changes = 0;
 	bool ranges = false, staged = false;
-	if (db->broken)
-		return tide_fail(err, TIDE_ERR_IO, "%s takes no writes after an error; start again",
-		                 db->path);
 	for (int i = 0; i < count; i++) {
 		bytes += tide_writes_bytes(sets[i]);
 		changes += tide_writes_count(sets[i]);
 		ranges = ranges || tide_writes_has_ranges(sets[i]);
 		staged = staged || *tide_writes_staged(sets[i]) != NULL;
 	}
-	if (changes == 0 && !staged)
+	assert(!ranges || !staged);
+	return staged || (!ranges && (bytes >= BATCH_BYTES_MAX || changes >= BATCH_COUNT_MAX));
+}
+
+int tide_rocks_apply(struct tide_rocks *db, struct tide_writes *const *sets, int count,
+                     struct tide_error *err)
+{
+	assert(!db->read_only);
+	size_t bytes = 0, changes = 0;
+	bool in_files = tide_rocks_in_files(sets, count);
+	if (db->broken)
+		return tide_fail(err, TIDE_ERR_IO, "%s takes no writes after an error; start again",
+		                 db->path);
+	for (int i = 0; i < count; i++) {
+		bytes += tide_writes_bytes(sets[i]);
+		changes += tide_writes_count(sets[i]);
+	}
+	if (changes == 0 && !in_files)
 		return TIDE_OK;
 	int rc;
 	db->changes++;
 	atomic_fetch_add(&db->written, bytes);
-	assert(!ranges || !staged);
-	if (ranges || (!staged && bytes < BATCH_BYTES_MAX && changes < BATCH_COUNT_MAX)) {
+	if (!in_files) {
 		rc = tide_pass("batch", err);
 		if (rc == TIDE_OK)
 			rc = apply_batch(db, sets, count, db->write, err);

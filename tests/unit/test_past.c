@@ -160,39 +160,19 @@ static void decide_much(struct tide_checkpoint *cp, int64_t epoch)
 	tide_meta_fini(&meta);
 }
 
-static bool all_are(struct tide_past *past, int back, int64_t epoch)
-{
-	struct tide_buf meta = { 0 }, state = { 0 };
-	int64_t found, newest;
-	char last = 0;
-	assert_int_equal(tide_past_copy(past, back, BYTES, &found, &newest, &meta, &state, &err),
-	                 TIDE_OK);
-	struct tide_reader in = tide_reader_of(state.p, state.len);
-	bool same = found == epoch;
-	int count = 0;
-	while (in.p < in.end && !in.failed) {
-		tide_read_bytes(&in);
-		struct tide_slice value = tide_read_bytes(&in);
-		if (value.len != 256)
-			continue;
-		last = value.p[255];
-		same = same && last == (char)epoch && value.p[0] == (char)epoch;
-		count++;
-	}
-	tide_buf_fini(&meta);
-	tide_buf_fini(&state);
-	return same && count == MANY;
-}
-
-static void large_epochs_that_enter_as_files_are_there_as_they_were(void **state)
+/* RocksDB would write them once more for the sake of who looks back. */
+static void no_past_is_kept_across_files(void **state)
 {
 	(void)state;
-	struct tide_past *past = tide_past_new(4, BYTES);
-	struct tide_checkpoint *cp = open_with(path_of("large"), past);
-	for (int64_t e = 0; e < 8; e++)
-		decide_much(cp, e);
-	for (int back = 1; back <= 4; back++)
-		assert_true(all_are(past, back, 7 - back));
+	struct tide_past *past = tide_past_new(6, SIZE_MAX);
+	struct tide_checkpoint *cp = open_with(path_of("files"), past);
+	decide_to(cp, 3);
+	assert_int_equal(copy_status(past, 6, BYTES), TIDE_OK);
+	decide_much(cp, 4);
+	assert_int_equal(copy_status(past, 6, BYTES), TIDE_ERR_UNAVAILABLE);
+	decide_to(cp, 6);
+	/* It goes back to that epoch. */
+	assert_int_equal(copy_status(past, 6, SIZE_MAX), TIDE_OK);
 	tide_checkpoint_close(cp);
 	tide_past_free(past);
 }
@@ -200,19 +180,13 @@ static void large_epochs_that_enter_as_files_are_there_as_they_were(void **state
 static void what_epochs_have_changed_bounds_how_many_are_kept(void **state)
 {
 	(void)state;
-	struct tide_past *past = tide_past_new(6, 12 << 20); /* two of these and some */
-	struct tide_past *none = tide_past_new(6, 1 << 20);
+	struct tide_past *past = tide_past_new(6, SIZE_MAX), *none = tide_past_new(6, 20);
 	struct tide_checkpoint *cp = open_with(path_of("bytes"), past);
 	struct tide_checkpoint *other = open_with(path_of("other"), none);
-	for (int64_t e = 0; e < 8; e++) {
-		decide_much(cp, e);
-		decide_much(other, e);
-	}
-	assert_true(all_are(past, 6, 5));
+	decide_to(cp, 8);
+	decide_to(other, 8);
+	assert_int_equal(plant(past, 6, path_of("bytes-6")), 2);
 	assert_int_equal(copy_status(none, 6, BYTES), TIDE_ERR_UNAVAILABLE);
-	/* Small ones after them are kept again. */
-	decide_to(other, 10);
-	assert_int_equal(copy_status(none, 6, BYTES), TIDE_OK);
 	tide_checkpoint_close(cp);
 	tide_checkpoint_close(other);
 	tide_past_free(past);
@@ -274,7 +248,7 @@ int main(void)
 		cmocka_unit_test(each_of_the_newest_epochs_is_there_as_it_was),
 		cmocka_unit_test(an_epoch_that_is_decided_again_counts_once),
 		cmocka_unit_test(a_checkpoint_that_opens_has_no_past),
-		cmocka_unit_test(large_epochs_that_enter_as_files_are_there_as_they_were),
+		cmocka_unit_test(no_past_is_kept_across_files),
 		cmocka_unit_test(what_epochs_have_changed_bounds_how_many_are_kept),
 		cmocka_unit_test(who_looks_back_and_the_run_do_not_wait_for_each_other),
 	};
