@@ -5,10 +5,12 @@
 #include "run/worker.h"
 
 enum {
-	/* What is on its way out soon, windows and rows that may be repeats, is best
-	 * collected in pieces that the processor's caches hold: larger ones save nothing,
-	 * since all of it is written and forgotten once, whatever the pieces. */
-	PASSING_PIECE = 16 << 20,
+	/* What is on its way out soon, windows and rows that may be repeats, is collected
+	 * in pieces: larger ones save nothing, since all of it is written and forgotten
+	 * once, whatever the pieces. Of windows a piece is there four times, with their
+	 * owners, as what closes next and as what is written, too. */
+	WINDOWS_PIECE = 6 << 20,
+	CLAIMS_PIECE = 16 << 20,
 	/* Rows for sinks are but passed on: the smaller the piece, the less is held. */
 	ROWS_PIECE = 4 << 20
 };
@@ -74,8 +76,8 @@ void tide_held_measure(struct tide_worker *worker)
 	 * enough for them. */
 	const size_t of[][2] = { { kept + passing, mine / 8 },
 		                 { worker->held_rows + worker->held_claims, mine / 16 },
-		                 { passing, PASSING_PIECE },
-		                 { worker->held_claims, PASSING_PIECE },
+		                 { passing, WINDOWS_PIECE },
+		                 { worker->held_claims, CLAIMS_PIECE },
 		                 { worker->held_rows, ROWS_PIECE } };
 	size_t filled = 0;
 	for (size_t i = 0; i < sizeof of / sizeof *of; i++) {

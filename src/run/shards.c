@@ -482,8 +482,8 @@ int tide_shards_finish(struct tide_shards *shards, const bool *update_outputs,
 }
 
 /* Down to three quarters, so that it is not done every epoch, and so far that
- * what is coming fits; and what has been removed goes when it is more than what
- * is left. The index of sessions has half of it. */
+ * what is coming fits; and what has been removed goes when it is more than half of
+ * what is left. The index of sessions has half of it. */
 static int evict_slice(struct tide_shards *shards, int keyed, size_t share, size_t coming,
                        struct tide_error *err)
 {
@@ -498,7 +498,7 @@ static int evict_slice(struct tide_shards *shards, int keyed, size_t share, size
 	size_t used = tide_table_bytes(slice->table), dead = tide_table_dead_bytes(slice->table);
 	bool full = used + coming > share && used > share / 2;
 	size_t left = coming < share / 4 ? share / 4 * 3 : share / 2;
-	if (!full && (dead <= used / 2 || dead < DEAD_BYTES_MIN))
+	if (!full && (dead <= used / 3 || dead < DEAD_BYTES_MIN))
 		return TIDE_OK;
 	int64_t first_us = slice->ends != NULL ? tide_ends_first(slice->ends) : INT64_MAX;
 	if (tide_table_evict(slice->table, full ? left : share) > 0 && slice->sessions == NULL) {
