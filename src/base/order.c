@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Below this, counting bytes costs more than comparing. */
-enum { FEW = 64 };
+enum {
+	FEW = 64,   /* up to this, counting bytes costs more than comparing */
+	AT_ONCE = 4 /* bytes that are counted before one looks what they leave together */
+};
 
 struct comparison {
 	tide_order_compare *compare;
@@ -49,42 +51,76 @@ static void by_comparing(struct tide_order_item *items, struct tide_order_item *
 	memcpy(items + at, spare + left, (half - left) * sizeof *items);
 }
 
-/* Stable, by one byte of the major or the minor number. */
+/* Of 16 bytes, the most significant first. */
+static inline unsigned byte_of(const struct tide_order_item *item, int byte)
+{
+	return (byte < 8 ? item->major : item->minor) >> (7 - byte % 8) * 8 & 255;
+}
+
+/* Stable, by one byte. */
 static void pass(const struct tide_order_item *from, struct tide_order_item *to, size_t count,
-                 bool major, int shift)
+                 int byte)
 {
 	size_t at[256] = { 0 };
 	for (size_t i = 0; i < count; i++)
-		at[((major ? from[i].major : from[i].minor) >> shift) & 255]++;
-	for (size_t byte = 0, sum = 0; byte < 256; byte++) {
-		size_t some = at[byte];
-		at[byte] = sum;
+		at[byte_of(&from[i], byte)]++;
+	for (size_t value = 0, sum = 0; value < 256; value++) {
+		size_t some = at[value];
+		at[value] = sum;
 		sum += some;
 	}
 	for (size_t i = 0; i < count; i++)
-		to[at[((major ? from[i].major : from[i].minor) >> shift) & 255]++] = from[i];
+		to[at[byte_of(&from[i], byte)]++] = from[i];
 }
 
-/* By the numbers alone, from the last byte to the first; bytes in which none
- * differs are left out. Returns which of the two has the items then. */
-static struct tide_order_item *by_bytes(struct tide_order_item *items,
-                                        struct tide_order_item *spare, size_t count)
+/* The first bytes in which any differ. */
+static int differing(const struct tide_order_item *items, size_t count, int bytes[AT_ONCE])
 {
-	uint64_t major = 0, minor = 0;
+	struct tide_order_item all = { 0, 0, NULL };
+	int found = 0;
 	for (size_t i = 1; i < count; i++) {
-		major |= items[i].major ^ items[0].major;
-		minor |= items[i].minor ^ items[0].minor;
+		all.major |= items[i].major ^ items[0].major;
+		all.minor |= items[i].minor ^ items[0].minor;
 	}
-	for (int byte = 0; byte < 16; byte++) {
-		int shift = byte % 8 * 8;
-		if ((((byte < 8 ? minor : major) >> shift) & 255) == 0)
-			continue;
-		pass(items, spare, count, byte >= 8, shift);
-		struct tide_order_item *sorted = spare;
-		spare = items;
-		items = sorted;
+	for (int byte = 0; byte < 16 && found < AT_ONCE; byte++)
+		if (byte_of(&all, byte) != 0)
+			bytes[found++] = byte;
+	return found;
+}
+
+/* Are they, in all bytes up to that one? */
+static bool same_up_to(const struct tide_order_item *a, const struct tide_order_item *b, int byte)
+{
+	int shift = (7 - byte % 8) * 8;
+	return byte < 8 ? (a->major ^ b->major) >> shift == 0
+	                : a->major == b->major && (a->minor ^ b->minor) >> shift == 0;
+}
+
+/* A few bytes tell nearly all apart; what they leave together is sorted alone. */
+static void sort(struct tide_order_item *items, struct tide_order_item *spare, size_t count,
+                 const struct comparison *comparison)
+{
+	int bytes[AT_ONCE], some = count > FEW ? differing(items, count, bytes) : 0;
+	if (some == 0) {
+		by_comparing(items, spare, count, comparison);
+		return;
 	}
-	return items;
+	struct tide_order_item *from = items, *to = spare;
+	for (int i = some - 1; i >= 0; i--) {
+		pass(from, to, count, bytes[i]);
+		struct tide_order_item *sorted = to;
+		to = from;
+		from = sorted;
+	}
+	if (from != items)
+		memcpy(items, from, count * sizeof *items);
+	for (size_t at = 0, end; at < count; at = end) {
+		for (end = at + 1; end < count; end++)
+			if (!same_up_to(&items[at], &items[end], bytes[some - 1]))
+				break;
+		if (end - at > 1)
+			sort(items + at, spare, end - at, comparison);
+	}
 }
 
 bool tide_order_sort(struct tide_order_item *items, size_t count, tide_order_compare *compare,
@@ -99,15 +135,7 @@ bool tide_order_sort(struct tide_order_item *items, size_t count, tide_order_com
 	spare = malloc(count * sizeof *spare);
 	if (spare == NULL)
 		return false;
-	if (by_bytes(items, spare, count) == spare)
-		memcpy(items, spare, count * sizeof *items);
-	for (size_t at = 0, end; at < count; at = end) {
-		for (end = at + 1; end < count; end++)
-			if (items[end].minor != items[at].minor ||
-			    items[end].major != items[at].major)
-				break;
-		by_comparing(items + at, spare, end - at, &comparison);
-	}
+	sort(items, spare, count, &comparison);
 	free(spare);
 	return true;
 }

@@ -8,7 +8,10 @@
 
 #include "base/order.h"
 
-enum { CHUNK_BYTES = 256 * 1024 };
+enum {
+	CHUNK_BYTES = 256 * 1024,
+	AHEAD = 16 /* records that are fetched while others are read */
+};
 
 struct chunk {
 	struct chunk *next;
@@ -269,6 +272,9 @@ static void source_next(struct source *source)
 	source->more = source->at < writes->count;
 	if (!source->more)
 		return;
+	/* In key order they lie all over memory. */
+	if (source->at + AHEAD < writes->count)
+		__builtin_prefetch(source->items[source->at + AHEAD].what);
 	record_read(source->items[source->at++].what, &source->head);
 	while (source->at < writes->count) {
 		struct tide_write next;
