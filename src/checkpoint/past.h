@@ -12,9 +12,10 @@
 
 struct tide_past;
 
-/* Of so many epochs, and fewer where they have changed more bytes than that, which
- * stay on the disk for it, or so much that RocksDB got it in files. It outlives the checkpoints that note in it, one at a time
- * (see struct tide_checkpoint_options). NULL without memory. */
+/* Of so many epochs, and fewer where they have changed more bytes than that, which stay
+ * on the disk for it, or so much that RocksDB got it in files. It outlives the checkpoints
+ * that note in it, one at a time (see struct tide_checkpoint_options). NULL without
+ * memory. */
 struct tide_past *tide_past_new(int epochs, size_t bytes_max);
 void tide_past_free(struct tide_past *past); /* accepts NULL */
 
