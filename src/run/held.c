@@ -6,9 +6,10 @@
 
 enum {
 	/* What is on its way out soon, windows and rows that may be repeats, is collected
-	 * in pieces: larger ones save nothing, since all of it is written and forgotten
-	 * once, whatever the pieces. Of windows a piece is there four times, with their
-	 * owners, as what closes next and as what is written, too. */
+	 * in pieces, since all of it is written and forgotten once, whatever they are. Of
+	 * windows a piece is there four times, with their owners, as what closes next and as
+	 * what is written, too; smaller ones of rows that may be repeats leave more files to
+	 * compact. */
 	WINDOWS_PIECE = 6 << 20,
 	CLAIMS_PIECE = 16 << 20,
 	/* Rows for sinks are but passed on: the smaller the piece, the less is held. */

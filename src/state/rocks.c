@@ -473,39 +473,47 @@ static int apply_drops(struct tide_rocks *db, struct tide_writes *const *sets, i
 	return rc;
 }
 
-bool tide_rocks_in_files(struct tide_writes *const *sets, int count)
+struct load {
+	size_t bytes, changes;
+	bool in_files;
+};
+
+static struct load load_of(struct tide_writes *const *sets, int count)
 {
-	size_t bytes = 0, changes = 0;
+	struct load load = { 0 };
 	bool ranges = false, staged = false;
 	for (int i = 0; i < count; i++) {
-		bytes += tide_writes_bytes(sets[i]);
-		changes += tide_writes_count(sets[i]);
+		load.bytes += tide_writes_bytes(sets[i]);
+		load.changes += tide_writes_count(sets[i]);
 		ranges = ranges || tide_writes_has_ranges(sets[i]);
 		staged = staged || *tide_writes_staged(sets[i]) != NULL;
 	}
 	assert(!ranges || !staged);
-	return staged || (!ranges && (bytes >= BATCH_BYTES_MAX || changes >= BATCH_COUNT_MAX));
+	load.in_files =
+		staged ||
+		(!ranges && (load.bytes >= BATCH_BYTES_MAX || load.changes >= BATCH_COUNT_MAX));
+	return load;
+}
+
+bool tide_rocks_in_files(struct tide_writes *const *sets, int count)
+{
+	return load_of(sets, count).in_files;
 }
 
 int tide_rocks_apply(struct tide_rocks *db, struct tide_writes *const *sets, int count,
                      struct tide_error *err)
 {
 	assert(!db->read_only);
-	size_t bytes = 0, changes = 0;
-	bool in_files = tide_rocks_in_files(sets, count);
 	if (db->broken)
 		return tide_fail(err, TIDE_ERR_IO, "%s takes no writes after an error; start again",
 		                 db->path);
-	for (int i = 0; i < count; i++) {
-		bytes += tide_writes_bytes(sets[i]);
-		changes += tide_writes_count(sets[i]);
-	}
-	if (changes == 0 && !in_files)
+	struct load load = load_of(sets, count);
+	if (load.changes == 0 && !load.in_files)
 		return TIDE_OK;
 	int rc;
 	db->changes++;
-	atomic_fetch_add(&db->written, bytes);
-	if (!in_files) {
+	atomic_fetch_add(&db->written, load.bytes);
+	if (!load.in_files) {
 		rc = tide_pass("batch", err);
 		if (rc == TIDE_OK)
 			rc = apply_batch(db, sets, count, db->write, err);
