@@ -9,7 +9,8 @@
 #include "checkpoint/copy.h"
 #include "checkpoint/past.h"
 
-enum { MANY = 20000, BYTES = 64 << 20 };
+/* So many fit into a batch; more than that enter as files. */
+enum { MANY = 10000, FILES = 20000, BYTES = 64 << 20 };
 
 #ifdef __SANITIZE_THREAD__
 /* RocksDB counts who still reads with atomics that TSan does not see: what it frees, it
@@ -147,8 +148,7 @@ static void a_checkpoint_that_opens_has_no_past(void **state)
 	tide_past_free(past);
 }
 
-/* More than fits into a batch: as files. */
-static void decide_much(struct tide_checkpoint *cp, int64_t epoch)
+static void decide_much(struct tide_checkpoint *cp, int64_t epoch, int count)
 {
 	struct tide_state_op op;
 	struct tide_meta meta;
@@ -159,7 +159,7 @@ static void decide_much(struct tide_checkpoint *cp, int64_t epoch)
 	assert_true(tide_meta_copy(&meta, tide_checkpoint_meta(cp)));
 	meta.epoch = epoch;
 	struct tide_writes *writes = tide_writes_new();
-	for (int i = 0; i < MANY; i++) {
+	for (int i = 0; i < count; i++) {
 		state_key_of(&key, op, i);
 		assert_true(tide_writes_put(writes, (struct tide_slice){ key.p, key.len },
 		                            (struct tide_slice){ value, sizeof value }));
@@ -170,6 +170,43 @@ static void decide_much(struct tide_checkpoint *cp, int64_t epoch)
 	tide_meta_fini(&meta);
 }
 
+static bool all_are(struct tide_past *past, int back, int64_t epoch, int many)
+{
+	struct tide_buf meta = { 0 }, state = { 0 };
+	int64_t found, newest;
+	char last = 0;
+	assert_int_equal(tide_past_copy(past, back, BYTES, &found, &newest, &meta, &state, &err),
+	                 TIDE_OK);
+	struct tide_reader in = tide_reader_of(state.p, state.len);
+	bool same = found == epoch;
+	int count = 0;
+	while (in.p < in.end && !in.failed) {
+		tide_read_bytes(&in);
+		struct tide_slice value = tide_read_bytes(&in);
+		if (value.len != 256)
+			continue;
+		last = value.p[255];
+		same = same && last == (char)epoch && value.p[0] == (char)epoch;
+		count++;
+	}
+	tide_buf_fini(&meta);
+	tide_buf_fini(&state);
+	return same && count == many;
+}
+
+static void large_epochs_are_there_as_they_were(void **state)
+{
+	(void)state;
+	struct tide_past *past = tide_past_new(4, BYTES);
+	struct tide_checkpoint *cp = open_with(path_of("large"), past);
+	for (int64_t e = 0; e < 8; e++)
+		decide_much(cp, e, MANY);
+	for (int back = 1; back <= 4; back++)
+		assert_true(all_are(past, back, 7 - back, MANY));
+	tide_checkpoint_close(cp);
+	tide_past_free(past);
+}
+
 /* RocksDB would write them once more for the sake of who looks back. */
 static void no_past_is_kept_across_files(void **state)
 {
@@ -178,11 +215,11 @@ static void no_past_is_kept_across_files(void **state)
 	struct tide_checkpoint *cp = open_with(path_of("files"), past);
 	decide_to(cp, 3);
 	assert_int_equal(copy_status(past, 6, BYTES), TIDE_OK);
-	decide_much(cp, 4);
+	decide_much(cp, 4, FILES);
 	assert_int_equal(copy_status(past, 6, BYTES), TIDE_ERR_UNAVAILABLE);
 	decide_to(cp, 6);
-	/* It goes back to that epoch. */
-	assert_int_equal(copy_status(past, 6, SIZE_MAX), TIDE_OK);
+	/* It goes back to that epoch, with the files as they were. */
+	assert_true(all_are(past, 6, 4, FILES));
 	tide_checkpoint_close(cp);
 	tide_past_free(past);
 }
@@ -190,13 +227,19 @@ static void no_past_is_kept_across_files(void **state)
 static void what_epochs_have_changed_bounds_how_many_are_kept(void **state)
 {
 	(void)state;
-	struct tide_past *past = tide_past_new(6, SIZE_MAX), *none = tide_past_new(6, 20);
+	struct tide_past *past = tide_past_new(6, 7 << 20); /* two of these and some */
+	struct tide_past *none = tide_past_new(6, 1 << 20);
 	struct tide_checkpoint *cp = open_with(path_of("bytes"), past);
 	struct tide_checkpoint *other = open_with(path_of("other"), none);
-	decide_to(cp, 8);
-	decide_to(other, 8);
-	assert_int_equal(plant(past, 6, path_of("bytes-6")), 2);
+	for (int64_t e = 0; e < 8; e++) {
+		decide_much(cp, e, MANY);
+		decide_much(other, e, MANY);
+	}
+	assert_true(all_are(past, 6, 5, MANY));
 	assert_int_equal(copy_status(none, 6, BYTES), TIDE_ERR_UNAVAILABLE);
+	/* Small ones after them are kept again. */
+	decide_to(other, 10);
+	assert_int_equal(copy_status(none, 6, BYTES), TIDE_OK);
 	tide_checkpoint_close(cp);
 	tide_checkpoint_close(other);
 	tide_past_free(past);
@@ -241,7 +284,7 @@ static void who_looks_back_and_the_run_do_not_wait_for_each_other(void **state)
 	for (int round = 0; round < 5 || atomic_load(&looking.looks) < 10; round++) {
 		struct tide_checkpoint *cp = open_with(path_of("looks"), looking.past);
 		for (int i = 0; i < 5; i++) {
-			decide_much(cp, e++);
+			decide_much(cp, e++, FILES);
 			decide_to(cp, e);
 			e++;
 		}
@@ -258,6 +301,7 @@ int main(void)
 		cmocka_unit_test(each_of_the_newest_epochs_is_there_as_it_was),
 		cmocka_unit_test(an_epoch_that_is_decided_again_counts_once),
 		cmocka_unit_test(a_checkpoint_that_opens_has_no_past),
+		cmocka_unit_test(large_epochs_are_there_as_they_were),
 		cmocka_unit_test(no_past_is_kept_across_files),
 		cmocka_unit_test(what_epochs_have_changed_bounds_how_many_are_kept),
 		cmocka_unit_test(who_looks_back_and_the_run_do_not_wait_for_each_other),
