@@ -60,7 +60,7 @@ static bool pays(const struct tide_shards *shards, int keyed, uint64_t more,
 	/* States take as much as changes do, and these are to have room beside them. */
 	double coming = (double)tide_table_bytes(delta);
 	double each = coming / (double)(tide_table_count(delta) + 1);
-	return (double)slice->stored * each + 2 * coming < (double)tide_shards_share(shards);
+	return (double)slice->stored * each + 2 * coming < (double)slice->share;
 }
 
 static int fail_entry(const struct tide_shards *shards, int keyed, struct tide_slice key,
@@ -168,7 +168,7 @@ int tide_loading_some(struct tide_shards *shards, int keyed, uint64_t more,
 	uint64_t now = more * RATIO_NOW, each = slice->stored / (end - first) + 1;
 	for (; rc == TIDE_OK && now >= each && slice->loaded_to < end; now -= each) {
 		/* There may be more than the record says. */
-		if (tide_table_bytes(slice->table) > tide_shards_share(shards))
+		if (tide_table_bytes(slice->table) > slice->share)
 			return TIDE_OK;
 		rc = load_shard(shards, keyed, slice->loaded_to, err);
 		slice->loaded_to += rc == TIDE_OK;

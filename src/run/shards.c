@@ -481,13 +481,38 @@ int tide_shards_finish(struct tide_shards *shards, const bool *update_outputs,
 	return rc;
 }
 
+static size_t slice_bytes(const struct tide_slice_of *slice)
+{
+	size_t index = slice->sessions != NULL ? tide_sessions_bytes(slice->sessions) : 0;
+	return tide_table_bytes(slice->table) + index;
+}
+
+/* Each operator has an equal part of memory, and what others leave of theirs goes to
+ * those that want more. */
+static void divide_memory(struct tide_shards *shards, struct tide_table *const *coming)
+{
+	size_t count = (size_t)shards->options.plan->keyed_count, spare = 0, wanting = 0;
+	size_t each = count > 0 ? shards->options.memory_max / count : 0;
+	for (size_t k = 0; k < count; k++) {
+		struct tide_slice_of *slice = &shards->slices[k];
+		slice->share = slice_bytes(slice) + tide_table_bytes(coming[k]);
+		spare += slice->share < each ? each - slice->share : 0;
+		wanting += slice->share > each;
+	}
+	for (size_t k = 0; k < count; k++) {
+		struct tide_slice_of *slice = &shards->slices[k];
+		slice->share = each + (slice->share > each ? spare / wanting : 0);
+	}
+}
+
 /* Down to three quarters, so that it is not done every epoch, and so far that
- * what is coming fits; and what has been removed goes when it is more than half of
- * what is left. The index of sessions has half of it. */
-static int evict_slice(struct tide_shards *shards, int keyed, size_t share, size_t coming,
-                       struct tide_error *err)
+ * what is coming fits. What has been removed goes when it is more than half of
+ * what is left, or in place of what would have to be read again. The index of sessions
+ * has half of it. */
+static int evict_slice(struct tide_shards *shards, int keyed, size_t coming, struct tide_error *err)
 {
 	struct tide_slice_of *slice = &shards->slices[keyed];
+	size_t share = slice->share;
 	if (slice->sessions != NULL) {
 		int rc = tide_listing_evict(slice, share / 2, coming, err);
 		if (rc != TIDE_OK)
@@ -496,9 +521,10 @@ static int evict_slice(struct tide_shards *shards, int keyed, size_t share, size
 		share = share > index ? share - index : 0;
 	}
 	size_t used = tide_table_bytes(slice->table), dead = tide_table_dead_bytes(slice->table);
-	bool full = used + coming > share && used > share / 2;
+	bool over = used + coming > share && used > share / 2;
+	bool full = over && (used - dead + coming > share || dead < used / 8);
 	size_t left = coming < share / 4 ? share / 4 * 3 : share / 2;
-	if (!full && (dead <= used / 3 || dead < DEAD_BYTES_MIN))
+	if (!over && (dead <= used / 3 || dead < DEAD_BYTES_MIN))
 		return TIDE_OK;
 	int64_t first_us = slice->ends != NULL ? tide_ends_first(slice->ends) : INT64_MAX;
 	if (tide_table_evict(slice->table, full ? left : share) > 0 && slice->sessions == NULL) {
@@ -516,18 +542,17 @@ int tide_shards_evict(struct tide_shards *shards, struct tide_table *const *comi
                       struct tide_error *err)
 {
 	int keyed_count = shards->options.plan->keyed_count, rc = TIDE_OK;
+	divide_memory(shards, coming);
 	for (int k = 0; rc == TIDE_OK && k < keyed_count; k++)
-		rc = evict_slice(shards, k, tide_shards_share(shards), tide_table_bytes(coming[k]),
-		                 err);
+		rc = evict_slice(shards, k, tide_table_bytes(coming[k]), err);
 	return rc;
 }
 
 struct tide_shards_figures tide_shards_figures(const struct tide_shards *shards, int keyed)
 {
 	const struct tide_slice_of *slice = &shards->slices[keyed];
-	size_t index = slice->sessions != NULL ? tide_sessions_bytes(slice->sessions) : 0;
 	return (struct tide_shards_figures){ .held = tide_table_count(slice->table),
-		                             .bytes = tide_table_bytes(slice->table) + index,
+		                             .bytes = slice_bytes(slice),
 		                             .updated = slice->updated,
 		                             .made = slice->made,
 		                             .gone = slice->gone };

@@ -17,6 +17,7 @@ struct tide_slice_of {
 	size_t dirty_count, dirty_capacity;
 	size_t updated;      /* by the newest epoch */
 	uint64_t made, gone; /* likewise: states */
+	size_t share;        /* of memory, for clean entries; each epoch again */
 	bool complete;       /* memory holds every key: a miss needs no look at RocksDB */
 	uint64_t stored;     /* in RocksDB, about; UINT64_MAX: not known */
 	uint64_t looked;     /* up there, since the start or since all was loaded */
@@ -55,12 +56,6 @@ int tide_shards_emit(struct tide_shards *shards, int keyed, int output, struct t
 /* Rows of windows with that end are complete for this output. */
 int tide_shards_segment(struct tide_shards *shards, int output, int64_t end_us,
                         struct tide_error *err);
-
-/* Of memory, for the clean entries of one operator. */
-static inline size_t tide_shards_share(const struct tide_shards *shards)
-{
-	return shards->options.memory_max / (size_t)shards->options.plan->keyed_count;
-}
 
 /* The running epoch changes it; false without memory. */
 bool tide_shards_dirty(struct tide_slice_of *slice, struct tide_entry *entry);
