@@ -248,65 +248,94 @@ static int forget_held(struct tide_shards *shards, int keyed, int64_t to_us,
 	return rc;
 }
 
-/* A key of the index that memory does not hold: over, unless it was renewed. Then
- * it is in the index once more, and only that place counts. */
-static int forget_stored(struct tide_shards *shards, int keyed, uint32_t shard, const char *key,
-                         size_t len, int64_t end_us, struct tide_writes *writes,
-                         struct tide_error *err)
+/* Keys of the index that memory does not hold, until they are a chunk. */
+struct over {
+	struct tide_shards *shards;
+	int keyed;
+	struct tide_writes *writes;
+	size_t count, ends[CHUNK]; /* of their keys in RocksDB, in shards->key_bytes */
+	int64_t ends_us[CHUNK];
+};
+
+/* Over, unless it was renewed. Then it is in the index once more, and only that place
+ * counts. */
+static bool is_over(const struct over *over, struct tide_slice stored, int64_t end_us)
 {
-	const struct tide_plan_keyed *plan = &shards->options.plan->keyed[keyed];
-	struct tide_buf value = { 0 };
+	const struct tide_plan_keyed *plan = &over->shards->options.plan->keyed[over->keyed];
 	union {
 		struct first first;
 		struct latest latest;
 	} state;
-	bool found = false;
-	tide_buf_clear(&shards->key_bytes);
-	tide_state_key(&shards->key_bytes, shards->options.ops[keyed], shard, key, len);
-	int rc = shards->key_bytes.failed
-	                 ? fail_memory(err)
-	                 : tide_rocks_get(shards->options.rocks,
-	                                  (struct tide_slice){ shards->key_bytes.p,
-	                                                       shards->key_bytes.len },
-	                                  &value, &found, err);
-	if (rc == TIDE_OK && found &&
-	    tide_value_decode((struct tide_slice){ value.p, value.len }, (char *)&state,
-	                      shards->slices[keyed].value_size)) {
-		int64_t until = plan->latest ? state.latest.time_us + plan->within_us
-		                             : state.first.until_us;
-		if (end_of(plan, until) == end_us) {
-			rc = forget_key(shards, keyed, shard, key, len, writes, err);
-			shards->slices[keyed].gone++;
-		}
+	if (stored.p == NULL || !tide_value_decode(stored, (char *)&state,
+	                                           over->shards->slices[over->keyed].value_size))
+		return false;
+	return end_of(plan, plan->latest ? state.latest.time_us + plan->within_us
+	                                 : state.first.until_us) == end_us;
+}
+
+static int forget_stored(struct over *over, struct tide_error *err)
+{
+	struct tide_shards *shards = over->shards;
+	size_t count = over->count;
+	if (shards->key_bytes.failed)
+		return fail_memory(err);
+	for (size_t i = 0, at = 0; i < count; at = over->ends[i++])
+		shards->keys[i] =
+			(struct tide_slice){ shards->key_bytes.p + at, over->ends[i] - at };
+	int rc = tide_rocks_multi_get(shards->options.rocks, shards->keys, count, shards->values,
+	                              err);
+	for (size_t i = 0; rc == TIDE_OK && i < count; i++) {
+		if (!is_over(over, shards->values[i], over->ends_us[i]))
+			continue;
+		if (!tide_writes_delete(over->writes, shards->keys[i]))
+			rc = fail_memory(err);
+		shards->slices[over->keyed].gone++;
 	}
-	tide_buf_fini(&value);
+	for (size_t i = 0; i < count; i++)
+		free((void *)(uintptr_t)shards->values[i].p);
+	tide_buf_clear(&shards->key_bytes);
+	over->count = 0;
 	return rc;
+}
+
+/* The index has them in the order of their keys, so that a chunk lies together. */
+static int take_over(struct over *over, struct tide_slice index_key, struct tide_buf *bytes,
+                     struct tide_error *err)
+{
+	struct tide_shards *shards = over->shards;
+	const struct tide_shards_options *options = &shards->options;
+	uint32_t shard;
+	tide_buf_clear(bytes);
+	if (!tide_state_split(index_key, options->index_ops[over->keyed], &shard, bytes) ||
+	    tide_exchange_owner(shard, options->workers) != options->index)
+		return TIDE_OK;
+	if (bytes->failed)
+		return fail_memory(err);
+	const char *key = bytes->p + TIDE_KEY_TIME_SIZE;
+	size_t len = bytes->len - TIDE_KEY_TIME_SIZE;
+	if (tide_table_find(shards->slices[over->keyed].table, key, (uint32_t)len) != NULL)
+		return TIDE_OK;
+	tide_state_key(&shards->key_bytes, options->ops[over->keyed], shard, key, len);
+	over->ends[over->count] = shards->key_bytes.len;
+	over->ends_us[over->count++] = tide_key_time(bytes->p);
+	return over->count < CHUNK ? TIDE_OK : forget_stored(over, err);
 }
 
 static int scan_index(struct tide_shards *shards, int keyed, struct tide_slice from,
                       struct tide_slice to, struct tide_writes *writes, struct tide_error *err)
 {
-	const struct tide_shards_options *options = &shards->options;
+	struct over over = { .shards = shards, .keyed = keyed, .writes = writes };
 	struct tide_buf bytes = { 0 };
 	struct tide_slice key, value;
 	int rc = TIDE_OK;
-	struct tide_rocks_iter *it = tide_rocks_iter_new(options->rocks, from, to);
+	struct tide_rocks_iter *it = tide_rocks_iter_new(shards->options.rocks, from, to);
 	if (it == NULL)
 		return fail_memory(err);
-	while (rc == TIDE_OK && tide_rocks_iter_next(it, &key, &value)) {
-		uint32_t shard;
-		tide_buf_clear(&bytes);
-		if (!tide_state_split(key, options->index_ops[keyed], &shard, &bytes) ||
-		    tide_exchange_owner(shard, options->workers) != options->index)
-			continue;
-		const char *own = bytes.p + TIDE_KEY_TIME_SIZE;
-		size_t len = bytes.len - TIDE_KEY_TIME_SIZE;
-		if (bytes.failed)
-			rc = fail_memory(err);
-		else if (tide_table_find(shards->slices[keyed].table, own, (uint32_t)len) == NULL)
-			rc = forget_stored(shards, keyed, shard, own, len, tide_key_time(bytes.p),
-			                   writes, err);
-	}
+	tide_buf_clear(&shards->key_bytes);
+	while (rc == TIDE_OK && tide_rocks_iter_next(it, &key, &value))
+		rc = take_over(&over, key, &bytes, err);
+	if (rc == TIDE_OK)
+		rc = forget_stored(&over, err);
 	int end = tide_rocks_iter_end(it, rc == TIDE_OK ? err : NULL);
 	tide_buf_fini(&bytes);
 	return rc != TIDE_OK ? rc : end;
