@@ -358,8 +358,7 @@ int tide_claiming_forget(struct tide_shards *shards, int keyed, int64_t to_us,
 	if (rc == TIDE_OK)
 		rc = forget_held(shards, keyed, to_us, writes, err);
 	/* All owners have read it by now: it is the decided one. */
-	if (rc == TIDE_OK && shards->options.index == 0 &&
-	    !tide_writes_drop_range(writes, first, last))
+	if (rc == TIDE_OK && shards->options.index == 0 && !tide_writes_drop(writes, last))
 		rc = fail_memory(err);
 	slice->closed_us = to_us;
 	if (rc == TIDE_OK && slice->stored_us <= to_us)

@@ -55,10 +55,9 @@ int tide_events_init(struct tide_events *events, const struct tide_plan *plan, b
 	events->marks = calloc(marks, sizeof *events->marks);
 	events->used_us = calloc(marks, sizeof *events->used_us);
 	events->limits_us = calloc(marks, sizeof *events->limits_us);
-	events->dropped_us = calloc(keyed, sizeof *events->dropped_us);
 	events->first_us = calloc(keyed, sizeof *events->first_us);
 	if (events->marks == NULL || events->used_us == NULL || events->limits_us == NULL ||
-	    events->dropped_us == NULL || events->first_us == NULL)
+	    events->first_us == NULL)
 		return fail_memory(err);
 	int rc = TIDE_OK;
 	for (int m = 0; rc == TIDE_OK && m < plan->mark_count; m++) {
@@ -80,11 +79,8 @@ int tide_events_init(struct tide_events *events, const struct tide_plan *plan, b
 		if (rc == TIDE_OK && !known && given->of != m)
 			rc = take_from(&events->marks[m], &events->marks[given->of], err);
 	}
-	/* The first range that is dropped takes what crashes have left, too. */
-	for (int k = 0; k < plan->keyed_count; k++) {
-		events->dropped_us[k] = INT64_MIN;
+	for (int k = 0; k < plan->keyed_count; k++)
 		events->first_us[k] = INT64_MAX;
-	}
 	return rc;
 }
 
@@ -95,7 +91,6 @@ void tide_events_fini(struct tide_events *events)
 	free(events->marks);
 	free(events->used_us);
 	free(events->limits_us);
-	free(events->dropped_us);
 	free(events->first_us);
 	*events = (struct tide_events){ 0 };
 }
@@ -196,16 +191,12 @@ void tide_events_flush(struct tide_events *events)
 			tide_watermark_observe(&events->marks[m].parts[i], last_us, 0);
 }
 
-static int drop(const struct tide_state_op op, int64_t after_us, int64_t to_us,
-                struct tide_writes *writes, struct tide_error *err)
+static int drop(const struct tide_state_op op, int64_t to_us, struct tide_writes *writes,
+                struct tide_error *err)
 {
-	struct tide_buf from = { 0 }, to = { 0 };
-	tide_state_end(&from, op, after_us == INT64_MIN ? after_us : after_us + 1);
+	struct tide_buf to = { 0 };
 	tide_state_end(&to, op, to_us + 1);
-	bool ok = !from.failed && !to.failed &&
-	          tide_writes_drop_range(writes, (struct tide_slice){ from.p, from.len },
-	                                 (struct tide_slice){ to.p, to.len });
-	tide_buf_fini(&from);
+	bool ok = !to.failed && tide_writes_drop(writes, (struct tide_slice){ to.p, to.len });
 	tide_buf_fini(&to);
 	return ok ? TIDE_OK : fail_memory(err);
 }
@@ -228,9 +219,7 @@ int tide_events_closed(struct tide_events *events, struct tide_crew *crew, int w
 		}
 		if (!closed || writes == NULL)
 			continue;
-		int64_t to_us = events->used_us[plan->keyed[k].mark];
-		rc = drop(ops[k], events->dropped_us[k], to_us, writes, err);
-		events->dropped_us[k] = to_us;
+		rc = drop(ops[k], events->used_us[plan->keyed[k].mark], writes, err);
 	}
 	return rc;
 }

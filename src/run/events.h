@@ -16,7 +16,6 @@ struct tide_events {
 	struct tide_watermark *marks; /* as the plan has them */
 	int64_t *used_us;             /* likewise: in force for the running epoch */
 	int64_t *limits_us;           /* likewise */
-	int64_t *dropped_us;          /* per keyed operator: no state is left before it */
 	int64_t *first_us;            /* likewise: the first that is open; INT64_MAX: none */
 };
 

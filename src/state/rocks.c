@@ -20,8 +20,10 @@
  * Ranges are deleted through a WriteBatch only, however large the set is: in one
  * SST a range tombstone and a put of the same decision have one sequence number.
  * Ranges that nobody reads any more follow in a WriteBatch of their own, which
- * is not synced: closing windows must not make large decisions slow, and what a
- * crash leaves of them is dropped by the next range that covers it.
+ * is not synced: closing windows must not make large decisions slow. The next file
+ * to ingest lies over that batch, so RocksDB flushes it, to a file of level 0 for a
+ * few bytes, and compacts twice as often: so behind large changes they wait for some
+ * more. Each begins where its kind does, so it covers what a crash leaves.
  *
  * After any error the database takes no more writes: what a failed write or
  * fsync left behind is known only after closing and opening again. */
@@ -49,6 +51,7 @@ enum {
 	BATCH_COUNT_MAX = 50000,   /* … this, changes become SST files */
 	OPEN_FILES_MAX = 256,
 	CACHE_SHARD_BITS = 2,
+	DROPS_WAIT = 8, /* large changes */
 	/* of enum WALRecoveryMode */
 	RECOVER_TOLERATE_TAIL = 0,
 	RECOVER_POINT_IN_TIME = 2,
@@ -460,16 +463,20 @@ static int apply_batch(struct tide_rocks *db, struct tide_writes *const *sets, i
 }
 
 static int apply_drops(struct tide_rocks *db, struct tide_writes *const *sets, int count,
-                       struct tide_error *err)
+                       bool in_files, struct tide_error *err)
 {
-	int rc = TIDE_OK;
-	for (int i = 0; rc == TIDE_OK && i < count; i++) {
-		struct tide_writes *dropped = tide_writes_dropped(sets[i]);
-		if (dropped != NULL)
-			rc = apply_batch(db, &dropped, 1, db->write_lazy, err);
-		if (rc == TIDE_OK)
-			rc = tide_rocks_bury(db, dropped, err);
+	for (int i = 0; i < count; i++) {
+		const struct tide_writes *dropped = tide_writes_dropped(sets[i]);
+		if (dropped != NULL && !tide_rocks_drop(db, dropped))
+			return tide_fail(err, TIDE_ERR_NOMEM, "no memory to write %s", db->path);
 	}
+	int rc = tide_rocks_bury(db, err);
+	if (rc != TIDE_OK || db->drops == NULL || (in_files && ++db->drops_wait < DROPS_WAIT))
+		return rc;
+	rc = apply_batch(db, &db->drops, 1, db->write_lazy, err);
+	tide_writes_free(db->drops);
+	db->drops = NULL;
+	db->drops_wait = 0;
 	return rc;
 }
 
@@ -521,7 +528,7 @@ int tide_rocks_apply(struct tide_rocks *db, struct tide_writes *const *sets, int
 		rc = tide_rocks_ingest(db, sets, count, err);
 	}
 	if (rc == TIDE_OK)
-		rc = apply_drops(db, sets, count, err);
+		rc = apply_drops(db, sets, count, load.in_files, err);
 	db->broken = rc != TIDE_OK;
 	return rc;
 }

@@ -37,11 +37,10 @@ bool tide_writes_put(struct tide_writes *writes, struct tide_slice key, struct t
 bool tide_writes_delete(struct tide_writes *writes, struct tide_slice key);
 bool tide_writes_delete_range(struct tide_writes *writes, struct tide_slice from,
                               struct tide_slice to);
-/* What nobody reads any more, as the other changes say: it may go a moment after
- * them, and stays if the process is killed in between. What has the same first three
- * bytes and lies before it has been dropped already. */
-bool tide_writes_drop_range(struct tide_writes *writes, struct tide_slice from,
-                            struct tide_slice to);
+/* What has the same first three bytes and lies before it nobody reads any more, as the
+ * other changes say: it goes some changes after them, and if the process ends before,
+ * then with the next drop. */
+bool tide_writes_drop(struct tide_writes *writes, struct tide_slice to);
 /* What is in memory goes to files beside the database, which enter with the rest:
  * for more changes than fit into memory. Those that come later win; no ranges. */
 int tide_writes_spill(struct tide_writes *writes, struct tide_rocks *db, struct tide_error *err);

@@ -85,14 +85,20 @@ static int remove_files(struct tide_rocks *db, const struct tide_buf *to, struct
 	return text != NULL ? tide_rocks_fail(err, db->path, "remove files", text) : TIDE_OK;
 }
 
-int tide_rocks_bury(struct tide_rocks *db, const struct tide_writes *dropped,
-                    struct tide_error *err)
+bool tide_rocks_drop(struct tide_rocks *db, const struct tide_writes *dropped)
 {
 	struct tide_writes_walk walk = { 0 };
 	struct tide_write w;
-	while (dropped != NULL && tide_writes_next(dropped, &walk, &w))
-		if (!remember(db, w.value))
-			return tide_fail(err, TIDE_ERR_NOMEM, "no memory to write %s", db->path);
+	if (db->drops == NULL)
+		db->drops = tide_writes_new();
+	bool ok = db->drops != NULL;
+	while (ok && tide_writes_next(dropped, &walk, &w))
+		ok = remember(db, w.value) && tide_writes_delete_range(db->drops, w.key, w.value);
+	return ok;
+}
+
+int tide_rocks_bury(struct tide_rocks *db, struct tide_error *err)
+{
 	while (db->dead_count > 0 && !is_remembered(db, &db->dead[0])) {
 		int rc = remove_files(db, &db->dead[0].to, err);
 		if (rc != TIDE_OK)
@@ -105,6 +111,7 @@ int tide_rocks_bury(struct tide_rocks *db, const struct tide_writes *dropped,
 void tide_rocks_dead_fini(struct tide_rocks *db)
 {
 	assert(db->moments == NULL);
+	tide_writes_free(db->drops);
 	while (db->dead_count > 0)
 		tide_buf_fini(&db->dead[--db->dead_count].to);
 }

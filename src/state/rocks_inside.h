@@ -14,10 +14,7 @@
  * wait for that. Small ones slow down only behind it. */
 enum { TIDE_ROCKS_L0_COMPACT = 12, TIDE_ROCKS_L0_WAIT = 24 };
 
-enum {
-	TIDE_KIND = 3, /* bytes that the keys of one operator begin with */
-	TIDE_DEAD_MAX = 16
-};
+enum { TIDE_DEAD_MAX = 16 };
 
 /* What was dropped, from the beginning of its kind to here, by that change. */
 struct tide_dead {
@@ -44,6 +41,8 @@ struct tide_rocks {
 	uint64_t changes; /* applied so far */
 	struct tide_dead dead[TIDE_DEAD_MAX];
 	size_t dead_count;
+	struct tide_writes *drops; /* that RocksDB does not know of yet */
+	int drops_wait;            /* for so many large changes */
 };
 
 /* What RocksDB says, as ours. Frees `text`. */
@@ -54,9 +53,10 @@ int tide_rocks_ingest(struct tide_rocks *db, struct tide_writes *const *sets, in
                       struct tide_error *err);
 
 const rocksdb_snapshot_t *tide_moment_snapshot(const struct tide_moment *moment);
-/* Unlink files below what has been dropped so far, these ranges too (or NULL). */
-int tide_rocks_bury(struct tide_rocks *db, const struct tide_writes *dropped,
-                    struct tide_error *err);
+/* These ranges have been dropped; false without memory. */
+bool tide_rocks_drop(struct tide_rocks *db, const struct tide_writes *dropped);
+/* Unlink files below what has been dropped so far. */
+int tide_rocks_bury(struct tide_rocks *db, struct tide_error *err);
 void tide_rocks_dead_fini(struct tide_rocks *db);
 
 #endif

@@ -132,12 +132,13 @@ bool tide_writes_delete_range(struct tide_writes *writes, struct tide_slice from
 	return add(writes, TIDE_WRITE_DELETE_RANGE, from, to);
 }
 
-bool tide_writes_drop_range(struct tide_writes *writes, struct tide_slice from,
-                            struct tide_slice to)
+bool tide_writes_drop(struct tide_writes *writes, struct tide_slice to)
 {
 	if (writes->dropped == NULL)
 		writes->dropped = tide_writes_new();
-	return writes->dropped != NULL && tide_writes_delete_range(writes->dropped, from, to);
+	return writes->dropped != NULL &&
+	       tide_writes_delete_range(writes->dropped, (struct tide_slice){ to.p, TIDE_KIND },
+	                                to);
 }
 
 struct tide_writes *tide_writes_dropped(const struct tide_writes *writes)

@@ -9,6 +9,8 @@
 #include "base/buf.h"
 #include "state/rocks.h"
 
+enum { TIDE_KIND = 3 /* bytes that the keys of one operator begin with */ };
+
 enum tide_write_kind { TIDE_WRITE_PUT = 1, TIDE_WRITE_DELETE = 2, TIDE_WRITE_DELETE_RANGE = 3 };
 
 struct tide_write {

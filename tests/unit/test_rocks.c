@@ -462,15 +462,14 @@ static struct tide_writes *windows(int epoch)
 {
 	enum { KEPT = 2 };
 	struct tide_writes *writes = tide_writes_new();
-	char key[32], from[32], to[32];
+	char key[32], to[32];
 	for (int i = 0; i < LARGE; i++) {
 		snprintf(key, sizeof key, "s__%03d-%06d", epoch, i);
 		put(writes, key, "value");
 	}
-	snprintf(from, sizeof from, "s__%03d", epoch - KEPT);
 	snprintf(to, sizeof to, "s__%03d", epoch - KEPT + 1);
 	if (epoch >= KEPT)
-		assert_true(tide_writes_drop_range(writes, slice(from), slice(to)));
+		assert_true(tide_writes_drop(writes, slice(to)));
 	return writes;
 }
 
@@ -493,10 +492,60 @@ static void files_of_what_was_dropped_go_with_it(void **state)
 		apply(db, windows(epoch));
 	/* Far fewer than are compacted. */
 	assert_in_range(tables_in(path_of("dropped")), 2, 4);
-	assert_int_equal(count_range(db, "s", "t"), 2 * LARGE);
+	assert_int_equal(count_range(db, "s__008", "t"), 2 * LARGE);
 	tide_rocks_close(db);
 	db = open_at("dropped", false);
-	assert_int_equal(count_range(db, "s", "t"), 2 * LARGE);
+	assert_int_equal(count_range(db, "s__008", "t"), 2 * LARGE);
+	tide_rocks_close(db);
+}
+
+/* Each would be a file of its own between those of the changes. */
+static void drops_of_large_changes_make_few_files(void **state)
+{
+	(void)state;
+	struct tide_rocks *db = open_at("drops", false);
+	for (int epoch = 0; epoch < 7; epoch++) {
+		struct tide_writes *writes = large("new");
+		assert_true(tide_writes_drop(writes, slice("s0_1")));
+		apply(db, writes);
+	}
+	assert_in_range(tables_in(path_of("drops")), 7, 9);
+	tide_rocks_close(db);
+}
+
+static void what_was_dropped_goes_with_a_small_change(void **state)
+{
+	(void)state;
+	struct tide_rocks *db = open_at("behind", false);
+	struct tide_writes *writes = tide_writes_new();
+	put(writes, "s__000-a", "dropped");
+	put(writes, "s__001-a", "kept");
+	apply(db, writes);
+	writes = large("new");
+	assert_true(tide_writes_drop(writes, slice("s__001")));
+	apply(db, writes);
+	assert_int_equal(count_range(db, "s__", "s__001"), 1);
+	apply(db, small("s00001", "newer"));
+	assert_int_equal(count_range(db, "s__", "s__001"), 0);
+	assert_int_equal(count_range(db, "s__", "s__999"), 1);
+	tide_rocks_close(db);
+}
+
+static void what_a_crash_leaves_goes_with_the_next_drop(void **state)
+{
+	(void)state;
+	struct tide_rocks *db = open_at("left", false);
+	apply(db, small("s__000-a", "left"));
+	struct tide_writes *writes = large("new");
+	assert_true(tide_writes_drop(writes, slice("s__001")));
+	apply(db, writes);
+	tide_rocks_close(db);
+	db = open_at("left", false);
+	assert_int_equal(count_range(db, "s__", "t"), 1);
+	writes = small("s__002-a", "new");
+	assert_true(tide_writes_drop(writes, slice("s__002")));
+	apply(db, writes);
+	assert_int_equal(count_range(db, "s__", "t"), 1);
 	tide_rocks_close(db);
 }
 
@@ -518,10 +567,13 @@ static void what_somebody_remembers_is_not_unlinked(void **state)
 	assert_int_equal(there, 2 * LARGE);
 	tide_rocks_forget(db, moment);
 	/* Some are being compacted just then, and go with one of the next. */
-	for (int epoch = 8; epoch < 40 && tables_in(path_of("remembered")) > 5; epoch++)
+	int epoch = 8;
+	for (; epoch < 40 && tables_in(path_of("remembered")) > 5; epoch++)
 		apply(db, windows(epoch));
 	assert_in_range(tables_in(path_of("remembered")), 2, 5);
-	assert_int_equal(count_range(db, "s", "t"), 2 * LARGE);
+	char kept[32];
+	snprintf(kept, sizeof kept, "s__%03d", epoch - 2);
+	assert_int_equal(count_range(db, kept, "t"), 2 * LARGE);
 	tide_rocks_close(db);
 }
 
@@ -551,6 +603,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(files_ahead_enter_with_the_rest),
 		cmocka_unit_test(files_ahead_of_nothing_go),
 		cmocka_unit_test(files_of_what_was_dropped_go_with_it),
+		cmocka_unit_test(drops_of_large_changes_make_few_files),
+		cmocka_unit_test(what_was_dropped_goes_with_a_small_change),
+		cmocka_unit_test(what_a_crash_leaves_goes_with_the_next_drop),
 		cmocka_unit_test(what_somebody_remembers_is_not_unlinked),
 		cmocka_unit_test(version_is_a_number),
 	};
