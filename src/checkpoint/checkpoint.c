@@ -391,7 +391,8 @@ static int apply(struct tide_checkpoint *cp, struct tide_writes *const *state, i
 	}
 	sets[state_count] = own;
 	if (cp->past != NULL)
-		tide_past_expect(cp->past, bytes, tide_rocks_in_files(sets, state_count + 1));
+		tide_past_expect(cp->past, bytes,
+		                 tide_rocks_in_files(cp->rocks, sets, state_count + 1));
 	if (tide_mutant(APPLY_FIRST))
 		(void)tide_rocks_apply(cp->rocks, state, state_count, err);
 	int rc = tide_pass("decide", err);

@@ -47,7 +47,7 @@
 enum {
 	MEMORY_DEFAULT = 64 << 20,
 	MEMORY_MIN = 8 << 20,
-	BATCH_BYTES_MAX = 4 << 20, /* beyond this, or … */
+	BATCH_BYTES_MAX = 4 << 20, /* beyond this or a part of the memtables, or … */
 	BATCH_COUNT_MAX = 50000,   /* … this, changes become SST files */
 	OPEN_FILES_MAX = 256,
 	CACHE_SHARD_BITS = 2,
@@ -97,6 +97,7 @@ static void options_memory(struct tide_rocks *db, size_t memory)
 	/* A quarter is left for what nothing counts: table readers, the SST
 	 * writer, compaction's read buffers. */
 	size_t memtables = memory / 4;
+	db->batch_bytes_max = memtables / 4 < BATCH_BYTES_MAX ? memtables / 4 : BATCH_BYTES_MAX;
 	/* Few shards: by default each would be half a MiB, and a block that is
 	 * larger than its shard is read from the file again for every key. */
 	rocksdb_lru_cache_options_t *lru = rocksdb_lru_cache_options_create();
@@ -110,15 +111,21 @@ static void options_memory(struct tide_rocks *db, size_t memory)
 	rocksdb_options_set_max_open_files(db->options, OPEN_FILES_MAX);
 }
 
-static void options_table(struct tide_rocks *db)
+static rocksdb_block_based_table_options_t *table_options(const struct tide_rocks *db)
 {
-	rocksdb_block_based_table_options_t *table = db->table;
+	rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
 	rocksdb_block_based_options_set_block_cache(table, db->cache);
 	rocksdb_block_based_options_set_block_size(table, 8 << 10);
 	rocksdb_block_based_options_set_format_version(table, 5);
 	rocksdb_block_based_options_set_checksum(table, CHECKSUM_XXH3);
 	rocksdb_block_based_options_set_filter_policy(table,
 	                                              rocksdb_filterpolicy_create_bloom_full(10));
+	return table;
+}
+
+static void options_table(struct tide_rocks *db)
+{
+	rocksdb_block_based_table_options_t *table = db->table = table_options(db);
 	rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
 	rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(table, 1);
 	rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1);
@@ -132,6 +139,18 @@ static void options_table(struct tide_rocks *db)
 	rocksdb_options_set_block_based_table_factory(db->options, table);
 }
 
+/* Of files to ingest, which the writer would compress as the last level does. A look-up
+ * asks up to two dozen of them, and finds the part of a filter in twice the time that
+ * the filter takes; whole ones of an epoch are small. */
+static void options_sst(struct tide_rocks *db)
+{
+	rocksdb_block_based_table_options_t *table = table_options(db);
+	db->sst_options = rocksdb_options_create_copy(db->options);
+	rocksdb_options_set_compression(db->sst_options, rocksdb_no_compression);
+	rocksdb_options_set_block_based_table_factory(db->sst_options, table);
+	rocksdb_block_based_options_destroy(table);
+}
+
 /* Most of what a window writes is gone two epochs later. Compacting every few
  * epochs, and compressing what is compacted soon, cost a fifth of the CPU of such
  * jobs; a lookup that memory cannot answer asks some filters more. */
@@ -142,9 +161,7 @@ static void options_levels(struct tide_rocks *db)
 	int compression[LEVELS];
 	for (int level = 0; level < LEVELS; level++)
 		compression[level] = level < 2 ? rocksdb_no_compression : rocksdb_lz4_compression;
-	/* The writer of files to ingest would compress as the last level does. */
-	db->sst_options = rocksdb_options_create_copy(options);
-	rocksdb_options_set_compression(db->sst_options, rocksdb_no_compression);
+	options_sst(db);
 	rocksdb_options_set_compression_per_level(options, compression, LEVELS);
 	rocksdb_options_set_level0_file_num_compaction_trigger(options, TIDE_ROCKS_L0_COMPACT);
 	rocksdb_options_set_level0_slowdown_writes_trigger(options, TIDE_ROCKS_L0_WAIT + 4);
@@ -154,7 +171,6 @@ static void options_levels(struct tide_rocks *db)
 static void options_make(struct tide_rocks *db, const struct tide_rocks_options *given)
 {
 	db->options = rocksdb_options_create();
-	db->table = rocksdb_block_based_options_create();
 	db->read = rocksdb_readoptions_create();
 	db->write = rocksdb_writeoptions_create();
 	db->write_lazy = rocksdb_writeoptions_create();
@@ -485,7 +501,7 @@ struct load {
 	bool in_files;
 };
 
-static struct load load_of(struct tide_writes *const *sets, int count)
+static struct load load_of(const struct tide_rocks *db, struct tide_writes *const *sets, int count)
 {
 	struct load load = { 0 };
 	bool ranges = false, staged = false;
@@ -498,13 +514,13 @@ static struct load load_of(struct tide_writes *const *sets, int count)
 	assert(!ranges || !staged);
 	load.in_files =
 		staged ||
-		(!ranges && (load.bytes >= BATCH_BYTES_MAX || load.changes >= BATCH_COUNT_MAX));
+		(!ranges && (load.bytes >= db->batch_bytes_max || load.changes >= BATCH_COUNT_MAX));
 	return load;
 }
 
-bool tide_rocks_in_files(struct tide_writes *const *sets, int count)
+bool tide_rocks_in_files(const struct tide_rocks *db, struct tide_writes *const *sets, int count)
 {
-	return load_of(sets, count).in_files;
+	return load_of(db, sets, count).in_files;
 }
 
 int tide_rocks_apply(struct tide_rocks *db, struct tide_writes *const *sets, int count,
@@ -514,7 +530,7 @@ int tide_rocks_apply(struct tide_rocks *db, struct tide_writes *const *sets, int
 	if (db->broken)
 		return tide_fail(err, TIDE_ERR_IO, "%s takes no writes after an error; start again",
 		                 db->path);
-	struct load load = load_of(sets, count);
+	struct load load = load_of(db, sets, count);
 	if (load.changes == 0 && !load.in_files)
 		return TIDE_OK;
 	int rc;

@@ -49,7 +49,7 @@ size_t tide_writes_bytes(const struct tide_writes *writes);
 size_t tide_writes_count(const struct tide_writes *writes);
 
 /* Are they so many that they become files? */
-bool tide_rocks_in_files(struct tide_writes *const *sets, int count);
+bool tide_rocks_in_files(const struct tide_rocks *db, struct tide_writes *const *sets, int count);
 /* Apply, synced: a WriteBatch when small, sorted SSTs in one ingest when large.
  * The last put of a key wins. After an error the database is closed for writing:
  * the caller stops the process. */

@@ -32,6 +32,7 @@ struct tide_rocks {
 	rocksdb_cache_t *cache;
 	rocksdb_readoptions_t *read;
 	rocksdb_writeoptions_t *write, *write_lazy;
+	size_t batch_bytes_max; /* larger changes become files */
 	bool read_only;
 	bool broken; /* a write failed */
 	uint64_t sst_number;
