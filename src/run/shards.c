@@ -506,9 +506,9 @@ static void divide_memory(struct tide_shards *shards, struct tide_table *const *
 }
 
 /* Down to three quarters, so that it is not done every epoch, and so far that
- * what is coming fits. What has been removed goes when it is more than half of
- * what is left, or in place of what would have to be read again. The index of sessions
- * has half of it. */
+ * what is coming fits. What has been removed goes before that: when it is more than
+ * half of what is left, or, where there is no room, an eighth of all. The index of
+ * sessions has half of it. */
 static int evict_slice(struct tide_shards *shards, int keyed, size_t coming, struct tide_error *err)
 {
 	struct tide_slice_of *slice = &shards->slices[keyed];
@@ -521,10 +521,10 @@ static int evict_slice(struct tide_shards *shards, int keyed, size_t coming, str
 		share = share > index ? share - index : 0;
 	}
 	size_t used = tide_table_bytes(slice->table), dead = tide_table_dead_bytes(slice->table);
-	bool over = used + coming > share && used > share / 2;
-	bool full = over && (used - dead + coming > share || dead < used / 8);
-	size_t left = coming < share / 4 ? share / 4 * 3 : share / 2;
-	if (!over && (dead <= used / 3 || dead < DEAD_BYTES_MIN))
+	size_t live = used - dead, left = coming < share / 4 ? share / 4 * 3 : share / 2;
+	size_t dead_max = used + coming > share ? used / 8 : used / 3;
+	bool full = live + coming > share && live > share / 2;
+	if (!full && (dead <= dead_max || dead < DEAD_BYTES_MIN))
 		return TIDE_OK;
 	int64_t first_us = slice->ends != NULL ? tide_ends_first(slice->ends) : INT64_MAX;
 	if (tide_table_evict(slice->table, full ? left : share) > 0 && slice->sessions == NULL) {
