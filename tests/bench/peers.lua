@@ -5,7 +5,7 @@ local cjson = require "cjson"
 local tools, exact = require "tools", require "exact"
 
 local HERE = "tests/bench/peers"
-local records = tonumber(os.getenv "RECORDS")
+local records = tonumber(os.getenv "PEERS")
 local rows, folder = tools.scratch .. "/rows", tools.scratch .. "/peer"
 local JVM = "-Xms2g -XX:+UseG1GC"
 
