@@ -107,9 +107,7 @@ static int answer(struct tide_shards *shards, int keyed, struct tide_claim *clai
 			return fail_memory(err);
 		if (stored.p != NULL &&
 		    !tide_value_decode(stored, tide_entry_state(entry), slice->value_size))
-			return tide_fail(err, TIDE_ERR_CHECKPOINT,
-			                 "state of %s is damaged; run `tidemark checkpoint verify`",
-			                 plan->name);
+			return tide_value_fail(plan->name, stored, slice->value_size, err);
 	}
 	slice->made += fresh;
 	claim->passes = passes(plan, entry, fresh, claim);
@@ -257,22 +255,28 @@ struct over {
 	int64_t ends_us[CHUNK];
 };
 
-/* Over, unless it was renewed. Then it is in the index once more, and only that place
- * counts. */
-static bool is_over(const struct over *over, struct tide_slice stored, int64_t end_us)
+/* When a key ends by its state; one that has gone already, before everything. */
+static int stored_end(const struct over *over, struct tide_slice stored, int64_t *end_us,
+                      struct tide_error *err)
 {
 	const struct tide_plan_keyed *plan = &over->shards->options.plan->keyed[over->keyed];
+	size_t size = over->shards->slices[over->keyed].value_size;
 	union {
 		struct first first;
 		struct latest latest;
 	} state;
-	if (stored.p == NULL || !tide_value_decode(stored, (char *)&state,
-	                                           over->shards->slices[over->keyed].value_size))
-		return false;
-	return end_of(plan, plan->latest ? state.latest.time_us + plan->within_us
-	                                 : state.first.until_us) == end_us;
+	*end_us = INT64_MIN;
+	if (stored.p == NULL)
+		return TIDE_OK;
+	if (!tide_value_decode(stored, (char *)&state, size))
+		return tide_value_fail(plan->name, stored, size, err);
+	*end_us = end_of(plan, plan->latest ? state.latest.time_us + plan->within_us
+	                                    : state.first.until_us);
+	return TIDE_OK;
 }
 
+/* All of them, but for those that were renewed: these are in the index once more, and
+ * only that place counts. */
 static int forget_stored(struct over *over, struct tide_error *err)
 {
 	struct tide_shards *shards = over->shards;
@@ -285,7 +289,9 @@ static int forget_stored(struct over *over, struct tide_error *err)
 	int rc = tide_rocks_multi_get(shards->options.rocks, shards->keys, count, shards->values,
 	                              err);
 	for (size_t i = 0; rc == TIDE_OK && i < count; i++) {
-		if (!is_over(over, shards->values[i], over->ends_us[i]))
+		int64_t end_us;
+		rc = stored_end(over, shards->values[i], &end_us, err);
+		if (rc != TIDE_OK || end_us != over->ends_us[i])
 			continue;
 		if (!tide_writes_delete(over->writes, shards->keys[i]))
 			rc = fail_memory(err);
