@@ -32,7 +32,8 @@ static bool before(const struct tide_order_item *a, const struct tide_order_item
 		return a->major < b->major;
 	if (a->minor != b->minor)
 		return a->minor < b->minor;
-	return comparison->compare(a->what, b->what, comparison->arg) < 0;
+	return comparison->compare != NULL &&
+	       comparison->compare(a->what, b->what, comparison->arg) < 0;
 }
 
 /* Stable, by merging halves; for what is few, or has equal numbers. */
@@ -102,7 +103,8 @@ static void sort(struct tide_order_item *items, struct tide_order_item *spare, s
 {
 	int bytes[AT_ONCE], some = count > FEW ? differing(items, count, bytes) : 0;
 	if (some == 0) {
-		by_comparing(items, spare, count, comparison);
+		if (count <= FEW || comparison->compare != NULL)
+			by_comparing(items, spare, count, comparison);
 		return;
 	}
 	struct tide_order_item *from = items, *to = spare;

@@ -17,7 +17,8 @@ struct tide_order_item {
 	const void *what;
 };
 
-/* As for qsort_r, of two `what`. What is equal stays as it came. */
+/* As for qsort_r, of two `what`; NULL: numbers are all. What is equal stays as it
+ * came. */
 typedef int tide_order_compare(const void *a, const void *b, void *arg);
 
 /* False without memory: the items are then in any order. */

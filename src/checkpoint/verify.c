@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "checkpoint/dir.h"
 #include "checkpoint/inside.h"
+#include "checkpoint/until.h"
 #include "state/keys.h"
 
 enum { TRIES = 5 };
@@ -35,28 +36,77 @@ static bool is_over(const struct tide_checkpoint *cp, const struct tide_op *op, 
 	return op->op.windowed && count != NULL && tide_key_time(key) <= count->closed_us;
 }
 
-/* "NAME#until" is what NAME keeps in the order of time; its keys are in the shards
- * of the keys behind that. */
-static uint32_t shard_of(const struct tide_checkpoint *cp, const struct tide_op *op,
-                         const struct tide_buf *key)
+/* Summed up, so that it does not matter which comes first. */
+static uint64_t digest_of(struct tide_slice key, struct tide_slice value)
 {
-	static const char index[] = "#until";
-	size_t len = strlen(op->name), tail = sizeof index - 1;
-	struct tide_state_op as = op->op;
-	for (int i = 0; len > tail && strcmp(op->name + len - tail, index) == 0 && i < cp->op_count;
-	     i++)
-		if (strlen(cp->ops[i].name) == len - tail &&
-		    strncmp(cp->ops[i].name, op->name, len - tail) == 0)
-			as.sessions = as.windowed;
-	return tide_state_shard(as, key->p, key->len);
+	return tide_hash(value.p, value.len, tide_hash(key.p, key.len, 0));
 }
 
-static int check_state(struct tide_checkpoint *cp, struct tide_slice key, struct tide_error *err)
+/* "NAME#until" is what NAME keeps in the order of time. */
+static bool is_list(const struct tide_checkpoint *cp, const struct tide_op *op)
 {
-	struct tide_op *op = NULL;
+	static const char until[] = "#until";
+	size_t len = strlen(op->name), tail = sizeof until - 1;
+	if (len <= tail || strcmp(op->name + len - tail, until) != 0)
+		return false;
+	for (int i = 0; i < cp->op_count; i++)
+		if (strlen(cp->ops[i].name) == len - tail &&
+		    strncmp(cp->ops[i].name, op->name, len - tail) == 0)
+			return true;
+	return false;
+}
+
+/* Its keys count as if each were alone: how epochs have put them together depends on
+ * where they ended. */
+static int check_list(const struct tide_checkpoint *cp, const struct tide_op *op,
+                      struct tide_slice key, struct tide_slice value,
+                      struct tide_verify_report *report, struct tide_error *err)
+{
+	struct tide_until until;
+	struct tide_buf alone = { 0 };
+	struct tide_slice one;
+	int rc = TIDE_OK;
+	if (!tide_until_open(&until, key, value))
+		return fail_key(cp, "a list of keys is none", key, err);
+	while (rc == TIDE_OK && tide_until_next(&until, &one)) {
+		tide_buf_clear(&alone);
+		tide_until_alone(&alone, op->op, until.end_us, until.shard, one.p, one.len);
+		report->state_rows++;
+		report->state_digest += digest_of((struct tide_slice){ alone.p, alone.len },
+		                                  (struct tide_slice){ "", 0 });
+		if (alone.failed)
+			rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory to verify");
+		else if (tide_key_shard(one.p, one.len) != until.shard)
+			rc = fail_key(cp, "a list is in a shard that is not its keys'", key, err);
+	}
+	if (rc == TIDE_OK && until.left.failed)
+		rc = fail_key(cp, "a list of keys is cut", key, err);
+	tide_buf_fini(&alone);
+	return rc;
+}
+
+static int check_one(const struct tide_checkpoint *cp, struct tide_op *op, struct tide_slice key,
+                     struct tide_error *err)
+{
 	struct tide_buf bytes = { 0 };
 	uint32_t shard;
 	int rc = TIDE_OK;
+	if (!tide_state_split(key, op->op, &shard, &bytes))
+		rc = fail_key(cp, "a state's key is too short", key, err);
+	else if (bytes.failed)
+		rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory to verify");
+	else if (shard != tide_state_shard(op->op, bytes.p, bytes.len))
+		rc = fail_key(cp, "a state is in a shard that is not its key's", key, err);
+	else if (!is_over(cp, op, bytes.p))
+		op->counted++;
+	tide_buf_fini(&bytes);
+	return rc;
+}
+
+static int check_state(struct tide_checkpoint *cp, struct tide_slice key, struct tide_slice value,
+                       struct tide_verify_report *report, struct tide_error *err)
+{
+	struct tide_op *op = NULL;
 	if (key.len < 5)
 		return fail_key(cp, "a state's key is too short", key, err);
 	int number = (uint8_t)key.p[1] << 8 | (uint8_t)key.p[2];
@@ -65,22 +115,11 @@ static int check_state(struct tide_checkpoint *cp, struct tide_slice key, struct
 			op = &cp->ops[i];
 	if (op == NULL)
 		return fail_key(cp, "a state belongs to no operator", key, err);
-	if (!tide_state_split(key, op->op, &shard, &bytes))
-		rc = fail_key(cp, "a state's key is too short", key, err);
-	else if (bytes.failed)
-		rc = tide_fail(err, TIDE_ERR_NOMEM, "no memory to verify");
-	else if (shard != shard_of(cp, op, &bytes))
-		rc = fail_key(cp, "a state is in a shard that is not its key's", key, err);
-	else if (!is_over(cp, op, bytes.p))
-		op->counted++;
-	tide_buf_fini(&bytes);
-	return rc;
-}
-
-/* Summed up, so that it does not matter which comes first. */
-static uint64_t digest_of(struct tide_slice key, struct tide_slice value)
-{
-	return tide_hash(value.p, value.len, tide_hash(key.p, key.len, 0));
+	if (is_list(cp, op))
+		return check_list(cp, op, key, value, report, err);
+	report->state_rows++;
+	report->state_digest += digest_of(key, value);
+	return check_one(cp, op, key, err);
 }
 
 static int check_epoch(const struct tide_checkpoint *cp, struct tide_slice key,
@@ -108,10 +147,7 @@ static int check_record(struct tide_checkpoint *cp, struct tide_slice key, struc
 {
 	report->bytes += key.len + value.len;
 	switch (key.p[0]) {
-	case 's':
-		report->state_rows++;
-		report->state_digest += digest_of(key, value);
-		return check_state(cp, key, err);
+	case 's': return check_state(cp, key, value, report, err);
 	case 'h': report->epochs++; return check_epoch(cp, key, value, err);
 	case 'o':
 		report->outbox_rows++;

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/order.h"
+#include "checkpoint/until.h"
 #include "run/claims.h"
 #include "run/exchange.h"
 #include "run/shards_inside.h"
@@ -185,28 +187,94 @@ int tide_shards_claim(struct tide_shards *shards, int keyed, struct tide_claims 
 
 /* ---- writing ---- */
 
-int tide_claiming_write(struct tide_shards *shards, int keyed, struct tide_writes *writes,
-                        struct tide_error *err)
+/* Keys that end together and are of one shard, as lists. */
+static bool write_lists(struct tide_shards *shards, int keyed, const struct tide_order_item *items,
+                        size_t count, struct tide_buf *key, struct tide_writes *writes)
+{
+	enum { LIST_BYTES_MAX = 32 << 10 };
+	const struct tide_table *table = shards->slices[keyed].table;
+	struct tide_buf *list = &shards->key_bytes;
+	uint32_t number = 0;
+	bool ok = true;
+	tide_buf_clear(list);
+	for (size_t i = 0; ok && i < count; i++) {
+		const struct tide_entry *entry = items[i].what;
+		if (i + AHEAD < count)
+			__builtin_prefetch(items[i + AHEAD].what);
+		tide_until_add(list, tide_entry_key(table, entry), entry->key_len);
+		if (i + 1 < count && list->len < LIST_BYTES_MAX)
+			continue;
+		tide_buf_clear(key);
+		tide_until_key(key, shards->options.index_ops[keyed],
+		               (int64_t)(items[i].major ^ (uint64_t)INT64_MIN), entry->shard,
+		               shards->epoch, number++);
+		ok = !key->failed && !list->failed &&
+		     tide_writes_put(writes, (struct tide_slice){ key->p, key->len },
+		                     (struct tide_slice){ list->p, list->len });
+		tide_buf_clear(list);
+	}
+	return ok;
+}
+
+/* Keys that come once and not again before they end. */
+static bool write_firsts(struct tide_shards *shards, int keyed, struct tide_writes *writes)
+{
+	const struct tide_plan_keyed *plan = &shards->options.plan->keyed[keyed];
+	const struct tide_slice_of *slice = &shards->slices[keyed];
+	size_t count = slice->dirty_count;
+	struct tide_buf key = { 0 };
+	struct tide_order_item *items = malloc((count + 1) * sizeof *items);
+	if (items == NULL)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		struct tide_entry *entry = slice->dirty[i];
+		if (i + AHEAD < count)
+			__builtin_prefetch(slice->dirty[i + AHEAD]);
+		uint64_t end = (uint64_t)end_of(plan, until_of(plan, entry));
+		items[i] =
+			(struct tide_order_item){ end ^ (uint64_t)INT64_MIN, entry->shard, entry };
+	}
+	bool ok = tide_order_sort(items, count, NULL, NULL);
+	for (size_t at = 0, end; ok && at < count; at = end) {
+		for (end = at + 1; end < count; end++)
+			if (items[end].major != items[at].major ||
+			    items[end].minor != items[at].minor)
+				break;
+		ok = write_lists(shards, keyed, items + at, end - at, &key, writes);
+	}
+	free(items);
+	tide_buf_fini(&key);
+	return ok;
+}
+
+/* Keys that are renewed all the time: alone, a key that ends as it did before is where
+ * it was, in place of being in two lists. */
+static bool write_latest(struct tide_shards *shards, int keyed, struct tide_writes *writes)
 {
 	const struct tide_plan_keyed *plan = &shards->options.plan->keyed[keyed];
 	struct tide_slice_of *slice = &shards->slices[keyed];
-	struct tide_buf time_and_key = { 0 };
+	struct tide_buf *key = &shards->key_bytes;
 	bool ok = true;
 	for (size_t i = 0; ok && i < slice->dirty_count; i++) {
 		struct tide_entry *entry = slice->dirty[i];
-		if (plan->latest)
-			((struct latest *)tide_entry_state(entry))->winner = 0;
-		tide_buf_clear(&time_and_key);
-		tide_key_put_time(&time_and_key, end_of(plan, until_of(plan, entry)));
-		tide_buf_put(&time_and_key, tide_entry_key(slice->table, entry), entry->key_len);
-		tide_buf_clear(&shards->key_bytes);
-		tide_state_key(&shards->key_bytes, shards->options.index_ops[keyed], entry->shard,
-		               time_and_key.p, time_and_key.len);
-		struct tide_slice key = { shards->key_bytes.p, shards->key_bytes.len };
-		ok = !time_and_key.failed && !shards->key_bytes.failed &&
-		     tide_writes_put(writes, key, (struct tide_slice){ "", 0 });
+		((struct latest *)tide_entry_state(entry))->winner = 0;
+		tide_buf_clear(key);
+		tide_until_alone(key, shards->options.index_ops[keyed],
+		                 end_of(plan, until_of(plan, entry)), entry->shard,
+		                 tide_entry_key(slice->table, entry), entry->key_len);
+		ok = !key->failed &&
+		     tide_writes_put(writes, (struct tide_slice){ key->p, key->len },
+		                     (struct tide_slice){ "", 0 });
 	}
-	tide_buf_fini(&time_and_key);
+	return ok;
+}
+
+int tide_claiming_write(struct tide_shards *shards, int keyed, struct tide_writes *writes,
+                        struct tide_error *err)
+{
+	bool latest = shards->options.plan->keyed[keyed].latest;
+	bool ok =
+		latest ? write_latest(shards, keyed, writes) : write_firsts(shards, keyed, writes);
 	return ok ? TIDE_OK : fail_memory(err);
 }
 
@@ -254,6 +322,13 @@ struct over {
 	size_t count, ends[CHUNK]; /* of their keys in RocksDB, in shards->key_bytes */
 	int64_t ends_us[CHUNK];
 };
+
+static int fail_list(const struct over *over, struct tide_error *err)
+{
+	return tide_fail(err, TIDE_ERR_CHECKPOINT,
+	                 "a list of keys of %s is damaged; run `tidemark checkpoint verify`",
+	                 over->shards->options.plan->keyed[over->keyed].name);
+}
 
 /* When a key ends by its state; one that has gone already, before everything. */
 static int stored_end(const struct over *over, struct tide_slice stored, int64_t *end_us,
@@ -304,34 +379,40 @@ static int forget_stored(struct over *over, struct tide_error *err)
 	return rc;
 }
 
-/* The index has them in the order of their keys, so that a chunk lies together. */
-static int take_over(struct over *over, struct tide_slice index_key, struct tide_buf *bytes,
-                     struct tide_error *err)
+static int take_key(struct over *over, const struct tide_until *until, struct tide_slice key,
+                    struct tide_error *err)
 {
 	struct tide_shards *shards = over->shards;
-	const struct tide_shards_options *options = &shards->options;
-	uint32_t shard;
-	tide_buf_clear(bytes);
-	if (!tide_state_split(index_key, options->index_ops[over->keyed], &shard, bytes) ||
-	    tide_exchange_owner(shard, options->workers) != options->index)
+	if (tide_table_find(shards->slices[over->keyed].table, key.p, (uint32_t)key.len) != NULL)
 		return TIDE_OK;
-	if (bytes->failed)
-		return fail_memory(err);
-	const char *key = bytes->p + TIDE_KEY_TIME_SIZE;
-	size_t len = bytes->len - TIDE_KEY_TIME_SIZE;
-	if (tide_table_find(shards->slices[over->keyed].table, key, (uint32_t)len) != NULL)
-		return TIDE_OK;
-	tide_state_key(&shards->key_bytes, options->ops[over->keyed], shard, key, len);
+	tide_state_key(&shards->key_bytes, shards->options.ops[over->keyed], until->shard, key.p,
+	               key.len);
 	over->ends[over->count] = shards->key_bytes.len;
-	over->ends_us[over->count++] = tide_key_time(bytes->p);
+	over->ends_us[over->count++] = until->end_us;
 	return over->count < CHUNK ? TIDE_OK : forget_stored(over, err);
+}
+
+/* Each list is in the order of its keys, so that a chunk lies together. */
+static int take_list(struct over *over, struct tide_slice key, struct tide_slice value,
+                     struct tide_error *err)
+{
+	const struct tide_shards_options *options = &over->shards->options;
+	struct tide_until until;
+	struct tide_slice one;
+	int rc = TIDE_OK;
+	if (!tide_until_open(&until, key, value))
+		return fail_list(over, err);
+	if (tide_exchange_owner(until.shard, options->workers) != options->index)
+		return TIDE_OK;
+	while (rc == TIDE_OK && tide_until_next(&until, &one))
+		rc = take_key(over, &until, one, err);
+	return rc == TIDE_OK && until.left.failed ? fail_list(over, err) : rc;
 }
 
 static int scan_index(struct tide_shards *shards, int keyed, struct tide_slice from,
                       struct tide_slice to, struct tide_writes *writes, struct tide_error *err)
 {
 	struct over over = { .shards = shards, .keyed = keyed, .writes = writes };
-	struct tide_buf bytes = { 0 };
 	struct tide_slice key, value;
 	int rc = TIDE_OK;
 	struct tide_rocks_iter *it = tide_rocks_iter_new(shards->options.rocks, from, to);
@@ -339,11 +420,10 @@ static int scan_index(struct tide_shards *shards, int keyed, struct tide_slice f
 		return fail_memory(err);
 	tide_buf_clear(&shards->key_bytes);
 	while (rc == TIDE_OK && tide_rocks_iter_next(it, &key, &value))
-		rc = take_over(&over, key, &bytes, err);
+		rc = take_list(&over, key, value, err);
 	if (rc == TIDE_OK)
 		rc = forget_stored(&over, err);
 	int end = tide_rocks_iter_end(it, rc == TIDE_OK ? err : NULL);
-	tide_buf_fini(&bytes);
 	return rc != TIDE_OK ? rc : end;
 }
 

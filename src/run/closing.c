@@ -265,11 +265,12 @@ static int close_slice(struct tide_shards *shards, int keyed, const bool *append
 	return rc;
 }
 
-int tide_shards_close(struct tide_shards *shards, const int64_t *watermarks_us,
+int tide_shards_close(struct tide_shards *shards, int64_t epoch, const int64_t *watermarks_us,
                       const bool *append_outputs, struct tide_error *err)
 {
 	const struct tide_plan *plan = shards->options.plan;
 	int rc = TIDE_OK;
+	shards->epoch = epoch;
 	shards->watermarks_us = watermarks_us;
 	for (int o = 0; o < plan->output_count; o++)
 		shards->segments[o].count = 0;

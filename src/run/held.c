@@ -11,7 +11,7 @@ enum {
 	 * what is written, too; smaller ones of rows that may be repeats leave more files to
 	 * compact. */
 	WINDOWS_PIECE = 6 << 20,
-	CLAIMS_PIECE = 16 << 20,
+	CLAIMS_PIECE = 14 << 20,
 	/* Rows for sinks are but passed on: the smaller the piece, the less is held. */
 	ROWS_PIECE = 4 << 20
 };

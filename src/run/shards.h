@@ -50,9 +50,9 @@ int tide_shards_new(const struct tide_shards_options *options, struct tide_shard
 void tide_shards_vm(struct tide_shards *shards, struct tide_vm *vm);
 void tide_shards_free(struct tide_shards *shards);
 
-/* Before the rest of an epoch: close the windows, but for sessions, that the
+/* Before the rest of this epoch: close the windows, but for sessions, that the
  * watermarks in force have passed. Their rows are for the outputs in append mode. */
-int tide_shards_close(struct tide_shards *shards, const int64_t *watermarks_us,
+int tide_shards_close(struct tide_shards *shards, int64_t epoch, const int64_t *watermarks_us,
                       const bool *append_outputs, struct tide_error *err);
 /* Whether that closed any window of an operator. */
 bool tide_shards_closed(const struct tide_shards *shards, int keyed);

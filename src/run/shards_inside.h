@@ -37,6 +37,7 @@ struct tide_shards {
 	struct tide_shards_options options;
 	struct tide_slice_of *slices;
 	struct tide_segments *segments; /* per output */
+	int64_t epoch;                  /* that runs */
 	const int64_t *watermarks_us;   /* in force */
 	struct tide_pair pairs[TIDE_SHARDS_CHUNK];
 	struct tide_slice keys[TIDE_SHARDS_CHUNK], values[TIDE_SHARDS_CHUNK];

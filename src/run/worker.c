@@ -588,8 +588,8 @@ int tide_worker_fold(struct tide_worker *worker, struct tide_error *err)
 	if (work->level == 0)
 		rc = tide_shards_evict(worker->shards, worker->deltas, err);
 	if (rc == TIDE_OK && work->level == 0)
-		rc = tide_shards_close(worker->shards, work->watermarks_us, work->append_outputs,
-		                       err);
+		rc = tide_shards_close(worker->shards, work->epoch, work->watermarks_us,
+		                       work->append_outputs, err);
 	for (int k = 0; rc == TIDE_OK && k < plan->keyed_count; k++) {
 		if (plan->keyed[k].level != work->level)
 			continue;

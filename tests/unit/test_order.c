@@ -57,7 +57,7 @@ static void sorts_as_a_comparison_would(size_t count, uint64_t majors, uint64_t 
 		items[i] = (struct tide_order_item){ things[i].major, things[i].minor, &things[i] };
 	}
 	qsort(expected, count, sizeof *expected, by_all_and_place);
-	assert_true(tide_order_sort(items, count, by_rest, &compared));
+	assert_true(tide_order_sort(items, count, rests > 1 ? by_rest : NULL, &compared));
 	for (size_t i = 0; i < count; i++)
 		assert_ptr_equal(items[i].what, expected[i]);
 	free(things);
@@ -78,6 +78,7 @@ static void any_number_of_items_is_sorted_and_equal_ones_stay_as_they_came(void 
 	sorts_as_a_comparison_would(20000, 1, 1 << 20, 2);
 	sorts_as_a_comparison_would(20000, 40, 1 << 20, 2);
 	sorts_as_a_comparison_would(20000, 1 << 20, 3, 1);
+	sorts_as_a_comparison_would(20000, 3, 5, 1);
 }
 
 static void keys_are_not_looked_at_where_heads_differ(void **state)
