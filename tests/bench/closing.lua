@@ -8,7 +8,7 @@ require "tests.spec.helper"
 local ffi = require "ffi"
 local testing = require "tidemark.testing"
 
-local EPOCHS, WARM = 200, 20
+local EPOCHS, WARM = 2000, 500
 
 ffi.cdef "struct bench_time { long s, ns; }; int clock_gettime(int clock, struct bench_time *time);"
 local time = ffi.new "struct bench_time"

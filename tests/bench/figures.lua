@@ -208,7 +208,7 @@ local function closing()
    local few, many = text:match "^(%b{})\n(%b{})"
    few, many = cjson.decode(few), cjson.decode(many)
    local ratio_of = many.closing_us / few.closing_us
-   print("\nAn epoch that closes one window, with its sync; medians of 200")
+   print("\nAn epoch that closes one window, with its sync; medians of 2,000")
    for _, one in ipairs { few, many } do
       print(("  %9d open: %7.1f us, and %7.1f us where none closes"):format(one.open,
          one.closing_us, one.other_us))
