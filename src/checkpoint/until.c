@@ -8,11 +8,16 @@
 
 enum { AT_END = 3, AT_SHARD = AT_END + 8, HEAD = AT_SHARD + 1 }; /* as tide_state_key has it */
 
-void tide_until_key(struct tide_buf *out, struct tide_state_op op, int64_t end_us, uint32_t shard,
-                    int64_t epoch, uint32_t number)
+static void put_head(struct tide_buf *out, struct tide_state_op op, int64_t end_us, uint32_t shard)
 {
 	tide_state_end(out, op, end_us);
 	tide_buf_u8(out, (uint8_t)shard);
+}
+
+void tide_until_key(struct tide_buf *out, struct tide_state_op op, int64_t end_us, uint32_t shard,
+                    int64_t epoch, uint32_t number)
+{
+	put_head(out, op, end_us, shard);
 	tide_buf_u64(out, (uint64_t)epoch);
 	tide_buf_u32(out, number);
 }
@@ -20,8 +25,7 @@ void tide_until_key(struct tide_buf *out, struct tide_state_op op, int64_t end_u
 void tide_until_alone(struct tide_buf *out, struct tide_state_op op, int64_t end_us, uint32_t shard,
                       const char *key, size_t len)
 {
-	tide_state_end(out, op, end_us);
-	tide_buf_u8(out, (uint8_t)shard);
+	put_head(out, op, end_us, shard);
 	tide_buf_put(out, key, len);
 }
 

@@ -37,9 +37,8 @@ static int fail_memory(struct tide_error *err)
 	return tide_fail(err, TIDE_ERR_NOMEM, "no memory for what waits");
 }
 
-static int64_t until_of(const struct tide_plan_keyed *keyed, struct tide_entry *entry)
+static int64_t until_of(const struct tide_plan_keyed *keyed, const void *state)
 {
-	const void *state = tide_entry_state(entry);
 	return keyed->latest ? ((const struct latest *)state)->time_us + keyed->within_us
 	                     : ((const struct first *)state)->until_us;
 }
@@ -54,7 +53,8 @@ static int64_t end_of(const struct tide_plan_keyed *keyed, int64_t until_us)
 static int hang(const struct tide_plan_keyed *keyed, struct tide_slice_of *slice,
                 struct tide_entry *entry, struct tide_error *err)
 {
-	return tide_ends_add(slice->ends, end_of(keyed, until_of(keyed, entry)), entry)
+	return tide_ends_add(slice->ends, end_of(keyed, until_of(keyed, tide_entry_state(entry))),
+	                     entry)
 	               ? TIDE_OK
 	               : fail_memory(err);
 }
@@ -118,6 +118,18 @@ static int answer(struct tide_shards *shards, int keyed, struct tide_claim *clai
 	return made ? hang(plan, slice, entry, err) : TIDE_OK;
 }
 
+/* What RocksDB has of so many keys, which end there in key_bytes: into values. */
+static int get_many(struct tide_shards *shards, const size_t *ends, size_t count,
+                    struct tide_error *err)
+{
+	if (shards->key_bytes.failed)
+		return fail_memory(err);
+	for (size_t i = 0, at = 0; i < count; at = ends[i++])
+		shards->keys[i] = (struct tide_slice){ shards->key_bytes.p + at, ends[i] - at };
+	return tide_rocks_multi_get(shards->options.rocks, shards->keys, count, shards->values,
+	                            err);
+}
+
 /* What RocksDB has of the keys that memory does not hold. */
 static int look_up(struct tide_shards *shards, int keyed, const struct tide_claim *claims,
                    const char *keys, size_t count, struct tide_slice *stored,
@@ -139,14 +151,7 @@ static int look_up(struct tide_shards *shards, int keyed, const struct tide_clai
 		ends[missing] = shards->key_bytes.len;
 		shards->missing[missing++] = (uint32_t)i;
 	}
-	if (shards->key_bytes.failed)
-		return fail_memory(err);
-	for (size_t i = 0, at = 0; i < missing; at = ends[i++])
-		shards->keys[i] = (struct tide_slice){ shards->key_bytes.p + at, ends[i] - at };
-	if (missing == 0)
-		return TIDE_OK;
-	int rc = tide_rocks_multi_get(shards->options.rocks, shards->keys, missing, shards->values,
-	                              err);
+	int rc = get_many(shards, ends, missing, err);
 	for (size_t i = 0; rc == TIDE_OK && i < missing; i++)
 		stored[shards->missing[i]] = shards->values[i];
 	return rc;
@@ -205,9 +210,8 @@ static bool write_lists(struct tide_shards *shards, int keyed, const struct tide
 		if (i + 1 < count && list->len < LIST_BYTES_MAX)
 			continue;
 		tide_buf_clear(key);
-		tide_until_key(key, shards->options.index_ops[keyed],
-		               (int64_t)(items[i].major ^ (uint64_t)INT64_MIN), entry->shard,
-		               shards->epoch, number++);
+		tide_until_key(key, shards->options.index_ops[keyed], (int64_t)items[i].major,
+		               entry->shard, shards->epoch, number++);
 		ok = !key->failed && !list->failed &&
 		     tide_writes_put(writes, (struct tide_slice){ key->p, key->len },
 		                     (struct tide_slice){ list->p, list->len });
@@ -230,9 +234,8 @@ static bool write_firsts(struct tide_shards *shards, int keyed, struct tide_writ
 		struct tide_entry *entry = slice->dirty[i];
 		if (i + AHEAD < count)
 			__builtin_prefetch(slice->dirty[i + AHEAD]);
-		uint64_t end = (uint64_t)end_of(plan, until_of(plan, entry));
-		items[i] =
-			(struct tide_order_item){ end ^ (uint64_t)INT64_MIN, entry->shard, entry };
+		uint64_t end = (uint64_t)end_of(plan, until_of(plan, tide_entry_state(entry)));
+		items[i] = (struct tide_order_item){ end, entry->shard, entry };
 	}
 	bool ok = tide_order_sort(items, count, NULL, NULL);
 	for (size_t at = 0, end; ok && at < count; at = end) {
@@ -260,8 +263,8 @@ static bool write_latest(struct tide_shards *shards, int keyed, struct tide_writ
 		((struct latest *)tide_entry_state(entry))->winner = 0;
 		tide_buf_clear(key);
 		tide_until_alone(key, shards->options.index_ops[keyed],
-		                 end_of(plan, until_of(plan, entry)), entry->shard,
-		                 tide_entry_key(slice->table, entry), entry->key_len);
+		                 end_of(plan, until_of(plan, tide_entry_state(entry))),
+		                 entry->shard, tide_entry_key(slice->table, entry), entry->key_len);
 		ok = !key->failed &&
 		     tide_writes_put(writes, (struct tide_slice){ key->p, key->len },
 		                     (struct tide_slice){ "", 0 });
@@ -301,7 +304,7 @@ static int forget_held(struct tide_shards *shards, int keyed, int64_t to_us,
 		struct tide_entry *at = tide_ends_pop(slice->ends), *next;
 		for (; rc == TIDE_OK && at != NULL; at = next) {
 			next = tide_ends_next(slice->ends, at);
-			if (end_of(plan, until_of(plan, at)) > to_us) {
+			if (end_of(plan, until_of(plan, tide_entry_state(at))) > to_us) {
 				rc = hang(plan, slice, at, err);
 				continue;
 			}
@@ -345,8 +348,7 @@ static int stored_end(const struct over *over, struct tide_slice stored, int64_t
 		return TIDE_OK;
 	if (!tide_value_decode(stored, (char *)&state, size))
 		return tide_value_fail(plan->name, stored, size, err);
-	*end_us = end_of(plan, plan->latest ? state.latest.time_us + plan->within_us
-	                                    : state.first.until_us);
+	*end_us = end_of(plan, until_of(plan, &state));
 	return TIDE_OK;
 }
 
@@ -356,13 +358,9 @@ static int forget_stored(struct over *over, struct tide_error *err)
 {
 	struct tide_shards *shards = over->shards;
 	size_t count = over->count;
-	if (shards->key_bytes.failed)
-		return fail_memory(err);
-	for (size_t i = 0, at = 0; i < count; at = over->ends[i++])
-		shards->keys[i] =
-			(struct tide_slice){ shards->key_bytes.p + at, over->ends[i] - at };
-	int rc = tide_rocks_multi_get(shards->options.rocks, shards->keys, count, shards->values,
-	                              err);
+	int rc = get_many(shards, over->ends, count, err);
+	if (rc != TIDE_OK)
+		return rc;
 	for (size_t i = 0; rc == TIDE_OK && i < count; i++) {
 		int64_t end_us;
 		rc = stored_end(over, shards->values[i], &end_us, err);
