@@ -164,16 +164,20 @@ static bool add_headers(struct tide_batch *batch, const rd_kafka_headers_t *head
 	return true;
 }
 
-static bool add(struct tide_batch *batch, const rd_kafka_message_t *msg)
+/* Headers are parsed into memory of this thread's: they are freed here, not where the
+ * record is. */
+static bool add(struct tide_batch *batch, rd_kafka_message_t *msg)
 {
 	rd_kafka_headers_t *headers;
 	struct tide_slice key = { msg->key, msg->key_len }, value = { msg->payload, msg->len };
 	int64_t timestamp_ms = rd_kafka_message_timestamp(msg, NULL);
 	if (tide_batch_add(batch, key, value, msg->offset, timestamp_ms) == NULL)
 		return false;
-	if (rd_kafka_message_headers(msg, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR)
+	if (rd_kafka_message_detach_headers(msg, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR)
 		return true;
-	return add_headers(batch, headers);
+	bool added = add_headers(batch, headers);
+	rd_kafka_headers_destroy(headers);
+	return added;
 }
 
 /* Carried records below `to` into the batch; next goes past them, and to `to`
@@ -181,19 +185,24 @@ static bool add(struct tide_batch *batch, const rd_kafka_message_t *msg)
 static bool deliver(struct kafka_part *part, int64_t to, struct tide_batch *batch)
 {
 	struct tide_source_part *pub = &part->pub;
+	int first = part->carry_first;
+	bool room = true;
 	while (part->carry_first < part->carry_count && !tide_batch_full(batch)) {
 		rd_kafka_message_t *msg = part->carry[part->carry_first];
 		if (msg->offset >= to)
 			break;
 		/* A fetch may begin in the middle of what the broker had compressed. */
 		if (msg->offset >= pub->next) {
-			if (!add(batch, msg))
-				return false;
+			room = add(batch, msg);
+			if (!room)
+				break;
 			pub->next = msg->offset + 1;
 		}
-		rd_kafka_message_destroy(msg);
 		part->carry_first++;
 	}
+	tide_spent_add(part->kafka->spent, part->carry + first, part->carry_first - first);
+	if (!room)
+		return false;
 	int64_t passed = part->carry_first < part->carry_count
 	                         ? part->carry[part->carry_first]->offset
 	                         : part->reached;

@@ -63,7 +63,8 @@ int tide_kafka_open(const struct tide_options *options, struct tide_source **out
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&kafka->wake, &attr);
 	pthread_condattr_destroy(&attr);
-	if (!options_copy(&kafka->options, options)) {
+	kafka->spent = tide_spent_new();
+	if (kafka->spent == NULL || !options_copy(&kafka->options, options)) {
 		rc = tide_fail(err, TIDE_ERR_NOMEM, "a Kafka source");
 		goto out;
 	}
@@ -188,9 +189,10 @@ static int place(struct tide_kafka *kafka, struct tide_source_part **parts, int 
 	return rc;
 }
 
-static int watch(rd_kafka_conf_t *conf, void *opaque, struct tide_error *err)
+static int prepare(rd_kafka_conf_t *conf, void *opaque, struct tide_error *err)
 {
-	(void)opaque;
+	struct tide_kafka *kafka = opaque;
+	tide_spent_conf(kafka->spent, conf);
 	return tide_client_watch_conf(conf)
 	               ? TIDE_OK
 	               : tide_fail(err, TIDE_ERR_USAGE, "librdkafka has no debug log");
@@ -203,7 +205,7 @@ static int tide_kafka_seek(struct tide_source *src, struct tide_source_part **pa
 	/* Only now is it known how many partitions share the memory. */
 	if (kafka->data == NULL) {
 		int rc = tide_client_open(&kafka->data, TIDE_KAFKA_FETCH, &kafka->options,
-		                          kafka->part_count, watch, kafka, err);
+		                          kafka->part_count, prepare, kafka, err);
 		if (rc != TIDE_OK)
 			return rc;
 		tide_client_watch(kafka->data, tide_kafka_away);
@@ -300,7 +302,14 @@ static void tide_kafka_close(struct tide_source *src)
 	if (kafka->mirror_queue != NULL)
 		rd_kafka_queue_destroy(kafka->mirror_queue);
 	tide_kafka_topics_fini(kafka);
+	if (kafka->spent != NULL)
+		tide_spent_drain(kafka->spent);
+	if (kafka->data != NULL)
+		tide_client_watch(kafka->data, NULL);
 	bool all = tide_client_close(kafka->data, CLOSE_MS);
+	/* A client that is left behind goes on looking for what is spent. */
+	if (all)
+		tide_spent_free(kafka->spent);
 	all = tide_client_close(kafka->control, CLOSE_MS) && all;
 	if (!all)
 		tide_log(TIDE_DEBUG, "librdkafka did not end in time and was left behind");

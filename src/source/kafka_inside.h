@@ -15,6 +15,7 @@
 #include "source/client.h"
 #include "source/nudge.h"
 #include "source/source.h"
+#include "source/spent.h"
 
 enum {
 	TIDE_KAFKA_TOPICS_MAX = 64, /* names and patterns in one option */
@@ -53,6 +54,7 @@ struct tide_kafka {
 	struct tide_source src; /* first */
 	struct tide_options options;
 	struct tide_client *control, *data;
+	struct tide_spent *spent; /* records of `data` */
 	bool is_mock;
 	bool discovered; /* once: what appears later starts at 0 */
 

@@ -17,6 +17,7 @@
 #include "broker/broker.h"
 #include "broker/produce.h"
 #include "source/kafka.h"
+#include "source/kafka_inside.h"
 #include "source/settings.h"
 
 enum { DEADLINE_US = 20 * 1000 * 1000 };
@@ -157,6 +158,30 @@ static void every_record_comes_once_and_in_order(void **state)
 	assert_int_equal(r.count, 3);
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(drain(&r, i, 3000, 1 << 20), 3000);
+	reader_close(&r);
+}
+
+static void spent_records_are_freed_by_who_made_them(void **state)
+{
+	(void)state;
+	struct reader r = { 0 };
+	size_t most = 0;
+	produce("spent", "words", 5000);
+	reader_open(&r, "spent");
+	start(&r);
+	struct tide_spent *spent = ((struct tide_kafka *)r.src)->spent;
+	for (int i = 0; i < r.count; i++)
+		while (r.parts[i]->next < r.parts[i]->end) {
+			fetch(&r, i, r.parts[i]->end);
+			size_t held = tide_spent_held(spent);
+			most = held > most ? held : most;
+		}
+	assert_true(most > 64 * 100);
+	/* Nobody here frees them: an answer comes to the next request. */
+	int64_t until = tide_clock_mono_us() + DEADLINE_US;
+	while (tide_spent_held(spent) > 0 && tide_clock_mono_us() < until)
+		usleep(1000);
+	assert_int_equal(tide_spent_held(spent), 0);
 	reader_close(&r);
 }
 
@@ -694,6 +719,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_record_comes_once_and_in_order),
+		cmocka_unit_test(spent_records_are_freed_by_who_made_them),
 		cmocka_unit_test(a_range_gives_no_record_beyond_it),
 		cmocka_unit_test(a_partition_can_be_placed_again),
 		cmocka_unit_test(bytes_arrive_as_they_were_sent),

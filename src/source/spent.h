@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Records that are done with, on their way back to the thread that made them.
+ *
+ * librdkafka allocates each record in the thread of its broker. Freed by workers, all of
+ * them meet in that thread's arena of malloc, at one lock: a tenth of the time of a word
+ * count went into it, and the broker's thread slept there, too. So they are freed where
+ * they came from, when its next answer arrives; few, or more than is good to hold, are
+ * freed by who is done with them. */
+#ifndef TIDE_SOURCE_SPENT_H
+#define TIDE_SOURCE_SPENT_H
+
+#include <librdkafka/rdkafka.h>
+#include <stddef.h>
+
+struct tide_spent;
+
+/* NULL: no memory. */
+struct tide_spent *tide_spent_new(void);
+
+/* Frees what is held. The client that `conf` became must be gone; before it goes, and when
+ * nobody adds any more, tide_spent_drain has to free the records that it waits for. */
+void tide_spent_free(struct tide_spent *spent);
+void tide_spent_drain(struct tide_spent *spent);
+
+/* The threads of the client that `conf` becomes will free what is spent. */
+void tide_spent_conf(struct tide_spent *spent, rd_kafka_conf_t *conf);
+
+/* Records of one partition, which nobody may use any more. From any thread. */
+void tide_spent_add(struct tide_spent *spent, rd_kafka_message_t *const *records, int count);
+
+/* About so many bytes wait to be freed. */
+size_t tide_spent_held(struct tide_spent *spent);
+
+#endif
