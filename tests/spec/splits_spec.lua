@@ -260,6 +260,21 @@ local function ranges_of(run)
    return list
 end
 
+--- Of epochs with records. One without may only be there to forget keys of a dedup, and
+--- a process that has just started looks in vain for those that have been renewed, too.
+local function reads_of(run)
+   local list = {}
+   for _, epoch in ipairs(run.log) do
+      for _, range in ipairs(epoch.ranges) do
+         if range.to > range.from then
+            list[#list + 1] = epoch.ranges
+            break
+         end
+      end
+   end
+   return list
+end
+
 local function exact_of(run)
    local list = {}
    for i, epoch in ipairs(run.log) do
@@ -325,7 +340,7 @@ describe("P1: what is decided", function()
       check_sums(disturbed, check_reference(config, disturbed, parts, what .. ", disturbed"), what)
       check_once(disturbed, what)
       if partitions == 1 then -- else which part runs ahead is known anew after a start
-         assert.same(ranges_of(alone), ranges_of(disturbed), what)
+         assert.same(reads_of(alone), reads_of(disturbed), what)
       end
       if pcall(assert.same, ranges_of(alone), ranges_of(disturbed)) then
          assert.same(exact_of(alone), exact_of(disturbed), what)
