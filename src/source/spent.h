@@ -2,10 +2,10 @@
 /* Records that are done with, on their way back to the thread that made them.
  *
  * librdkafka allocates each record in the thread of its broker. Freed by workers, all of
- * them meet in that thread's arena of malloc, at one lock: a tenth of the time of a word
- * count went into it, and the broker's thread slept there, too. So they are freed where
- * they came from, when its next answer arrives; few, or more than is good to hold, are
- * freed by who is done with them. */
+ * them meet in that thread's arena of malloc, at one lock, and sleep there, the broker's
+ * thread with them: a sixth of a word count's time. So they are freed where they came
+ * from, when its next answer arrives; few, or more than is good to hold, are freed by who
+ * is done with them. */
 #ifndef TIDE_SOURCE_SPENT_H
 #define TIDE_SOURCE_SPENT_H
 
