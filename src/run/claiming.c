@@ -118,18 +118,6 @@ static int answer(struct tide_shards *shards, int keyed, struct tide_claim *clai
 	return made ? hang(plan, slice, entry, err) : TIDE_OK;
 }
 
-/* What RocksDB has of so many keys, which end there in key_bytes: into values. */
-static int get_many(struct tide_shards *shards, const size_t *ends, size_t count,
-                    struct tide_error *err)
-{
-	if (shards->key_bytes.failed)
-		return fail_memory(err);
-	for (size_t i = 0, at = 0; i < count; at = ends[i++])
-		shards->keys[i] = (struct tide_slice){ shards->key_bytes.p + at, ends[i] - at };
-	return tide_rocks_multi_get(shards->options.rocks, shards->keys, count, shards->values,
-	                            err);
-}
-
 /* What RocksDB has of the keys that memory does not hold. */
 static int look_up(struct tide_shards *shards, int keyed, const struct tide_claim *claims,
                    const char *keys, size_t count, struct tide_slice *stored,
@@ -151,7 +139,9 @@ static int look_up(struct tide_shards *shards, int keyed, const struct tide_clai
 		ends[missing] = shards->key_bytes.len;
 		shards->missing[missing++] = (uint32_t)i;
 	}
-	int rc = get_many(shards, ends, missing, err);
+	if (shards->key_bytes.failed)
+		return fail_memory(err);
+	int rc = tide_shards_read(shards, ends, missing, err);
 	for (size_t i = 0; rc == TIDE_OK && i < missing; i++)
 		stored[shards->missing[i]] = shards->values[i];
 	return rc;
@@ -358,7 +348,9 @@ static int forget_stored(struct over *over, struct tide_error *err)
 {
 	struct tide_shards *shards = over->shards;
 	size_t count = over->count;
-	int rc = get_many(shards, over->ends, count, err);
+	if (shards->key_bytes.failed)
+		return fail_memory(err);
+	int rc = tide_shards_read(shards, over->ends, count, err);
 	if (rc != TIDE_OK)
 		return rc;
 	for (size_t i = 0; rc == TIDE_OK && i < count; i++) {
@@ -370,8 +362,7 @@ static int forget_stored(struct over *over, struct tide_error *err)
 			rc = fail_memory(err);
 		shards->slices[over->keyed].gone++;
 	}
-	for (size_t i = 0; i < count; i++)
-		free((void *)(uintptr_t)shards->values[i].p);
+	tide_shards_free_values(shards, count);
 	tide_buf_clear(&shards->key_bytes);
 	over->count = 0;
 	return rc;

@@ -65,7 +65,7 @@ static int find_states(struct ending *ending, struct tide_session *const *list, 
 			rc = tide_joining_damaged(shards, ending->keyed, err);
 		shards->states[shards->missing[i]] = (uint64_t)(uintptr_t)state;
 	}
-	tide_joining_free_values(shards, missing_count);
+	tide_shards_free_values(shards, missing_count);
 	return rc;
 }
 

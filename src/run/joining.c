@@ -56,17 +56,7 @@ int tide_joining_read(struct tide_shards *shards, int keyed, struct tide_session
 	tide_buf_fini(&key);
 	if (failed)
 		return fail_memory(err);
-	for (size_t i = 0, at = 0; i < count; at = ends[i++])
-		shards->keys[i] = (struct tide_slice){ shards->key_bytes.p + at, ends[i] - at };
-	return count == 0 ? TIDE_OK
-	                  : tide_rocks_multi_get(shards->options.rocks, shards->keys, count,
-	                                         shards->values, err);
-}
-
-void tide_joining_free_values(struct tide_shards *shards, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		free((void *)(uintptr_t)shards->values[i].p);
+	return tide_shards_read(shards, ends, count, err);
 }
 
 bool tide_joining_find(struct tide_shards *shards, int keyed, struct tide_session *const *list,
@@ -116,7 +106,7 @@ static int hold(struct tide_shards *shards, int keyed, struct tide_session *cons
 		                            slice->value_size))
 			rc = tide_joining_damaged(shards, keyed, err);
 	}
-	tide_joining_free_values(shards, missing_count);
+	tide_shards_free_values(shards, missing_count);
 	return rc;
 }
 

@@ -13,10 +13,9 @@ void tide_joining_key(struct tide_buf *out, int64_t end_us, const char *key, siz
 bool tide_joining_find(struct tide_shards *shards, int keyed, struct tide_session *const *list,
                        size_t count, struct tide_entry **entries, size_t *missing_count);
 
-/* Values of some of them in RocksDB, in shards->values, and when they are used. */
+/* Values of some of them in RocksDB, in shards->values until these are freed. */
 int tide_joining_read(struct tide_shards *shards, int keyed, struct tide_session *const *list,
                       const uint32_t *which, size_t count, struct tide_error *err);
-void tide_joining_free_values(struct tide_shards *shards, size_t count);
 
 int tide_joining_damaged(const struct tide_shards *shards, int keyed, struct tide_error *err);
 

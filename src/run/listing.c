@@ -69,16 +69,7 @@ static int read_lists(struct tide_shards *shards, int keyed, const struct tide_l
 	}
 	if (shards->key_bytes.failed)
 		return fail_memory(err);
-	for (size_t i = 0, at = 0; i < count; at = ends[i++])
-		shards->keys[i] = (struct tide_slice){ shards->key_bytes.p + at, ends[i] - at };
-	return tide_rocks_multi_get(shards->options.rocks, shards->keys, count, shards->values,
-	                            err);
-}
-
-static void free_lists(struct tide_shards *shards, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		free((void *)(uintptr_t)shards->values[i].p);
+	return tide_shards_read(shards, ends, count, err);
 }
 
 static int hold_one(struct tide_shards *shards, int keyed, struct tide_listed key,
@@ -116,7 +107,7 @@ int tide_listing_hold(struct tide_shards *shards, int keyed, const struct tide_l
 		if (shards->values[i].p != NULL)
 			rc = hold_one(shards, keyed, keys[shards->missing[i]], shards->values[i],
 			              err);
-	free_lists(shards, missing);
+	tide_shards_free_values(shards, missing);
 	return rc;
 }
 
@@ -200,7 +191,7 @@ int tide_listing_close(struct tide_shards *shards, int keyed, const struct tide_
 		return rc;
 	for (size_t i = 0; rc == TIDE_OK && i < count; i++)
 		rc = close_one(shards, keyed, keys[i], shards->values[i], to_us, writes, err);
-	free_lists(shards, count);
+	tide_shards_free_values(shards, count);
 	return rc;
 }
 

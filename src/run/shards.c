@@ -180,6 +180,22 @@ bool tide_shards_sort(const struct tide_shards *shards, int keyed, struct tide_e
 	               count);
 }
 
+int tide_shards_read(struct tide_shards *shards, const size_t *ends, size_t count,
+                     struct tide_error *err)
+{
+	assert(count <= CHUNK && !shards->key_bytes.failed);
+	for (size_t i = 0, at = 0; i < count; at = ends[i++])
+		shards->keys[i] = (struct tide_slice){ shards->key_bytes.p + at, ends[i] - at };
+	return tide_rocks_multi_get(shards->options.rocks, shards->keys, count, shards->values,
+	                            err);
+}
+
+void tide_shards_free_values(struct tide_shards *shards, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free((void *)(uintptr_t)shards->values[i].p);
+}
+
 /* Whether RocksDB may have a state that memory has not. */
 static bool may_be_stored(const struct tide_slice_of *slice, const struct tide_entry *entry)
 {
@@ -203,10 +219,7 @@ static int load_missing(struct tide_shards *shards, int keyed, struct tide_table
 	}
 	if (shards->key_bytes.failed)
 		return tide_fail(err, TIDE_ERR_NOMEM, "no memory to read state");
-	for (size_t i = 0, at = 0; i < asked; at = ends[i++])
-		shards->keys[i] = (struct tide_slice){ shards->key_bytes.p + at, ends[i] - at };
-	int rc = tide_rocks_multi_get(shards->options.rocks, shards->keys, asked, shards->values,
-	                              err);
+	int rc = tide_shards_read(shards, ends, asked, err);
 	slice->looked += asked;
 	for (size_t i = missing_count; rc == TIDE_OK && i-- > 0;)
 		shards->values[i] = may_be_stored(slice, entries[shards->missing[i]])

@@ -58,6 +58,12 @@ int tide_shards_emit(struct tide_shards *shards, int keyed, int output, struct t
 int tide_shards_segment(struct tide_shards *shards, int output, int64_t end_us,
                         struct tide_error *err);
 
+/* What RocksDB has of so many keys, which end there in key_bytes: into values, until
+ * these are freed. */
+int tide_shards_read(struct tide_shards *shards, const size_t *ends, size_t count,
+                     struct tide_error *err);
+void tide_shards_free_values(struct tide_shards *shards, size_t count);
+
 /* The running epoch changes it; false without memory. */
 bool tide_shards_dirty(struct tide_slice_of *slice, struct tide_entry *entry);
 
