@@ -87,9 +87,7 @@ void tide_spent_drain(struct tide_spent *spent)
 
 void tide_spent_free(struct tide_spent *spent)
 {
-	if (spent == NULL)
-		return;
-	tide_spent_drain(spent);
+	assert(spent == NULL || tide_spent_held(spent) == 0);
 	free(spent);
 }
 

@@ -17,10 +17,11 @@ struct tide_spent;
 /* NULL: no memory. */
 struct tide_spent *tide_spent_new(void);
 
-/* Frees what is held. The client that `conf` became must be gone; before it goes, and when
- * nobody adds any more, tide_spent_drain has to free the records that it waits for. */
-void tide_spent_free(struct tide_spent *spent);
+/* Frees what is held: when nobody adds any more, before the client goes, which waits for
+ * its records. */
 void tide_spent_drain(struct tide_spent *spent);
+/* Drained, and behind the client that `conf` became. */
+void tide_spent_free(struct tide_spent *spent);
 
 /* The threads of the client that `conf` becomes will free what is spent. */
 void tide_spent_conf(struct tide_spent *spent, rd_kafka_conf_t *conf);
