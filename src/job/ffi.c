@@ -41,18 +41,21 @@ static const char *text_at(uint64_t addr)
 	return (const char *)(uintptr_t)addr;
 }
 
-/* Words are const to scripts, and so to the compiler. */
-static void word_set(struct tide_word *word, struct tide_view view, const struct tide_word *next)
+/* Field by field: made whole and then copied, it is read in wider pieces than it was
+ * written in, and the processor waits until all that it has yet to store is stored. */
+static void word_set(struct tide_word *word, uint64_t addr, int32_t len, uint32_t gen,
+                     const struct tide_word *next)
 {
-	const struct tide_word made = { view.addr_, view.len_, view.gen_,
-		                        (const char *)next - (char *)word };
-	memcpy(word, &made, sizeof made);
+	word->addr_ = addr;
+	word->len_ = len;
+	word->gen_ = gen;
+	word->next_ = (const char *)next - (char *)word;
 }
 
 /* Scripts walk a list from the place before it. */
 static bool begin(struct tide_ctx *ctx, const struct tide_word *list)
 {
-	word_set(&ctx->before, (struct tide_view){ 0 }, list);
+	word_set(&ctx->before, 0, 0, 0, list);
 	return true;
 }
 
@@ -118,11 +121,10 @@ bool tide_ffi_split(struct tide_ctx *ctx, uint64_t addr, int32_t len, uint32_t g
 		const char *to = memmem(at, (size_t)(end - at), by, by_len);
 		if (to == NULL)
 			to = end;
-		struct tide_view view = { (uintptr_t)at, (int32_t)(to - at), gen };
-		word_set(&words[i], view, &words[i + 1]);
+		word_set(&words[i], (uintptr_t)at, (int32_t)(to - at), gen, &words[i + 1]);
 		at = to + by_len;
 	}
-	word_set(&words[count], (struct tide_view){ 0, -1, gen }, &words[count]);
+	word_set(&words[count], 0, -1, gen, &words[count]);
 	return begin(ctx, words);
 }
 
@@ -138,10 +140,11 @@ bool tide_ffi_headers(struct tide_ctx *ctx, const struct tide_rec *rec)
 	if (words == NULL)
 		return false;
 	for (uint32_t i = 0; i < count; i++, word += 2) {
-		word_set(word, headers[i].name_, word + 2);
-		word_set(word + 1, headers[i].value_, word + 2);
+		struct tide_view name = headers[i].name_, value = headers[i].value_;
+		word_set(word, name.addr_, name.len_, name.gen_, word + 2);
+		word_set(word + 1, value.addr_, value.len_, value.gen_, word + 2);
 	}
-	word_set(word, (struct tide_view){ 0, -1, rec->gen_ }, word);
+	word_set(word, 0, -1, rec->gen_, word);
 	return begin(ctx, words);
 }
 
