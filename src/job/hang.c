@@ -16,8 +16,9 @@
 #include "job/ctx.h"
 
 enum {
-	LOOK_US = 50000, /* between looks … */
-	PRESS_US = 500,  /* … and while a call that is to end is in code of others */
+	LOOK_US = 50000,            /* between looks … */
+	PRESS_US = 500,             /* … and while a call that is to end is in code of others */
+	COUNT_US_MAX = 2 * LOOK_US, /* that one look counts */
 	CODES_MAX = 512
 };
 
@@ -120,6 +121,20 @@ static uint64_t place_in(const struct tide_ctx *ctx)
 	return (row << 32 | at) ^ (uint64_t)__atomic_load_n(&ctx->adding, __ATOMIC_RELAXED) << 24;
 }
 
+int64_t tide_hang_count(struct tide_hang *hang, unsigned call, uint64_t place, int64_t now_us)
+{
+	int64_t more_us = now_us - hang->read_us;
+	bool further = call != hang->seen || place != hang->seen_at;
+	hang->seen = call;
+	hang->seen_at = place;
+	hang->read_us = now_us;
+	if (further)
+		hang->counted_us = 0;
+	else
+		hang->counted_us += more_us < COUNT_US_MAX ? more_us : COUNT_US_MAX;
+	return hang->counted_us;
+}
+
 /* True: it has to end. */
 static bool look_at(struct tide_hang *hang)
 {
@@ -130,16 +145,11 @@ static bool look_at(struct tide_hang *hang)
 	int64_t now_us = spent_us(hang->thread);
 	if (now_us < 0)
 		return false;
-	if (call != hang->seen || place != hang->seen_at) {
-		hang->seen = call;
-		hang->seen_at = place;
-		hang->seen_us = now_us;
-		return false;
-	}
+	int64_t long_us = tide_hang_count(hang, call, place, now_us);
 	int64_t limit_us = atomic_load_explicit(&hang->limit_us, memory_order_relaxed);
-	if (limit_us == 0 || now_us - hang->seen_us < limit_us)
+	if (limit_us == 0 || long_us < limit_us)
 		return false;
-	atomic_store(&hang->spent_us, now_us - hang->seen_us);
+	atomic_store(&hang->spent_us, long_us);
 	atomic_store(&hang->over, call);
 	syscall(SYS_tgkill, getpid(), hang->thread, SIGRTMIN);
 	return true;

@@ -3,8 +3,8 @@
  *
  * Compiled loops look at no hook, and a pattern that backtracks for ever is C. So a
  * thread of its own sees which call has got no further while its thread used up the
- * limit in processor time (one that is stopped or starved is not blamed), and sends a
- * signal there. The handler jumps out of the call, but only from code of LuaJIT's or
+ * limit in processor time (one that is stopped or starved is not blamed, nor one whose
+ * whole machine was taken away, while its clock went on), and sends a signal there. The handler jumps out of the call, but only from code of LuaJIT's or
  * compiled by it: no lock of ours or of the C library is held there and no structure of
  * ours half changed. What LuaJIT itself had in hand is lost, so that state must never be
  * entered or closed again.
@@ -40,7 +40,8 @@ struct tide_hang {
 	struct tide_hang *next;
 	unsigned seen;
 	uint64_t seen_at;
-	int64_t seen_us;
+	int64_t read_us; /* of the thread's clock */
+	int64_t counted_us;
 };
 
 /* From now on, in the whole process; again to change the limit. 0: none does. */
@@ -57,5 +58,9 @@ void tide_hang_leave(struct tide_hang *hang);
 void tide_hang_enter(struct tide_hang *hang, int64_t limit_us);
 void tide_hang_exit(struct tide_hang *hang);
 void tide_hang_landed(struct tide_hang *hang);
+
+/* What the watching thread does at a look: how long the call has now been at that place.
+ * A look counts for no more than two could be apart, however far the clock has gone. */
+int64_t tide_hang_count(struct tide_hang *hang, unsigned call, uint64_t place, int64_t now_us);
 
 #endif

@@ -467,6 +467,23 @@ static void row_that_never_returns_fails_in_a_run_that_is_profiled_too(void **st
 	tide_sampler_free(sampler);
 }
 
+/* A virtual machine that its host leaves aside for two seconds finds that the clock of
+ * the thread that was running has gone on. */
+static void time_that_the_machine_was_away_is_not_the_rows(void **state)
+{
+	(void)state;
+	struct tide_hang hang = { 0 };
+	int64_t clock_us = 5000000;
+	assert_int_equal(tide_hang_count(&hang, 1, 7, clock_us), 0);
+	for (int i = 1; i <= 20; i++)
+		assert_int_equal(tide_hang_count(&hang, 1, 7, clock_us += 50000), i * 50000);
+	assert_int_equal(tide_hang_count(&hang, 1, 7, clock_us += 2000000), 1100000);
+	assert_int_equal(tide_hang_count(&hang, 1, 7, clock_us += 500), 1100500);
+	assert_int_equal(tide_hang_count(&hang, 1, 8, clock_us += 50000), 0);
+	assert_int_equal(tide_hang_count(&hang, 1, 8, clock_us += 30000), 30000);
+	assert_int_equal(tide_hang_count(&hang, 3, 8, clock_us += 30000), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -480,6 +497,7 @@ int main(void)
 		cmocka_unit_test(pattern_that_never_ends_while_tried_is_an_error),
 		cmocka_unit_test(slow_batch_of_quick_rows_is_left_alone),
 		cmocka_unit_test(row_that_never_returns_fails_in_a_run_that_is_profiled_too),
+		cmocka_unit_test(time_that_the_machine_was_away_is_not_the_rows),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
