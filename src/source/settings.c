@@ -17,13 +17,13 @@ enum {
 	PREFETCH_PARTS_KBYTES = 64 * 1024,
 	PREFETCH_PART_KBYTES_MIN = 64,
 	/* What an answer may bring of a partition comes on top: this over all, too. */
-	FETCH_PARTS_BYTES = 256 << 20,
-	FETCH_PART_BYTES_MIN = 256 * 1024,
+	FETCH_PARTS_BYTES = 128 << 20,
+	FETCH_PART_BYTES_MIN = 128 * 1024,
 	FETCH_PART_BYTES_MAX = 512 * 1024,
 	PREFETCH_PART_KBYTES_MAX = 16 * 1024,
 	/* Beside its bytes a record costs librdkafka some 350: for each KiB so many. */
 	PREFETCH_RECORDS = 4,
-	PREFETCH_PART_RECORDS_MIN = 1000,
+	PREFETCH_PART_RECORDS_MIN = 300,
 	PREFETCH_PART_RECORDS_MAX = 50000,
 	ANSWER_HEAD_BYTES = 512, /* what librdkafka wants to be left for an answer's head */
 	SECRET_LEN_MAX = 1024 * 1024,

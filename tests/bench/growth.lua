@@ -89,7 +89,7 @@ end
 
 -- Partitions ---------------------------------------------------------------------
 
-local PARTITIONS_RECORDS = 2000000
+local PARTITIONS_RECORDS = 8000000
 
 --- What librdkafka alone makes of it.
 local function raw(topic)
@@ -141,7 +141,7 @@ end
 
 -- Workers -------------------------------------------------------------------------
 
-local WORKERS_RECORDS = 1000000
+local WORKERS_RECORDS = 2000000
 
 local function start_broker()
    local pid = tonumber((tools.read(("build/tidemark broker bench-words --partitions 64 " ..

@@ -624,7 +624,8 @@ static void many_partitions_are_fetched_less_far_ahead(void **state)
 	const char *records = "queued.min.messages";
 	assert_int_equal(setting_of(records, 1, NULL, NULL), 50000);
 	assert_int_equal(setting_of(records, 4, NULL, NULL), 16384);
-	assert_int_equal(setting_of(records, 4000, NULL, NULL), 1000);
+	assert_int_equal(setting_of(records, 100, NULL, NULL), 655);
+	assert_int_equal(setting_of(records, 4000, NULL, NULL), 300);
 	assert_int_equal(setting_of(records, 4, "prefetch_kbytes", "32768"), 32768);
 	assert_int_equal(setting_of(records, 4, "rdkafka.queued.min.messages", "99"), 99);
 	assert_int_equal(setting_of(queue, 4, NULL, NULL), 4096);
@@ -634,8 +635,9 @@ static void many_partitions_are_fetched_less_far_ahead(void **state)
 	assert_int_equal(setting_of(queue, 256, "prefetch_kbytes", "1048576"), 4096);
 	assert_int_equal(setting_of(queue, 4000, "rdkafka.queued.max.messages.kbytes", "99"), 99);
 	assert_int_equal(setting_of(piece, 4, NULL, NULL), 512 * 1024);
-	assert_int_equal(setting_of(piece, 512, NULL, NULL), 512 * 1024);
-	assert_int_equal(setting_of(piece, 4000, NULL, NULL), 256 * 1024);
+	assert_int_equal(setting_of(piece, 256, NULL, NULL), 512 * 1024);
+	assert_int_equal(setting_of(piece, 512, NULL, NULL), 256 * 1024);
+	assert_int_equal(setting_of(piece, 4000, NULL, NULL), 128 * 1024);
 	assert_int_equal(setting_of(piece, 4000, "rdkafka.fetch.message.max.bytes", "70000"),
 	                 70000);
 }
