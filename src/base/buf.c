@@ -15,7 +15,7 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "the codecs copy little-endian integers as they lie in memory");
 
-enum { BUF_START = 64 };
+enum { BUF_START = 64, DECIMAL_MAX = 20 };
 
 void tide_buf_fini(struct tide_buf *buf)
 {
@@ -68,15 +68,29 @@ void tide_buf_printf(struct tide_buf *buf, const char *fmt, ...)
 	va_list ap, again;
 	va_start(ap, fmt);
 	va_copy(again, ap);
-	int len = vsnprintf(NULL, 0, fmt, ap);
+	size_t room = buf->cap - buf->len;
+	int len = vsnprintf(room > 0 ? buf->p + buf->len : NULL, room, fmt, ap);
 	va_end(ap);
-	if (len < 0)
+	if (len < 0) {
 		buf->failed = true;
-	else if (tide_buf_reserve(buf, (size_t)len + 1)) {
-		vsnprintf(buf->p + buf->len, (size_t)len + 1, fmt, again);
+	} else if (tide_buf_reserve(buf, (size_t)len + 1)) {
+		if ((size_t)len >= room)
+			vsnprintf(buf->p + buf->len, (size_t)len + 1, fmt, again);
 		buf->len += (size_t)len; /* the NUL is not part of it */
 	}
 	va_end(again);
+}
+
+void tide_buf_decimal(struct tide_buf *buf, int64_t v)
+{
+	char digits[DECIMAL_MAX], *at = digits + sizeof digits;
+	uint64_t rest = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+	do
+		*--at = (char)('0' + rest % 10);
+	while ((rest /= 10) > 0);
+	if (v < 0)
+		*--at = '-';
+	tide_buf_put(buf, at, (size_t)(digits + sizeof digits - at));
 }
 
 void tide_buf_u8(struct tide_buf *buf, uint8_t v)

@@ -28,6 +28,7 @@ bool tide_buf_reserve(struct tide_buf *buf, size_t more);
 void tide_buf_put(struct tide_buf *buf, const void *p, size_t len);
 void tide_buf_printf(struct tide_buf *buf, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+void tide_buf_decimal(struct tide_buf *buf, int64_t v);
 void tide_buf_u8(struct tide_buf *buf, uint8_t v);
 void tide_buf_u32(struct tide_buf *buf, uint32_t v);
 void tide_buf_u64(struct tide_buf *buf, uint64_t v);

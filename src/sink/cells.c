@@ -56,26 +56,91 @@ static size_t width_of(uint32_t code)
 	return 1;
 }
 
+/* A number's digits, the first of which is not 0, with a point behind the first, times
+ * ten to the power of `exponent`. */
+struct digits {
+	char text[20];
+	int count, exponent;
+};
+
+static void digits_trim(struct digits *out)
+{
+	while (out->count > 1 && out->text[out->count - 1] == '0')
+		out->count--;
+}
+
+/* Most numbers have few decimals. What at most 15 digits say is read back as the same
+ * double by one division, as both its sides are exact; no other so short text is. */
+static bool digits_few(double value, struct digits *out)
+{
+	static const double tens[] = { 1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9 };
+	static const double most = 1e15;
+	char reversed[sizeof out->text];
+	int decimals = 0, count = 0;
+	int64_t whole;
+	while ((double)(whole = (int64_t)(value * tens[decimals] + 0.5)) / tens[decimals] != value)
+		if (++decimals == (int)(sizeof tens / sizeof *tens) ||
+		    value * tens[decimals] >= most)
+			return false;
+	for (; whole > 0; whole /= 10)
+		reversed[count++] = (char)('0' + whole % 10);
+	for (int i = 0; i < count; i++)
+		out->text[i] = reversed[count - 1 - i];
+	out->count = count;
+	out->exponent = count - 1 - decimals;
+	return true;
+}
+
 /* The fewest significant digits that read back as the same double. What 15
  * digits can say, fewer can say too once trailing zeroes are dropped; below the
  * normal range that no longer holds. */
-static int shortest(double value, char *text, size_t size)
+static void digits_many(double value, struct digits *out)
 {
-	int digits = fabs(value) < 2.2250738585072014e-308 ? 2 : 15;
-	for (; digits < 17; digits++) {
-		snprintf(text, size, "%.*e", digits - 1, value);
-		if (strtod(text, NULL) == value)
-			return digits;
+	char text[40];
+	int count = value < 2.2250738585072014e-308 ? 2 : 15;
+	for (;; count++) {
+		snprintf(text, sizeof text, "%.*e", count - 1, value);
+		if (count == 17 || strtod(text, NULL) == value)
+			break;
 	}
-	snprintf(text, size, "%.*e", digits - 1, value);
-	return digits;
+	/* d.ddde±xx; the point may be a locale's. */
+	out->text[0] = text[0];
+	memcpy(out->text + 1, text + 2, (size_t)count - 1);
+	out->count = count;
+	out->exponent = atoi(strchr(text, 'e') + 1);
+}
+
+static void put_digits(struct tide_buf *out, const struct digits *digits)
+{
+	static const char zeros[] = "0000000";
+	size_t count = (size_t)digits->count;
+	int exponent = digits->exponent;
+	if (exponent < -3 || exponent >= 7) {
+		tide_buf_put(out, digits->text, 1);
+		tide_buf_put(out, ".", 1);
+		tide_buf_put(out, count > 1 ? digits->text + 1 : zeros, count > 1 ? count - 1 : 1);
+		tide_buf_put(out, "E", 1);
+		tide_buf_decimal(out, exponent);
+	} else if (exponent < 0) {
+		tide_buf_put(out, "0.", 2);
+		tide_buf_put(out, zeros, (size_t)(-exponent - 1));
+		tide_buf_put(out, digits->text, count);
+	} else {
+		size_t whole = (size_t)exponent + 1, there = count < whole ? count : whole;
+		tide_buf_put(out, digits->text, there);
+		tide_buf_put(out, zeros, whole - there);
+		tide_buf_put(out, ".", 1);
+		tide_buf_put(out, count > whole ? digits->text + whole : zeros,
+		             count > whole ? count - whole : 1);
+	}
 }
 
 void tide_cell_double(struct tide_buf *out, double value)
 {
-	char text[40], digits[20];
+	struct digits digits;
 	if (isnan(value) || isinf(value)) {
-		tide_buf_printf(out, isnan(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity");
+		const char *name = isnan(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity";
+		tide_buf_put(out, name, strlen(name));
 		return;
 	}
 	if (signbit(value))
@@ -85,66 +150,51 @@ void tide_cell_double(struct tide_buf *out, double value)
 		tide_buf_put(out, "0.0", 3);
 		return;
 	}
-	/* d.ddde±xx to bare digits and an exponent; the point may be a locale's. */
-	int count = shortest(value, text, sizeof text);
-	int exponent = atoi(strchr(text, 'e') + 1);
-	digits[0] = text[0];
-	memcpy(digits + 1, text + 2, (size_t)count - 1);
-	while (count > 1 && digits[count - 1] == '0')
-		count--;
-	if (exponent < -3 || exponent >= 7) {
-		tide_buf_printf(out, "%c.%.*sE%d", digits[0], count > 1 ? count - 1 : 1,
-		                count > 1 ? digits + 1 : "0", exponent);
-	} else if (exponent < 0) {
-		tide_buf_printf(out, "0.%.*s%.*s", -exponent - 1, "00", count, digits);
-	} else {
-		int whole = exponent + 1;
-		for (int i = 0; i < whole; i++)
-			tide_buf_put(out, i < count ? &digits[i] : "0", 1);
-		tide_buf_printf(out, ".%.*s", count > whole ? count - whole : 1,
-		                count > whole ? digits + whole : "0");
-	}
+	if (value < 1e-3 || value >= 1e15 || !digits_few(value, &digits))
+		digits_many(value, &digits);
+	digits_trim(&digits);
+	put_digits(out, &digits);
 }
 
-/* Date and time of day up to the seconds; returns the microseconds left. */
-static int32_t time_parts(int64_t us, char *out, size_t size, char between)
+/* Date and time of day up to the milliseconds, and a Z behind them; returns the
+ * microseconds left, *len the length without the Z. */
+static int time_text(int64_t us, char *out, size_t size, size_t *len)
 {
-	int64_t ms = us / 1000;
-	int32_t rest = (int32_t)(us % 1000000);
-	if (us % 1000 < 0)
+	int64_t ms = us / 1000, rest = us % 1000;
+	if (rest < 0) {
+		rest += 1000;
 		ms--;
-	if (rest < 0)
-		rest += 1000000;
+	}
 	tide_clock_format_ms(ms, out, size);
-	char *dot = strrchr(out, '.');
-	char *t = strchr(out, 'T');
-	assert(dot != NULL && t != NULL);
-	*dot = '\0';
-	*t = between;
-	return rest;
+	*len = strlen(out) - 1;
+	return (int)rest;
 }
 
 static void show_time(struct tide_buf *out, int64_t us)
 {
 	char text[48];
-	int32_t rest = time_parts(us, text, sizeof text, ' ');
-	tide_buf_printf(out, "%s", text);
-	if (rest == 0)
-		return;
-	int digits = 6;
-	for (; rest % 10 == 0; rest /= 10)
-		digits--;
-	tide_buf_printf(out, ".%0*d", digits, (int)rest);
+	size_t len;
+	int rest = time_text(us, text, sizeof text - 4, &len);
+	snprintf(text + len, sizeof text - len, "%03d", rest);
+	for (len += 3; text[len - 1] == '0';)
+		len--;
+	len -= text[len - 1] == '.';
+	*strchr(text, 'T') = ' ';
+	tide_buf_put(out, text, len);
 }
 
 static void iso_time(struct tide_buf *out, int64_t us)
 {
 	char text[48];
-	int32_t rest = time_parts(us, text, sizeof text, 'T');
-	if (rest % 1000 == 0)
-		tide_buf_printf(out, "%s.%03dZ", text, (int)rest / 1000);
-	else
-		tide_buf_printf(out, "%s.%06dZ", text, (int)rest);
+	size_t len;
+	int rest = time_text(us, text, sizeof text, &len);
+	tide_buf_put(out, text, len);
+	if (rest > 0) {
+		char more[] = { (char)('0' + rest / 100), (char)('0' + rest / 10 % 10),
+			        (char)('0' + rest % 10) };
+		tide_buf_put(out, more, sizeof more);
+	}
+	tide_buf_put(out, "Z", 1);
 }
 
 static void base64(struct tide_buf *out, const char *p, size_t len)
@@ -169,11 +219,11 @@ static void base64(struct tide_buf *out, const char *p, size_t len)
 static bool put_plain(struct tide_buf *out, enum tide_type type, struct tide_cell cell)
 {
 	if (type == TIDE_INT)
-		tide_buf_printf(out, "%lld", (long long)cell.i);
+		tide_buf_decimal(out, cell.i);
 	else if (type == TIDE_DOUBLE)
 		tide_cell_double(out, cell.d);
 	else if (type == TIDE_BOOL)
-		tide_buf_printf(out, cell.i != 0 ? "true" : "false");
+		tide_buf_put(out, cell.i != 0 ? "true" : "false", cell.i != 0 ? 4 : 5);
 	else
 		return false;
 	return true;
