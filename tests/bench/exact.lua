@@ -10,14 +10,20 @@ function M.counts(checkpoint, expected)
       "2>/dev/null | tail -n +2 | tr -d '\\r' | sort | cmp -s - %s"):format(checkpoint, expected))
 end
 
+-- By when they begin and by id: how many, and their sum.
 local function wanted_windows(expected)
    local wanted = {}
    for line in io.lines(expected) do
       local ms, id, count, sum = line:match "^(%d+),([^,]+),(%d+),(.+)$"
-      local key = os.date("!%Y-%m-%dT%H:%M:%S.000Z", ms / 1000) .. "," .. id
-      wanted[key] = { tonumber(count), tonumber(sum) }
+      local of = wanted[ms] or { counts = {}, sums = {} }
+      wanted[ms] = of
+      of.counts[id], of.sums[id] = tonumber(count), tonumber(sum)
    end
-   return wanted
+   local by_name = {}
+   for ms, of in pairs(wanted) do
+      by_name[os.date("!%Y-%m-%dT%H:%M:%S.000Z", ms / 1000)] = of
+   end
+   return by_name
 end
 
 --- Rows of start,end,id,average,count: every window that has closed is there, once,
@@ -27,17 +33,17 @@ function M.windows(rows, expected)
    for line in io.lines(rows) do
       local start, id, average, count = line:match "^([^,]+),[^,]+,(%d+),([^,]+),(%d+)"
       if start then
-         local want = wanted[start .. "," .. id]
-         if not want or want[1] ~= tonumber(count) or
-            math.abs(want[2] / want[1] - average) > 1e-9 then
+         local of = wanted[start]
+         local want = of and of.counts[id]
+         if want ~= tonumber(count) or math.abs(of.sums[id] / want - average) > 1e-9 then
             return false
          end
-         wanted[start .. "," .. id] = nil
+         of.counts[id] = nil
          last = start > last and start or last
       end
    end
-   for key in pairs(wanted) do
-      if key:match "^[^,]+" <= last then
+   for start, of in pairs(wanted) do
+      if start <= last and next(of.counts) then
          return false
       end
    end
