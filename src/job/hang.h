@@ -4,10 +4,11 @@
  * Compiled loops look at no hook, and a pattern that backtracks for ever is C. So a
  * thread of its own sees which call has got no further while its thread used up the
  * limit in processor time (one that is stopped or starved is not blamed, nor one whose
- * whole machine was taken away, while its clock went on), and sends a signal there. The handler jumps out of the call, but only from code of LuaJIT's or
- * compiled by it: no lock of ours or of the C library is held there and no structure of
- * ours half changed. What LuaJIT itself had in hand is lost, so that state must never be
- * entered or closed again.
+ * whole machine was taken away, while its clock went on), and sends a signal there.
+ * The handler jumps out of the call, but only from code of LuaJIT's or compiled by it:
+ * no lock of ours or of the C library is held there and no structure of ours half
+ * changed. What LuaJIT itself had in hand is lost, so that state must never be entered
+ * or closed again.
  *
  * Nothing ends before tide_hang_start. A process that was forked has to start anew. */
 #ifndef TIDE_JOB_HANG_H
