@@ -82,11 +82,8 @@ function M.remove(...)
    end
 end
 
---- From the start of the first epoch, which is when the first record is there, to
--- the end of the last one's publication, in milliseconds; how many rows came in, and
--- the last epoch. With `newest`, of so many rows at the end.
-function M.span_of(progress, newest)
-   local epochs, rows, first, from = {}, 0, nil, 1
+local function epochs_of(progress)
+   local epochs, first = {}, nil
    for line in io.lines(progress) do
       local epoch = cjson.decode(line)
       local hours, minutes, seconds = epoch.timestamp:match "T(%d+):(%d+):([%d.]+)Z"
@@ -95,14 +92,31 @@ function M.span_of(progress, newest)
       epoch.began = epoch.began + (epoch.began < first and 86400e3 or 0)
       epochs[#epochs + 1] = epoch
    end
-   for i = #epochs, 1, -1 do
-      rows, from = rows + epochs[i].numInputRows, i
-      if newest and rows >= newest then
-         break
-      end
+   return epochs
+end
+
+--- From the start of the first epoch, which is when the first record is there, to
+-- the end of the last one's publication, in milliseconds; how many rows came in, and
+-- the last epoch.
+function M.span_of(progress)
+   local epochs, rows = epochs_of(progress), 0
+   for _, epoch in ipairs(epochs) do
+      rows = rows + epoch.numInputRows
    end
    local last = epochs[#epochs]
-   return last.began + last.batchDurationMs - epochs[from].began, rows, last
+   return last.began + last.batchDurationMs - epochs[1].began, rows, last
+end
+
+--- Of the epochs before the last one that have at least so many rows: from the first of
+-- them to the start of the last one, and how many rows they have.
+function M.span_before_last(progress, least)
+   local epochs, rows = epochs_of(progress), 0
+   local from = #epochs
+   while from > 1 and rows < least do
+      from = from - 1
+      rows = rows + epochs[from].numInputRows
+   end
+   return epochs[#epochs].began - epochs[from].began, rows
 end
 
 return M
