@@ -156,9 +156,8 @@ void tide_cell_double(struct tide_buf *out, double value)
 	put_digits(out, &digits);
 }
 
-/* Date and time of day up to the milliseconds, and a Z behind them; returns the
- * microseconds left, *len the length without the Z. */
-static int time_text(int64_t us, char *out, size_t size, size_t *len)
+/* Date and time of day up to the microseconds, six decimals of the second; the length. */
+static size_t time_text(int64_t us, char *out, size_t size)
 {
 	int64_t ms = us / 1000, rest = us % 1000;
 	if (rest < 0) {
@@ -166,17 +165,17 @@ static int time_text(int64_t us, char *out, size_t size, size_t *len)
 		ms--;
 	}
 	tide_clock_format_ms(ms, out, size);
-	*len = strlen(out) - 1;
-	return (int)rest;
+	char *z = out + strlen(out) - 1;
+	for (int i = 2; i >= 0; i--, rest /= 10)
+		z[i] = (char)('0' + rest % 10);
+	return (size_t)(z - out) + 3;
 }
 
 static void show_time(struct tide_buf *out, int64_t us)
 {
 	char text[48];
-	size_t len;
-	int rest = time_text(us, text, sizeof text - 4, &len);
-	snprintf(text + len, sizeof text - len, "%03d", rest);
-	for (len += 3; text[len - 1] == '0';)
+	size_t len = time_text(us, text, sizeof text);
+	while (text[len - 1] == '0')
 		len--;
 	len -= text[len - 1] == '.';
 	*strchr(text, 'T') = ' ';
@@ -186,14 +185,8 @@ static void show_time(struct tide_buf *out, int64_t us)
 static void iso_time(struct tide_buf *out, int64_t us)
 {
 	char text[48];
-	size_t len;
-	int rest = time_text(us, text, sizeof text, &len);
-	tide_buf_put(out, text, len);
-	if (rest > 0) {
-		char more[] = { (char)('0' + rest / 100), (char)('0' + rest / 10 % 10),
-			        (char)('0' + rest % 10) };
-		tide_buf_put(out, more, sizeof more);
-	}
+	size_t len = time_text(us, text, sizeof text);
+	tide_buf_put(out, text, us % 1000 == 0 ? len - 3 : len);
 	tide_buf_put(out, "Z", 1);
 }
 
