@@ -266,6 +266,43 @@ static void bytes_arrive_as_they_were_sent(void **state)
 	reader_close(&r);
 }
 
+/* Where the count of headers is looked for depends on what the value is. */
+static void headers_come_with_any_value_in_any_compression(void **state)
+{
+	(void)state;
+	need_kafka();
+	static const char *const codecs[] = { "uncompressed", "gzip", "snappy", "lz4", "zstd" };
+	static const char feed[] =
+		"printf '%s\\n' "
+		"'{\"headers\":[[\"a\",\"1\"]]}' '{\"key\":\"k\",\"headers\":[[\"a\",\"1\"]]}' "
+		"'{\"value\":\"\",\"headers\":[[\"a\",\"1\"]]}' "
+		"'{\"key\":\"k\",\"value\":\"\",\"headers\":[[\"\",null]]}' "
+		"'{\"value\":\"v\",\"headers\":[[\"a\",\"1\"]]}' "
+		"'{\"value\":{\"base64\":\"AAA=\"},\"headers\":[[\"a\",\"1\"]]}' "
+		"'{\"value\":\"v\"}' '{\"value\":\"\"}' '{\"key\":\"k\"}'";
+	for (size_t i = 0; i < sizeof codecs / sizeof *codecs; i++) {
+		struct reader r = { 0 };
+		char plain[sizeof topic];
+		memcpy(plain, topic, sizeof plain);
+		snprintf(topic + strlen(topic), sizeof topic - strlen(topic), "-%s", codecs[i]);
+		admin(NULL, 0, NULL, "create %s 1 compression.type=%s", topic, codecs[i]);
+		admin(NULL, 0, feed, "produce %s 2>/dev/null", topic);
+		reader_open(&r);
+		start(&r);
+		struct tide_batch *batch = tide_ring_next(r.ring, topic, 0);
+		int64_t until = tide_clock_mono_us() + DEADLINE_US;
+		while (batch->count < 9 && tide_clock_mono_us() < until)
+			assert_int_equal(
+				r.src->ops->fetch(r.src, r.parts[0], 9, 100, batch, &r.err), 0);
+		assert_int_equal(batch->count, 9);
+		for (int k = 0; k < 9; k++)
+			assert_int_equal(batch->recs[k].header_count, k < 6);
+		reader_close(&r);
+		tear_down(NULL);
+		memcpy(topic, plain, sizeof plain);
+	}
+}
+
 /* --- offsets without records ------------------------------------------------------ */
 
 static void the_end_is_reached_over_control_records(void **state)
@@ -714,6 +751,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(bytes_arrive_as_they_were_sent),
+		TEST(headers_come_with_any_value_in_any_compression),
 		TEST(the_end_is_reached_over_control_records),
 		TEST(an_open_transaction_holds_the_end_back),
 		TEST(compaction_gaps_lose_nothing),
