@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "source/kafka_inside.h"
 
+enum { PAGE = 4096, NOT_LOOKED_AT = 0x02100000 /* librdkafka 2.16 */ };
+
 static void take_error(struct kafka_part *part, const rd_kafka_message_t *msg);
 static bool deliver(struct kafka_part *part, int64_t to, struct tide_batch *batch);
 static bool wait_for_one(struct kafka_part *part, int timeout_ms);
@@ -164,29 +166,30 @@ static bool add_headers(struct tide_batch *batch, const rd_kafka_headers_t *head
 	return true;
 }
 
-/* To be asked for headers librdkafka makes a reader of them, which is a tenth of a job's
- * time where no record has any. But a value lies where the broker's answer has it, and
- * behind it the count of headers: 0 is none. Records of a format that has no headers may
- * end with the memory they are in, so we do not look into the next page, and whatever is
- * there is right. An empty value is somewhere else. */
+/* Asked for headers, librdkafka makes a reader of them, which is a tenth of a job's time
+ * where no record has any. But a value lies where the broker's answer has it, and behind
+ * it the count of headers: 0 is none. Records of a format that has no headers may end
+ * with the memory they are in, so we do not look into the next page, and whatever is
+ * there is right. An empty value is somewhere else; where later versions have theirs,
+ * nobody has looked. */
 __attribute__((no_sanitize("address"))) static bool has_none(const rd_kafka_message_t *msg)
 {
+	if (msg->len == 0 || rd_kafka_version() >= NOT_LOOKED_AT)
+		return false;
 	const char *behind = (const char *)msg->payload + msg->len;
-	return msg->len > 0 && (uintptr_t)behind % 4096 != 0 && *behind == 0;
+	return (uintptr_t)behind % PAGE != 0 && *behind == 0;
 }
 
 /* Headers are parsed into memory of this thread's: they are freed here, not where the
  * record is. */
 static bool add(struct tide_batch *batch, rd_kafka_message_t *msg)
 {
-	/* Of later versions nobody has looked where values lie. */
-	const bool looked = rd_kafka_version() < 0x02100000;
 	rd_kafka_headers_t *headers;
 	struct tide_slice key = { msg->key, msg->key_len }, value = { msg->payload, msg->len };
 	int64_t timestamp_ms = rd_kafka_message_timestamp(msg, NULL);
 	if (tide_batch_add(batch, key, value, msg->offset, timestamp_ms) == NULL)
 		return false;
-	if (looked && has_none(msg))
+	if (has_none(msg))
 		return true;
 	if (rd_kafka_message_detach_headers(msg, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR)
 		return true;
